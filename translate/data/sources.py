@@ -1,0 +1,57 @@
+"""What folders mean: a `Source` holds the flags that name the data, and opens it as a `Dataset`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from translate.task import DataSpec
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How to open a source: the run's settings that concern data."""
+
+    size: int
+    strict: bool = False
+    workers: int = 0
+    cache: Literal["memory", "disk", "off"] = "memory"
+    cache_budget: int = 2 << 30
+    """Bytes of decoded images kept in memory."""
+    cache_dir: Path | None = None
+    """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
+    tell: Callable[[str], None] = lambda line: None
+    """Receives lines for the user: unreadable files, pictures without a partner."""
+
+
+class Dataset(ABC):
+    """An opened source: scanned, counted, ready to be sampled from any thread."""
+
+    spec: DataSpec
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Samples per epoch."""
+
+    @abstractmethod
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        """One sample by batch name, without the batch dimension.
+
+        uint8 tensors (C, H, W) are images, which the loader turns into float in [-1, 1] after the transfer; all others
+        pass as they are. Everything random comes from ``rng``, which depends on (seed, epoch, index) alone.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """Flags that name the data. Its fields are command-line flags and config keys, as a task model's are."""
+
+    @abstractmethod
+    def open(self, loading: Loading) -> Dataset:
+        """Find and check the files, before the first step. Raises ``UsageError`` naming the folder or file at fault."""
