@@ -1,0 +1,27 @@
+"""Weight initialisation."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def init_normal(module: M, std: float = 0.02) -> M:
+    """Weights of convolutions and linear layers from N(0, std), of batch norms from N(1, std), biases 0.
+
+    DCGAN (Radford et al., 2016) section 4, kept by pix2pix and CycleGAN. In place; returns the module. Draws from
+    torch's default generator.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear)):
+            nn.init.normal_(layer.weight, 0.0, std)
+        elif isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.affine:
+            nn.init.normal_(layer.weight, 1.0, std)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return module
