@@ -1,0 +1,116 @@
+"""Geometry of training images: one way to resize, and crops, flips and turns drawn once per sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from translate.data.images import Pixels, open_image
+
+Resize = Literal["resize", "scale", "none"]
+"""resize: squash to a square; scale: the shorter side, keeping the aspect; none: pixels as they are."""
+
+
+def resize(image: Pixels, width: int, height: int) -> Pixels:
+    """Pillow's bicubic (a = -0.5), antialiased when it shrinks: the pixel definition of every path in gantk."""
+    if image.shape[:2] == (height, width):
+        return image
+    grey = image.shape[2] == 1
+    picture = Image.fromarray(image[:, :, 0] if grey else image)
+    pixels = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+    return pixels[:, :, None] if grey else pixels
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture is brought to the size that crops are taken from.
+
+    ``side``: of the square, or the shorter side. ``least``: no side is smaller than this (the crop); with ``none``
+    smaller pictures are enlarged just so far.
+    """
+
+    mode: Resize
+    side: int
+    least: int
+
+    def size_of(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after the fit."""
+        if self.mode == "resize":
+            return max(self.side, self.least), max(self.side, self.least)
+        shorter = min(width, height)
+        target = max(self.side if self.mode == "scale" else shorter, self.least)
+        if target == shorter:
+            return width, height
+        return max(target, round(width * target / shorter)), max(target, round(height * target / shorter))
+
+    def __call__(self, image: Pixels) -> Pixels:
+        height, width = image.shape[:2]
+        return resize(image, *self.size_of(width, height))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Opens a file with so many channels and fits it; ``key`` names the result for the cache on disk."""
+
+    channels: int
+    fit: Fit
+
+    @property
+    def key(self) -> str:
+        """Changes when the pixels would."""
+        return f"{self.channels} {self.fit.mode} {self.fit.side} {self.fit.least}"
+
+    def __call__(self, path: Path) -> Pixels:
+        return self.fit(open_image(path, self.channels))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One draw of crop, flip and turn, to be applied to every picture of a sample."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool = False
+    turns: int = 0
+
+    @classmethod
+    def draw(
+        cls, rng: np.random.Generator, image: Pixels, size: int, *, flip: bool = False, turn: bool = False
+    ) -> Geometry:
+        """A square crop of ``size`` anywhere in ``image``, half of the time mirrored, turned by a multiple of 90 degrees.
+
+        The same numbers are drawn whatever the answers are, so that a switch does not change the other choices.
+        """
+        height, width = image.shape[:2]
+        if height < size or width < size:
+            raise ValueError(f"a crop of {size} does not fit into {width}x{height}")
+        down, right, mirror, quarters = rng.random(4)
+        return cls(
+            top=int(down * (height - size + 1)),
+            left=int(right * (width - size + 1)),
+            height=size,
+            width=size,
+            flip=flip and bool(mirror < 0.5),
+            turns=int(quarters * 4) if turn else 0,
+        )
+
+    def __call__(self, image: Pixels, scale: int = 1) -> Pixels:
+        """The crop, a view; ``scale``: the image has so many pixels for each one of the image drawn for."""
+        top, left = self.top * scale, self.left * scale
+        crop = image[top : top + self.height * scale, left : left + self.width * scale]
+        if self.flip:
+            crop = crop[:, ::-1]
+        return np.rot90(crop, self.turns) if self.turns else crop
+
+
+def to_tensor(image: Pixels) -> Tensor:
+    """uint8 (H, W, C) to a uint8 tensor (C, H, W) of its own memory."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
