@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
 from annotated_types import Ge, Gt, Lt
 
@@ -12,34 +12,45 @@ from translate.errors import UsageError
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
+@dataclass(frozen=True)
+class MayChange:
+    """Marks a setting that may change when a run is resumed; all others decide what the run is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """How long, how large, on what and how often: the flags that every ``gantk train`` has."""
 
-    steps: Annotated[int | None, "training steps (instead of --epochs)", Ge(1)] = None
-    epochs: Annotated[int, "passes over the data", Ge(1)] = 200
+    steps: Annotated[int | None, "training steps (instead of --epochs)", Ge(1), MayChange()] = None
+    epochs: Annotated[int, "passes over the data", Ge(1), MayChange()] = 200
     batch: Annotated[int, "images per step and domain", Ge(1)] = 1
     size: Annotated[int, "side in pixels of the training images", Ge(4)] = 256
-    device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
-    precision: Annotated[Precision, "number format of the forward pass"] = "auto"
-    compile: Annotated[bool, "compile each phase with torch.compile"] = False
-    accumulate: Annotated[int, "micro-batches per step; saves memory, same result", Ge(1)] = 1
+    device: Annotated[str, "auto, cpu, cuda, cuda:N or mps", MayChange()] = "auto"
+    precision: Annotated[Precision, "number format of the forward pass", MayChange()] = "auto"
+    compile: Annotated[bool, "compile each phase with torch.compile", MayChange()] = False
+    accumulate: Annotated[int, "micro-batches per step; saves memory, same result", Ge(1), MayChange()] = 1
     clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0)] = None
     ema: Annotated[float, "decay of the moving average, where the model keeps one", Ge(0), Lt(1)] = 0.999
     seed: Annotated[int, "seed of everything random", Ge(0)] = 0
-    deterministic: Annotated[bool, "refuse operations that may differ between runs"] = False
-    workers: Annotated[int, "threads that decode and augment", Ge(0)] = 2
-    cache: Annotated[Literal["memory", "disk", "off"], "where decoded images are kept"] = "memory"
-    cache_budget: Annotated[float, "most memory for decoded images, in GiB", Gt(0)] = 2.0
-    strict_data: Annotated[bool, "stop at the first unreadable image instead of leaving it out"] = False
-    save_every: Annotated[int, "steps between checkpoints", Ge(1)] = 1000
-    keep: Annotated[int, "checkpoints kept", Ge(1)] = 3
-    preview_every: Annotated[int, "steps between previews", Ge(1)] = 500
-    log_every: Annotated[int, "steps between lines in metrics.jsonl", Ge(1)] = 20
+    deterministic: Annotated[bool, "refuse operations that may differ between runs", MayChange()] = False
+    workers: Annotated[int, "threads that decode and augment", Ge(0), MayChange()] = 2
+    cache: Annotated[Literal["memory", "disk", "off"], "where decoded images are kept", MayChange()] = "memory"
+    cache_budget: Annotated[float, "most memory for decoded images, in GiB", Gt(0), MayChange()] = 2.0
+    strict_data: Annotated[bool, "stop at the first unreadable image instead of leaving it out", MayChange()] = False
+    save_every: Annotated[int, "steps between checkpoints", Ge(1), MayChange()] = 1000
+    keep: Annotated[int, "checkpoints kept", Ge(1), MayChange()] = 3
+    preview_every: Annotated[int, "steps between previews", Ge(1), MayChange()] = 500
+    log_every: Annotated[int, "steps between lines in metrics.jsonl", Ge(1), MayChange()] = 20
 
     def __post_init__(self) -> None:
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
+
+    @classmethod
+    def changeable(cls) -> frozenset[str]:
+        """The settings marked ``MayChange``."""
+        hints = get_type_hints(cls, include_extras=True)
+        return frozenset(name for name, hint in hints.items() if MayChange() in getattr(hint, "__metadata__", ()))
 
     def total_steps(self, samples: int) -> int:
         """Steps of the whole run over a data set of so many samples per epoch."""

@@ -1,0 +1,117 @@
+"""One run on several processes: rank, broadcast and one flat gradient average, on torch.distributed.
+
+Without ``torchrun`` (no ``WORLD_SIZE`` in the environment) everything here is the identity.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from translate.errors import UsageError
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run: this one's rank and how many there are."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return self.rank == 0
+
+    def share(self, batch: int) -> int:
+        """This process's part of the batch."""
+        if batch % self.size:
+            raise UsageError(f"--batch {batch} cannot be split over {self.size} processes; expected a multiple")
+        return batch // self.size
+
+
+def world_from_environment() -> World:
+    """What torchrun (or SLURM through it) says about this process."""
+    return World(
+        rank=int(os.environ.get("RANK", "0")),
+        size=int(os.environ.get("WORLD_SIZE", "1")),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+    )
+
+
+def join(device: torch.device) -> World:
+    """Join the process group that the environment describes; gloo on a CPU, NCCL on CUDA."""
+    world = world_from_environment()
+    if world.size > 1 and not dist.is_initialized():
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+    return world
+
+
+def leave() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def broadcast(module: nn.Module, world: World) -> None:
+    """Give every process the parameters and buffers of rank 0."""
+    if world.size > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, src=0)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
+    """Average the gradients over all processes with one all-reduce of one flat tensor per dtype."""
+    if world.size == 1:
+        return
+    groups: dict[torch.dtype, list[Tensor]] = {}
+    for parameter in parameters:
+        if parameter.grad is not None:
+            groups.setdefault(parameter.grad.dtype, []).append(parameter.grad)
+    for gradients in groups.values():
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= world.size
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+
+def average(values: Tensor, world: World) -> Tensor:
+    """The mean of a tensor over all processes."""
+    if world.size == 1:
+        return values
+    values = values.clone()
+    dist.all_reduce(values)
+    return values / world.size
+
+
+def gather(tensor: Tensor, world: World) -> list[Tensor]:
+    """The tensors of all processes, by rank; they must have one shape."""
+    if world.size == 1:
+        return [tensor]
+    parts = [torch.empty_like(tensor) for _ in range(world.size)]
+    dist.all_gather(parts, tensor.contiguous())
+    return parts
+
+
+def any_of(flag: bool, world: World, device: torch.device) -> bool:
+    """Whether the flag is set on any process."""
+    if world.size == 1:
+        return flag
+    value = torch.tensor(float(flag), device=device)
+    dist.all_reduce(value, op=dist.ReduceOp.MAX)
+    return bool(value.item())
+
+
+def barrier(world: World) -> None:
+    """Wait for all processes."""
+    if world.size > 1:
+        dist.barrier()

@@ -1,0 +1,47 @@
+"""Writing files so that they appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` with a temporary name beside ``path``, flush it to the disk and rename it to ``path``.
+
+    A crash at any moment leaves the old file or the new one. A leftover temporary name starts with a dot and ends in
+    ``.part``.
+    """
+    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text_whole(path: Path, text: str) -> None:
+    """Write UTF-8 text with ``\\n`` line ends, whole or not at all."""
+    write_whole(path, lambda temporary: temporary.write_bytes(text.encode()))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` durable, where the system lets a folder be opened (not on Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half-written in ``folder``."""
+    for leftover in folder.glob(".*.part"):
+        leftover.unlink(missing_ok=True)

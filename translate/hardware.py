@@ -1,0 +1,64 @@
+"""Which device, number format and memory layout a run uses."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import nn
+
+from translate.errors import UsageError
+from translate.run import Precision
+
+AUTOCAST: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """``auto`` is CUDA, else MPS, else the CPU. Raises ``UsageError`` where the named device is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", local_rank)
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+        raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        number = int(index) if index else local_rank
+        if number >= count:
+            raise UsageError(f"--device {name}: this machine has {count} CUDA device(s)")
+        return torch.device("cuda", number)
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: Metal is not available on this machine")
+    return torch.device(kind)
+
+
+def choose_precision(wanted: Precision, device: torch.device) -> Precision:
+    """``auto`` is fp32: bf16 has to be asked for until whole runs are measured equal (see bench/RESULTS.md)."""
+    if wanted == "auto":
+        return "fp32"
+    if wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UsageError("--precision bf16: this GPU has no bfloat16; use fp16 or fp32")
+    return wanted
+
+
+def has_instance_norm(module: nn.Module) -> bool:
+    """Whether some layer normalises each image by its own statistics."""
+    from translate.layers.norms import InstanceNorm
+
+    return any(isinstance(m, (InstanceNorm, nn.modules.instancenorm._InstanceNorm)) for m in module.modules())
+
+
+def memory_format(module: nn.Module, device: torch.device) -> torch.memory_format:
+    """channels_last where it is right and faster: networks without instance norm, on CPU and CUDA (PERFORMANCE.md)."""
+    if device.type == "mps" or has_instance_norm(module):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Refuse operations that may differ between runs, or let cuDNN look for the fastest ones."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic

@@ -1,0 +1,64 @@
+"""Preview grids: one row per sample, one column per image that a task model shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from translate.files import write_whole
+
+
+def to_rgb(images: Tensor) -> Tensor:
+    """(N, C, H, W) in [-1, 1] or one-hot planes -> (N, 3, H, W) uint8.
+
+    Grey is repeated, alpha is shown on white, classes are coloured.
+    """
+    channels = images.shape[1]
+    if channels == 1:
+        images = images.expand(-1, 3, -1, -1)
+    elif channels == 4:
+        alpha = (images[:, 3:] + 1) / 2
+        images = images[:, :3] * alpha + (1 - alpha)
+    elif channels != 3:
+        images = _class_colours(channels)[images.argmax(1)].permute(0, 3, 1, 2)
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def _class_colours(classes: int) -> Tensor:
+    # Golden-angle hues: neighbouring class numbers get unlike colours.
+    angle = torch.arange(classes) * 2.399963
+    return torch.stack([torch.cos(angle), torch.cos(angle - 2.0944), torch.cos(angle + 2.0944)], 1)
+
+
+def grid(columns: Sequence[Tensor] | Mapping[str, Tensor], padding: int = 2, rows: int | None = None) -> Tensor:
+    """A uint8 (3, H, W) picture of the columns side by side; smaller images are enlarged without smoothing.
+
+    A single column is laid out as a square of ``rows`` rows.
+    """
+    from torchvision.utils import make_grid
+
+    images = [to_rgb(column) for column in (columns.values() if isinstance(columns, Mapping) else columns)]
+    height, width = max(i.shape[2] for i in images), max(i.shape[3] for i in images)
+    images = [F.interpolate(image, size=(height, width), mode="nearest") for image in images]
+    if len(images) == 1:
+        count = len(images[0])
+        per_row = -(-count // rows) if rows else max(1, round(count**0.5))
+        samples = images[0]
+    else:
+        per_row = len(images)
+        samples = torch.stack(images, 1).flatten(0, 1)
+    picture: Tensor = make_grid(samples, nrow=per_row, padding=padding, pad_value=255)
+    return picture
+
+
+def save_picture(path: Path, picture: Tensor) -> None:
+    """Write a uint8 (3, H, W) picture as PNG, whole or not at all."""
+    from PIL import Image
+
+    image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda temporary: image.save(temporary, format="PNG"))

@@ -1,0 +1,282 @@
+"""Models that travel: one safetensors file that says itself what it is.
+
+The file holds the networks that its directions need and one metadata key, ``gantk``, with canonical JSON: the plugin
+and its version, the hyper-parameters, the data it was made for and the directions. No flag repeats what training knew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from translate import plugins
+from translate.errors import GantkError, UsageError
+from translate.files import write_whole
+from translate.task import DataSpec, Direction, Nets, TaskModel
+
+FORMAT = 1
+METADATA_KEY = "gantk"
+FILE_NAME = "model.safetensors"
+
+Weights = Literal["raw", "averaged"]
+
+
+class ModelFileError(GantkError):
+    """A model file that is missing, damaged, or not what it says it is."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model file says about itself; the metadata as typed fields."""
+
+    plugin: str
+    distribution: str
+    version: str
+    model: Mapping[str, Any]
+    """Hyper-parameters: the fields of the task model. Paths of the training machine do not travel."""
+    data: DataSpec
+    directions: tuple[Mapping[str, Any], ...]
+    weights: Weights = "raw"
+    """Whether the averaged roles hold their moving average."""
+    step: int = 0
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """Canonical: sorted keys, no spaces, so that equal cards are equal bytes."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A trained model, ready to run: networks on the CPU, in eval mode, fp32."""
+
+    path: Path
+    card: Card
+    task: TaskModel
+    nets: Nets
+    directions: tuple[Direction, ...]
+
+    @property
+    def plugin(self) -> str:
+        """The registered name of the plugin."""
+        return self.card.plugin
+
+    @property
+    def data(self) -> DataSpec:
+        """What the model was trained on: sizes, channels, scale."""
+        return self.card.data
+
+    def direction(self, name: str | None = None, *, latent: bool = False) -> Direction:
+        """The direction of that name, or the first of the wanted kind (images in, or noise in for ``latent``)."""
+        offered = [d for d in self.directions if (d.latent is not None) == latent]
+        if not offered:
+            kind, other = ("sample", "infer") if latent else ("infer", "sample")
+            raise UsageError(f"{self.path}: a {self.plugin} model cannot be used by gantk {kind}; use gantk {other}")
+        if name is None:
+            return offered[0]
+        for direction in offered:
+            if direction.name == name:
+                return direction
+        names = ", ".join(d.name for d in offered)
+        raise UsageError(f"--direction {name}: {self.path} offers {names}")
+
+
+class DirectionModule(nn.Module):
+    """A direction as a plain module, tensor in and tensor out, for exporters."""
+
+    def __init__(self, nets: Nets, direction: Direction) -> None:
+        super().__init__()
+        self.nets = nets
+        self.direction = direction
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1], or latent noise -> (N, C, H * scale, W * scale)."""
+        from translate.task import Batch
+
+        return self.direction.run(self.nets, Batch({self.direction.inputs: x}))
+
+
+def hyper_parameters(task: TaskModel) -> dict[str, Any]:
+    """The fields of a task model as JSON values, without paths of this machine."""
+    fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
+    plain: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python(
+        {name: None if isinstance(value, Path) else value for name, value in fields.items()}, mode="json"
+    )
+    return plain
+
+
+def make_task(cls: type[TaskModel], model: Mapping[str, Any], path: Path) -> TaskModel:
+    """Build the task model from recorded hyper-parameters; a key it does not know is an error that names it."""
+    known = {f.name for f in dataclasses.fields(cls)}
+    if unknown := sorted(set(model) - known):
+        raise ModelFileError(f"{path}: unknown hyper-parameter {unknown[0]!r} for {cls.__name__}")
+    try:
+        return TypeAdapter(cls).validate_python(dict(model))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelFileError(f"{path}: hyper-parameter {where}: {first['msg']}") from None
+
+
+def describe(direction: Direction) -> dict[str, Any]:
+    """A direction as JSON values: everything but the function."""
+    return {
+        "name": direction.name,
+        "inputs": direction.inputs,
+        "outputs": direction.outputs,
+        "roles": list(direction.roles),
+        "multiple": direction.multiple,
+        "scale": direction.scale,
+        "margin": direction.margin,
+        "latent": None if direction.latent is None else dataclasses.asdict(direction.latent),
+    }
+
+
+def needed_roles(directions: Sequence[Direction]) -> list[str]:
+    """The roles that some direction needs, in order of first use."""
+    return list(dict.fromkeys(role for direction in directions for role in direction.roles))
+
+
+def save_published(
+    path: Path,
+    *,
+    plugin: str,
+    task: TaskModel,
+    data: DataSpec,
+    tensors: Mapping[str, Tensor],
+    weights: Weights,
+    step: int,
+) -> None:
+    """Write the model file, whole or not at all; equal inputs give equal bytes.
+
+    ``tensors``: state of the networks by ``role.key``; roles that no direction needs are left out.
+    """
+    directions = task.directions(data)
+    roles = set(needed_roles(directions))
+    distribution, version = plugins.origin(plugin)
+    card = Card(
+        plugin=plugin,
+        distribution=distribution,
+        version=version,
+        model=hyper_parameters(task),
+        data=data,
+        directions=tuple(describe(d) for d in directions),
+        weights=weights,
+        step=step,
+    )
+    write_card(path, card, {k: v for k, v in tensors.items() if k.partition(".")[0] in roles})
+
+
+def write_card(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
+    """Write a card and its tensors as one safetensors file."""
+    plain = {
+        k: tensors[k].detach().to("cpu", memory_format=torch.contiguous_format).contiguous() for k in sorted(tensors)
+    }
+    payload = to_bytes(plain, metadata={METADATA_KEY: card.to_json()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda temporary: temporary.write_bytes(payload))
+
+
+def locate(path: Path) -> Path:
+    """The model file that a user means: a file, or the one in a run or hub folder."""
+    if path.is_dir():
+        file = path / FILE_NAME
+        if not file.is_file():
+            raise ModelFileError(f"{path}: no {FILE_NAME} here; expected a run folder after its first save, or a file")
+        return file
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such model; expected a run folder or a .safetensors file")
+    return path
+
+
+def read_card(path: Path) -> Card:
+    """What a model says about itself, from its header alone."""
+    path = locate(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(f"{path}: not a readable safetensors file ({_one_line(error)})") from None
+    if METADATA_KEY not in metadata:
+        raise ModelFileError(f"{path}: no gantk metadata; convert foreign weights with gantk import")
+    try:
+        fields = json.loads(metadata[METADATA_KEY])
+        if fields.get("format") != FORMAT:
+            raise ModelFileError(f"{path}: file format {fields.get('format')!r}; this gantk reads format {FORMAT}")
+        return TypeAdapter(Card).validate_python(fields)
+    except (ValidationError, json.JSONDecodeError, AttributeError, RecursionError) as error:
+        raise ModelFileError(f"{path}: damaged gantk metadata ({_one_line(error)})") from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a model file; a non-finite one is refused by name."""
+    path = locate(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelFileError(f"{path}: not a readable safetensors file ({_one_line(error)})") from None
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ModelFileError(f"{path}: tensor {key} holds values that are not finite")
+    return tensors
+
+
+def build_nets(task: TaskModel, data: DataSpec, roles: Sequence[str]) -> Nets:
+    """Build the named roles of a task model on the CPU."""
+    builders = task.networks(data)
+    return Nets({role: builders[role]() for role in roles})
+
+
+def load_published(path: Path) -> Published:
+    """Read a run folder or a model file. Nothing is imported but the installed plugin of the recorded name.
+
+    Raises ``ModelFileError`` naming the file and the exact difference where weights and networks do not fit.
+    """
+    path = locate(path)
+    card = read_card(path)
+    cls = plugins.load(card.plugin)
+    task = make_task(cls, card.model, path)
+    directions = tuple(task.directions(card.data))
+    tensors = read_tensors(path)
+    nets = build_nets(task, card.data, needed_roles(directions))
+    load_exactly(nets, tensors, str(path))
+    return Published(path, card, task, nets.eval().requires_grad_(False), directions)
+
+
+def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Load a state; a missing, extra or misshapen tensor is an error that names it and counts the others."""
+    own = nets.state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    if missing:
+        raise ModelFileError(f"{origin}: tensor {missing[0]} is missing ({len(missing)} missing, {len(extra)} unknown)")
+    if extra:
+        raise ModelFileError(f"{origin}: unknown tensor {extra[0]} ({len(extra)} unknown)")
+    for key, tensor in own.items():
+        if tensor.shape != tensors[key].shape:
+            seen, expected = tuple(tensors[key].shape), tuple(tensor.shape)
+            raise ModelFileError(f"{origin}: tensor {key} has shape {seen}, expected {expected}")
+    nets.load_state_dict(dict(tensors))
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Size of the tensors in bytes."""
+    return sum(math.prod(t.shape) * t.element_size() for t in tensors.values())
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

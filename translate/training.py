@@ -1,0 +1,395 @@
+"""A training run from its settings to its folder: scan, build, resume, step, save."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from translate import checkpoint, distributed, plugins, preview, published
+from translate.data.loader import Loader, fixed_batch
+from translate.data.sources import Dataset, Loading, Source
+from translate.engine import Engine, seed_of
+from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError
+from translate.files import remove_leftovers, sync_folder, write_text_whole
+from translate.flags import resolved_toml
+from translate.hardware import choose_device, choose_precision, set_determinism
+from translate.run import Run
+from translate.task import TaskModel, parameter_count
+
+CONFIG = "config.toml"
+CHECKPOINTS = "checkpoints"
+PREVIEWS = "previews"
+PREVIEW_SAMPLES = 4
+SHOW_EVERY = 0.5
+"""Seconds between updates of the display."""
+ASK_OTHERS_EVERY = 10
+"""Steps between the questions of several processes to each other whether one was told to stop."""
+
+
+class Journal(Protocol):
+    """Where a run tells how it goes; see ``translate.journal``."""
+
+    def begin(self, folder: Path, *, total: int, start: int) -> None:
+        """Training begins in ``folder`` after ``start`` of ``total`` steps."""
+
+    def line(self, text: str) -> None:
+        """A message for people."""
+
+    def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
+        """Show how far the run is; ``waiting``: share of the time spent waiting for data."""
+
+    def metrics(self, record: Mapping[str, float | int]) -> None:
+        """Append one record to metrics.jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to train, on what, how, and where to."""
+
+    plugin: str
+    task: TaskModel
+    source: Source
+    run: Run
+    out: Path
+    resume: bool = False
+
+
+def train(request: Request, journal: Journal) -> Path:
+    """Train from the start, or from the run's latest checkpoint; returns the run folder.
+
+    Raises ``UsageError`` before anything is written, ``DivergedError``, ``InterruptedRunError`` after saving.
+    """
+    run, out = request.run, request.out
+    # A rank that torchrun restarts goes on where the last checkpoint is.
+    resume = request.resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    device = choose_device(run.device, distributed.world_from_environment().local_rank)
+    precision = choose_precision(run.precision, device)
+    _check_folder(request, resume)
+    set_determinism(run.deterministic)
+    dataset = open_source(request, journal)
+    world = distributed.join(device)
+    try:
+        world.share(run.batch)
+        if len(dataset) < 1:
+            raise UsageError("the data has no samples")
+        engine = Engine(
+            request.task,
+            dataset.spec,
+            device=device,
+            precision=precision,
+            seed=run.seed,
+            batch=run.batch,
+            accumulate=run.accumulate,
+            clip=run.clip,
+            ema=run.ema,
+            compile_phases=run.compile,
+            world=world,
+        )
+        if world.leads:
+            _open_folder(request, resume)
+        distributed.barrier(world)
+        with _Training(request, journal, engine, dataset) as training:
+            training.resume_from(out / CHECKPOINTS) if resume else None
+            training.run_to_the_end()
+    finally:
+        distributed.leave()
+    return out
+
+
+def open_source(request: Request, journal: Journal) -> Dataset:
+    """Scan the data; what cannot be used is told to the journal by the first process alone."""
+    run = request.run
+    leads = distributed.world_from_environment().leads
+    return request.source.open(
+        Loading(
+            size=run.size,
+            strict=run.strict_data,
+            workers=run.workers,
+            cache=run.cache,
+            cache_budget=int(run.cache_budget * 2**30),
+            tell=journal.line if leads else lambda line: None,
+        )
+    )
+
+
+def plan(request: Request, journal: Journal) -> dict[str, Any]:
+    """What ``train`` would do, without doing it: checks data and settings, builds the networks, writes nothing."""
+    device = choose_device(request.run.device)
+    precision = choose_precision(request.run.precision, device)
+    _check_folder(request, request.resume)
+    dataset = open_source(request, journal)
+    torch.manual_seed(request.run.seed)
+    networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
+    return {
+        "plugin": request.plugin,
+        "out": str(request.out),
+        "device": str(device),
+        "precision": precision,
+        "samples_per_epoch": len(dataset),
+        "steps": request.run.total_steps(len(dataset)),
+        "batch": request.run.batch,
+        "size": dataset.spec.size,
+        "channels": dict(dataset.spec.channels),
+        "parameters": {role: parameter_count(net) for role, net in networks.items()},
+        "phases": {phase.name: list(phase.updates) for phase in request.task.phases()},
+    }
+
+
+class _Training:
+    """The state of the loop around the engine: loader, clock, signals."""
+
+    def __init__(self, request: Request, journal: Journal, engine: Engine, dataset: Dataset) -> None:
+        self.request, self.run, self.journal, self.engine = request, request.run, journal, engine
+        self.dataset = dataset
+        self.total = self.run.total_steps(len(dataset))
+        self.shown: Mapping[str, Tensor] = {}
+        self.loader = self._loader(0)
+        self.stop = _StopSignal()
+
+    def __enter__(self) -> _Training:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.loader.close()
+
+    def _loader(self, position: int) -> Loader:
+        run, world = self.run, self.engine.world
+        return Loader(
+            self.dataset,
+            batch=run.batch,
+            seed=run.seed,
+            workers=run.workers,
+            device=self.engine.device,
+            position=position,
+            rank=world.rank,
+            world=world.size,
+        )
+
+    def resume_from(self, folder: Path) -> None:
+        """Go on after the latest checkpoint; from the start where the run was killed before its first one."""
+        found = checkpoint.list_checkpoints(folder)
+        if not found:
+            self.journal.line(f"{folder}: no checkpoint yet; starting from step 0")
+            return
+        before, now = checkpoint.saved_processes(found[-1]), self.engine.world.size
+        position = checkpoint.load_checkpoint(found[-1], self.engine)
+        self.loader.close()
+        self.loader = self._loader(position)
+        self.journal.line(f"resuming after step {self.engine.step} ({found[-1].name})")
+        if before != now:
+            self.journal.line(
+                f"the run was saved by {before} process(es) and goes on with {now}: the batches stay the same, but "
+                "image pools and other state that each process has for itself are redistributed"
+            )
+
+    def run_to_the_end(self) -> None:
+        engine, run = self.engine, self.run
+        self.journal.begin(self.request.out, total=self.total, start=engine.step)
+        if engine.step >= self.total:
+            self.journal.line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
+            self._publish()
+            return
+        self.shown = self._preview_batch()
+        if engine.step == 0:
+            self._preview()
+        started = shown = time.monotonic()
+        first, read_at, read_step, waited = engine.step, started, engine.step, self.loader.waited
+        with self.stop.listening():
+            while engine.step < self.total:
+                self._step()
+                step, now = engine.step, time.monotonic()
+                stopping = self._told_to_stop()
+                last = step == self.total
+                saving = step % run.save_every == 0 or last or stopping
+                if step % run.log_every == 0 or saving:
+                    span = max(now - read_at, 1e-9)
+                    waiting = (self.loader.waited - waited) / span
+                    self._log((step - read_step) * run.batch / span, waiting)
+                    read_at, read_step, waited = now, step, self.loader.waited
+                elif engine.world.leads and now - shown >= SHOW_EVERY:
+                    rate = (step - first) * run.batch / (now - started)
+                    waiting = self.loader.waited / max(now - started, 1e-9)
+                    self.journal.progress(step, images_per_s=rate, waiting=waiting, terms=engine.ledger.latest())
+                    shown = now
+                if step % run.preview_every == 0 or last:
+                    self._preview()
+                if saving:
+                    self._save()
+                if stopping and not last:
+                    raise InterruptedRunError(
+                        f"stopped at step {step}; continue with --out {self.request.out} --resume", self.stop.exit_code
+                    )
+
+    def _step(self) -> None:
+        step = self.engine.step
+        try:
+            self.engine.train_step(self.loader.next_batch, step / self.total)
+        except GantkError:
+            raise
+        except torch.OutOfMemoryError as error:
+            raise _out_of_memory(step) from error
+        except Exception as error:
+            if "not enough memory" in str(error) or isinstance(error, MemoryError):
+                raise _out_of_memory(step) from error
+            distribution, version = plugins.origin(self.request.plugin)
+            reason = " ".join(str(error).split())[:300]
+            raise GantkError(
+                f"plugin {self.request.plugin} ({distribution} {version}) failed at step {step}: "
+                f"{type(error).__name__}: {reason} (--debug shows where)"
+            ) from error
+
+    def _log(self, images_per_s: float, waiting: float) -> None:
+        engine = self.engine
+        try:
+            terms = engine.read()
+        except DivergedError as error:
+            found = checkpoint.list_checkpoints(self.request.out / CHECKPOINTS)
+            kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint had been written"
+            raise DivergedError(f"{error}; {kept}; a lower --lr, --clip 1 or --precision fp32 may help") from None
+        if engine.world.leads:
+            self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
+            epoch = engine.step * self.run.batch / len(self.dataset)
+            numbers = {"images_per_s": round(images_per_s, 3), "waiting": round(waiting, 4)}
+            self.journal.metrics({"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms})
+
+    def _preview_batch(self) -> Mapping[str, Tensor]:
+        count = min(PREVIEW_SAMPLES, len(self.dataset))
+        tensors = dict(fixed_batch(self.dataset, count, self.run.seed))
+        for direction in self.request.task.directions(self.engine.data):
+            if direction.latent is not None:
+                generator = torch.Generator().manual_seed(seed_of(self.run.seed, "preview", direction.name))
+                tensors[direction.inputs] = direction.latent.draw(64, generator)
+        return tensors
+
+    def _preview(self) -> None:
+        if self.engine.world.leads:
+            path = self.request.out / PREVIEWS / f"step-{self.engine.step:06d}.png"
+            preview.save_picture(path, preview.grid(self.engine.preview(self.shown)))
+
+    def _save(self) -> None:
+        # The ledger was read just before, so nothing that is not finite gets here.
+        engine, run = self.engine, self.run
+        folder = self.request.out / CHECKPOINTS
+        checkpoint.save_checkpoint(folder, engine, position=self.loader.position, keep=run.keep)
+        self._publish()
+
+    def _publish(self) -> None:
+        engine, task = self.engine, self.request.task
+        if engine.world.leads:
+            published.save_published(
+                self.request.out / published.FILE_NAME,
+                plugin=self.request.plugin,
+                task=task,
+                data=engine.data,
+                tensors=checkpoint.published_tensors(engine),
+                weights="averaged" if task.averaged else "raw",
+                step=engine.step,
+            )
+
+    def _told_to_stop(self) -> bool:
+        world = self.engine.world
+        if world.size > 1 and self.engine.step % ASK_OTHERS_EVERY:
+            return False
+        return distributed.any_of(self.stop.received, world, self.engine.device)
+
+
+class _StopSignal:
+    """Ctrl-C and SIGTERM ask for a stop after the current step; a second Ctrl-C does not wait."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    @property
+    def received(self) -> bool:
+        return self.number is not None
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self.number or signal.SIGTERM)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+def _out_of_memory(step: int) -> GantkError:
+    return GantkError(
+        f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate "
+        "or --precision bf16 would help"
+    )
+
+
+def _check_folder(request: Request, resume: bool) -> None:
+    out = request.out
+    if not resume:
+        if out.is_file() or (out.is_dir() and any(out.iterdir())):
+            raise UsageError(f"--out {out}: exists already; add --resume to go on with it or choose another name")
+        return
+    config = out / CONFIG
+    if not config.is_file():
+        if not request.resume:  # restarted by torchrun before the folder was made
+            return
+        raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
+    saved, now = tomllib.loads(config.read_text(encoding="utf-8")), tomllib.loads(_config(request))
+    if saved.get("plugin") != now.get("plugin"):
+        raise UsageError(f"--resume: {out} is a run of {saved.get('plugin')}, not of {now.get('plugin')}")
+    for table in ("model", "run"):
+        for key in saved.get(table, {}).keys() | now.get(table, {}).keys():
+            before, after = saved.get(table, {}).get(key), now.get(table, {}).get(key)
+            if before != after and not (table == "run" and key in Run.changeable()):
+                flag = key.replace("_", "-")
+                raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
+
+
+def _open_folder(request: Request, resume: bool) -> None:
+    """Make the run folder with its config in one rename, or note the settings it goes on with."""
+    out = request.out
+    if resume and (out / CONFIG).is_file():
+        remove_leftovers(out)
+        for folder in (CHECKPOINTS, PREVIEWS):
+            remove_leftovers(out / folder)
+        write_text_whole(out / CONFIG, _config(request))
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
+    fresh.mkdir()
+    try:
+        write_text_whole(fresh / CONFIG, _config(request))
+        with suppress(FileNotFoundError):
+            out.rmdir()  # only an empty folder gets this far
+        fresh.rename(out)
+    except BaseException:
+        (fresh / CONFIG).unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.rmdir()
+        raise
+    sync_folder(out.parent)
+
+
+def _config(request: Request) -> str:
+    return resolved_toml(request.plugin, request.source, request.task, replace(request.run))
