@@ -1,0 +1,113 @@
+"""Sampling from a published file: deterministic, independent of the batch, marked as made by a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gantk_dcgan import DCGAN
+from gantk_gan import GAN
+from translate.errors import UsageError
+from translate.published import Published, build_nets, load_published, save_published
+from translate.sampling import interpolate, latents, sample, sample_batches, save_each, save_grid, to_bytes, walk
+from translate.task import DataSpec, Noise, TaskModel
+
+
+def published(path: Path, plugin: str, task: TaskModel, spec: DataSpec) -> Published:
+    torch.manual_seed(0)
+    tensors = build_nets(task, spec, ("g", "d")).state_dict()
+    save_published(path, plugin=plugin, task=task, data=spec, tensors=tensors, weights="raw", step=1)
+    return load_published(path)
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Published:
+    task = DCGAN(width=4, latent=6, kernel=5, projection="dense")
+    return published(tmp_path / "faces.safetensors", "dcgan", task, DataSpec(32, {"image": 3}))
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Published:
+    return published(tmp_path / "d.safetensors", "gan", GAN(hidden=8, units=4), DataSpec(8, {"image": 1}))
+
+
+def test_file_holds_the_generator_alone(faces: Published) -> None:
+    assert list(faces.nets) == ["g"]
+
+
+def test_sample_depends_on_seed_alone(faces: Published) -> None:
+    first = sample(faces, 7, seed=3)
+    assert first.shape == (7, 3, 32, 32)
+    assert first.abs().max() <= 1
+    assert torch.equal(first, sample(faces, 7, seed=3))
+    torch.testing.assert_close(first, sample(faces, 7, seed=3, batch=2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(first[:4], sample(faces, 4, seed=3), rtol=0, atol=1e-6)
+    assert not torch.allclose(first, sample(faces, 7, seed=4))
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_sampling_leaves_the_global_generator_alone(faces: Published) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    sample(faces, 2, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("law", ["normal", "uniform"])
+def test_latents_are_prefixes_of_each_other(law: str) -> None:
+    noise = Noise((100,), law)  # type: ignore[arg-type]
+    assert torch.equal(latents(noise, 50, seed=1)[:9], latents(noise, 9, seed=1))
+
+
+def test_interpolation_starts_and_ends_at_samples(faces: Published, digits: Published) -> None:
+    for model in (faces, digits):
+        walks = interpolate(model, 2, 5, seed=8)
+        ends = sample(model, 4, seed=8)
+        assert len(walks) == 10
+        torch.testing.assert_close(walks[[0, 4, 5, 9]], ends, rtol=0, atol=1e-5)
+
+
+def test_walks_stay_as_likely_as_their_ends() -> None:
+    start, end = latents(Noise((512,)), 2, seed=0)
+    norms = walk(Noise((512,)), start, end, 9).norm(dim=1)
+    assert norms.min() > 0.95 * min(start.norm(), end.norm())
+    assert walk(Noise((512,), "uniform"), start, end, 9)[4].norm() < 0.8 * start.norm()  # the straight line does not
+    same = walk(Noise((512,)), start, start, 3)
+    torch.testing.assert_close(same, start.expand(3, -1))
+
+
+def test_grid_and_files_are_exact_and_marked(faces: Published, digits: Published, tmp_path: Path) -> None:
+    pictures = sample(faces, 6, seed=1)
+    save_grid(tmp_path / "grid.png", pictures, rows=2)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (3 * 34 + 2, 2 * 34 + 2)
+        assert "trainedAlgorithmicMedia" in grid.info["XML:com.adobe.xmp"]
+        corner = np.asarray(grid)[2:34, 2:34]
+    np.testing.assert_array_equal(corner, to_bytes(pictures)[0])
+
+    paths = save_each(tmp_path / "out", sample_batches(digits, 5, seed=2, batch=2), seed=2)
+    assert [p.name for p in paths] == [f"seed2-{k:05d}.png" for k in range(5)]
+    assert sorted((tmp_path / "out").iterdir()) == paths
+    with Image.open(paths[4]) as digit:
+        assert digit.mode == "L"
+        assert "trainedAlgorithmicMedia" in digit.info["XML:com.adobe.xmp"]
+        np.testing.assert_allclose(np.asarray(digit), to_bytes(sample(digits, 5, seed=2))[4][:, :, 0], atol=1)
+
+
+def test_levels() -> None:
+    image = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).reshape(1, 1, 1, 5)
+    assert to_bytes(image).flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize(
+    "call", [lambda m: sample(m, 0), lambda m: interpolate(m, 1, 1), lambda m: sample(m, 1, direction="x")]
+)
+def test_wrong_usage(faces: Published, call: object) -> None:
+    assert callable(call)
+    with pytest.raises(UsageError):
+        call(faces)

@@ -1,0 +1,108 @@
+"""Images by themselves, for models that make pictures from noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from torch import Tensor
+
+from translate.data.cache import scan
+from translate.data.idx import find_idx, is_idx, read_idx
+from translate.data.images import ImageError, Pixels, images_in, probe
+from translate.data.sources import Dataset, Loading, Source
+from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
+from translate.errors import UsageError
+from translate.task import DataSpec
+
+LOOKED_AT = 16
+"""Files whose headers decide whether a folder is grey."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Source):
+    """Images without labels: a folder with all its sub-folders, or MNIST's idx files. The batch has ``x.image``."""
+
+    images: Annotated[Path, "folder of images or of idx files, or one idx file (.gz too)"]
+    channels: Annotated[int | None, "1 grey, 3 RGB, 4 RGBA [1 where all looks grey, else 3]"] = None
+    resize: Annotated[Resize, "scale the shorter side to --size, resize both, or none; then the centre"] = "scale"
+    flip: Annotated[bool, "mirror half of the images"] = False
+
+    def __post_init__(self) -> None:
+        if self.channels not in (None, 1, 3, 4):
+            raise UsageError(f"--channels {self.channels}: expected 1, 3 or 4")
+
+    def open(self, loading: Loading) -> Dataset:
+        """A folder is read with its sub-folders, whatever they are called; idx files are found directly in it.
+
+        Every image is brought to ``loading.size``, so 28 px digits are enlarged for a size of 32, not padded.
+        """
+        fit = Fit(self.resize, loading.size, loading.size)
+        if self.images.is_file():
+            if not is_idx(self.images):
+                raise UsageError(f"--images {self.images}: expected a folder, or an idx file of images as MNIST's")
+            return self._from_idx([self.images], fit, loading)
+        if self.images.is_dir() and (files := find_idx(self.images)):
+            return self._from_idx(files, fit, loading)
+        paths = images_in("--images", self.images)
+        channels = self.channels or guess_channels(paths)
+        pictures = scan(paths, Reader(channels, fit), loading, root=self.images)
+        if not pictures:
+            raise UsageError(f"--images {self.images}: none of its {len(paths)} files can be read as an image")
+        names = pictures.paths
+        return ImageSet(len(names), lambda index: pictures[names[index]], loading.size, channels, flip=self.flip)
+
+    def _from_idx(self, files: Sequence[Path], fit: Fit, loading: Loading) -> Dataset:
+        channels = self.channels or 1
+        if channels == 4:
+            raise UsageError(f"--channels 4: {files[0]} is grey; expected 1 or 3")
+        parts = [read_idx(file) for file in files]
+        if len({part.shape[1:] for part in parts}) > 1:
+            sizes = ", ".join(
+                f"{file.name} {part.shape[2]}x{part.shape[1]}" for file, part in zip(files, parts, strict=True)
+            )
+            raise UsageError(f"--images {self.images}: expected idx files of one image size, found {sizes}")
+        digits = parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+        def pixels(index: int) -> Pixels:
+            return np.repeat(fit(digits[index][:, :, None]), channels, axis=2)
+
+        return ImageSet(len(digits), pixels, loading.size, channels, flip=self.flip)
+
+
+class ImageSet(Dataset):
+    """Pictures by number; a sample is the centre of one, mirrored half of the time where ``flip``.
+
+    ``pixels``: gives the picture of a number, (H, W, channels) with no side smaller than ``size``.
+    """
+
+    def __init__(
+        self, count: int, pixels: Callable[[int], Pixels], size: int, channels: int, *, flip: bool = False
+    ) -> None:
+        self.spec = DataSpec(size, {"image": channels})
+        self._count, self._pixels, self._flip = count, pixels, flip
+
+    def __len__(self) -> int:
+        return self._count
+
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        pixels, size = self._pixels(index), self.spec.size
+        height, width = pixels.shape[:2]
+        mirrored = self._flip and bool(rng.random() < 0.5)
+        centre = Geometry((height - size) // 2, (width - size) // 2, size, size, flip=mirrored)
+        return {"image": to_tensor(centre(pixels))}
+
+
+def guess_channels(paths: Sequence[Path]) -> int:
+    """1 where the headers of the first files all say grey, else 3. Files that cannot be read say nothing."""
+    modes: set[str] = set()
+    for path in islice(paths, LOOKED_AT):
+        try:
+            modes.add(probe(path)[2])
+        except ImageError:
+            continue
+    return 1 if modes and all(mode in {"1", "L", "LA", "F"} or mode.startswith("I") for mode in modes) else 3
