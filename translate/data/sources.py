@@ -47,6 +47,13 @@ class Dataset(ABC):
         pass as they are. Everything random comes from ``rng``, which depends on (seed, epoch, index) alone.
         """
 
+    def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """A last step on a whole training batch, already on its device as floats: what is cheaper there.
+
+        Everything random comes from ``seed``, another one for each batch. Previews go without this step.
+        """
+        return batch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):

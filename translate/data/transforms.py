@@ -85,7 +85,7 @@ class Geometry:
     def draw(
         cls, rng: np.random.Generator, image: Pixels, size: int, *, flip: bool = False, turn: bool = False
     ) -> Geometry:
-        """A square crop of ``size`` anywhere in ``image``, half of the time mirrored, turned by a multiple of 90 degrees.
+        """A square crop of ``size`` anywhere in ``image``; mirrored half of the time; turned by quarters.
 
         The same numbers are drawn whatever the answers are, so that a switch does not change the other choices.
         """
@@ -113,4 +113,4 @@ class Geometry:
 
 def to_tensor(image: Pixels) -> Tensor:
     """uint8 (H, W, C) to a uint8 tensor (C, H, W) of its own memory."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))

@@ -1,0 +1,196 @@
+"""Batches without end, prepared ahead on threads; every random choice is a function of (seed, position)."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from enum import IntEnum
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from translate.data.sources import Dataset
+from translate.errors import UsageError
+
+_WHITE = 127.5  # uint8 / 127.5 - 1 lies in [-1, 1]
+
+
+class _Use(IntEnum):
+    """What a random stream is for, so that no two are the same."""
+
+    ORDER = 1
+    SAMPLE = 2
+    PREVIEW = 3
+    DEVICE = 4
+
+
+def random_stream(use: int, *numbers: int) -> np.random.Generator:
+    """A generator that depends on nothing but these numbers."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence((use, *numbers))))
+
+
+class Order:
+    """Which samples make up which batch.
+
+    Every pass over the data is a permutation from (seed, pass). What is left of a pass after its last full batch is
+    dropped. A data set smaller than a batch is passed several times within one batch.
+    """
+
+    def __init__(self, samples: int, batch: int, seed: int) -> None:
+        self._samples, self._batch, self._seed = samples, batch, seed
+        self._batches = max(1, samples // batch)
+        self._laps = -(-batch // samples) if samples < batch else 1
+        self._last: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __call__(self, position: int) -> list[tuple[int, int]]:
+        """(pass, index) of each sample of the batch at ``position``."""
+        epoch, number = divmod(position, self._batches)
+        chosen: list[tuple[int, int]] = []
+        for lap in range(epoch * self._laps, (epoch + 1) * self._laps):
+            first = number * self._batch
+            indices = self._permutation(lap)[first : first + self._batch - len(chosen)]
+            chosen += [(lap, index) for index in indices.tolist()]
+        return chosen
+
+    def _permutation(self, lap: int) -> NDArray[np.int64]:
+        if self._last[0] != lap:
+            self._last = (lap, random_stream(_Use.ORDER, self._seed, lap).permutation(self._samples))
+        return self._last[1]
+
+
+class Loader:
+    """Endless batches of a data set on ``device``; images are float (N, C, H, W) in [-1, 1].
+
+    The batch at a position is the same whatever the number of ``workers`` (threads; 0: none, all in ``next_batch``),
+    and whichever position the loader began with. Of each batch of ``batch`` samples, rank r of ``world`` gets the r-th
+    part. An error in a thread is raised by the ``next_batch`` that would have given the batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        batch: int,
+        seed: int,
+        workers: int,
+        device: torch.device,
+        position: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch % world:
+            raise UsageError(f"--batch {batch} cannot be split over {world} processes; expected a multiple")
+        if len(dataset) < 1:
+            raise UsageError("the data has no samples")
+        self.position = position
+        """Batches drawn so far."""
+        self.waited = 0.0
+        """Seconds that ``next_batch`` has waited for the data."""
+        self._dataset, self._seed, self._rank = dataset, seed, rank
+        self._part = slice(rank * batch // world, (rank + 1) * batch // world)
+        self._order = Order(len(dataset), batch, seed)
+        self._device = torch.device(device)
+        self._workers = workers
+        self._pool: ThreadPoolExecutor | None = None
+        self._ahead: deque[Future[dict[str, Tensor]]] = deque()
+        self._closed = Event()
+
+    def next_batch(self) -> dict[str, Tensor]:
+        """The batch at ``position``. Raises what reading it raised, such as an ``ImageError`` naming the file."""
+        if self._closed.is_set():
+            raise ValueError("this loader is closed")
+        began = time.perf_counter()
+        host = self._from_threads() if self._workers > 0 else self._prepare(self._choose(self.position))
+        self.waited += time.perf_counter() - began
+        batch = {name: self._transfer(tensor) for name, tensor in host.items()}
+        seed = int(random_stream(_Use.DEVICE, self._seed, self.position, self._rank).integers(2**63))
+        self.position += 1
+        return self._dataset.on_device(batch, seed)
+
+    def close(self) -> None:
+        """Stop the threads; returns when the samples being read are done. A second call does nothing."""
+        self._closed.set()
+        self._ahead.clear()
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _from_threads(self) -> dict[str, Tensor]:
+        if self._pool is None:  # only now, so that a loader that is made and thrown away reads nothing
+            self._pool = ThreadPoolExecutor(self._workers, "gantk-data")
+        while len(self._ahead) <= self._workers:
+            chosen = self._choose(self.position + len(self._ahead))
+            self._ahead.append(self._pool.submit(self._prepare, chosen))
+        try:
+            return self._ahead.popleft().result()
+        except BaseException:
+            self.close()
+            raise
+
+    def _choose(self, position: int) -> list[tuple[int, int]]:
+        return self._order(position)[self._part]
+
+    def _prepare(self, chosen: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
+        samples = []
+        for lap, index in chosen:
+            if self._closed.is_set():
+                raise CancelledError
+            samples.append(self._dataset.sample(index, random_stream(_Use.SAMPLE, self._seed, lap, index)))
+        return _collate(samples, self._device)
+
+    def _transfer(self, tensor: Tensor) -> Tensor:
+        if self._device.type == "cpu":
+            return tensor
+        moved = tensor.to(self._device, non_blocking=tensor.is_pinned())
+        return moved.float().div_(_WHITE).sub_(1) if _are_images(tensor, batched=True) else moved
+
+
+def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:
+    """The same ``count`` samples (or all, where there are fewer) at every call: for previews. On the CPU, as floats."""
+    indices = random_stream(_Use.PREVIEW, seed).permutation(len(dataset))[:count].tolist()
+    samples = [dataset.sample(index, random_stream(_Use.PREVIEW, seed, index + 1)) for index in indices]
+    return _collate(samples, torch.device("cpu"))
+
+
+def _are_images(tensor: Tensor, *, batched: bool = False) -> bool:
+    return tensor.dtype == torch.uint8 and tensor.ndim == 3 + batched
+
+
+def _collate(samples: Sequence[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+    """Samples to a batch: images as floats for a CPU; as bytes in pinned memory for another device to convert.
+
+    In NumPy, since torch would start its own threads within each of ours.
+    """
+    pin = device.type == "cuda"
+    batch: dict[str, Tensor] = {}
+    for name, first in samples[0].items():
+        if not _are_images(first):
+            batch[name] = torch.stack([sample[name] for sample in samples])
+            continue
+        kind = torch.float32 if device.type == "cpu" else torch.uint8
+        images = torch.empty(len(samples), *first.shape, dtype=kind, pin_memory=pin)
+        target = images.numpy()
+        for place, sample in zip(target, samples, strict=True):
+            if device.type == "cpu":
+                np.divide(sample[name].numpy(), np.float32(_WHITE), out=place)
+            else:
+                place[...] = sample[name].numpy()
+        if device.type == "cpu":
+            target -= 1
+        batch[name] = images
+    return batch

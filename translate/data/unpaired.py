@@ -1,0 +1,105 @@
+"""Two folders of pictures without any correspondence, as CycleGAN learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge
+from torch import Tensor
+
+from translate.data.augment import ON_CPU, ON_DEVICE, Augmenter, DeviceAugmenter, check_names
+from translate.data.cache import Budget, Pictures, scan
+from translate.data.images import images_in
+from translate.data.sources import Dataset, Loading, Source
+from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
+from translate.errors import UsageError
+from translate.task import DataSpec
+
+_ENLARGED = 286 / 256
+"""How much larger than the crop the paper loads its images: 286 pixels for 256."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpaired(Source):
+    """Two folders of images, ``x.a`` and ``x.b``, each image of ``a`` shown with a random one of ``b``."""
+
+    a: Annotated[Path, "folder of images of domain a"]
+    b: Annotated[Path, "folder of images of domain b"]
+    channels: Annotated[Literal[1, 3, 4], "1 grey, 3 RGB, 4 RGBA; every image is converted"] = 3
+    resize: Annotated[
+        Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
+    ] = "resize"
+    load_size: Annotated[int | None, "side in pixels before the crop [--size x 286/256]", Ge(4)] = None
+    flip: Annotated[bool, "mirror half of the images"] = True
+    augment: Annotated[tuple[str, ...], f"on the CPU: {', '.join(ON_CPU)}"] = ()
+    augment_device: Annotated[tuple[str, ...], f"on the training device: {', '.join(ON_DEVICE)}"] = ()
+
+    def __post_init__(self) -> None:
+        check_names("--augment", self.augment, ON_CPU)
+        check_names("--augment-device", self.augment_device, ON_DEVICE)
+
+    def open(self, loading: Loading) -> Dataset:
+        """Both folders, scanned. Raises ``UsageError`` where one of them has fewer than two readable images."""
+        side = round(loading.size * _ENLARGED) if self.load_size is None else self.load_size
+        if side < loading.size:
+            raise UsageError(f"--load-size {side} is smaller than --size {loading.size}")
+        found = {"a": images_in("--a", self.a), "b": images_in("--b", self.b)}
+        _check_apart(self.a, self.b)
+        for name, folder in (("a", self.a), ("b", self.b)):
+            _check_enough(name, folder, len(found[name]), "images")
+        augmenter = Augmenter(self.augment)
+        reader = Reader(self.channels, Fit(self.resize, side, loading.size))
+        budget = Budget(loading.cache_budget)
+        a = scan(found["a"], reader, loading, root=self.a, budget=budget)
+        _check_enough("a", self.a, len(a), "readable images")
+        b = scan(found["b"], reader, loading, root=self.b, budget=budget)
+        _check_enough("b", self.b, len(b), "readable images")
+        spec = DataSpec(size=loading.size, channels={"a": self.channels, "b": self.channels})
+        return _UnpairedDataset(spec, a, b, self.flip, augmenter, DeviceAugmenter(self.augment_device))
+
+
+class _UnpairedDataset(Dataset):
+    def __init__(
+        self, spec: DataSpec, a: Pictures, b: Pictures, flip: bool, augmenter: Augmenter, on_device: DeviceAugmenter
+    ) -> None:
+        self.spec = spec
+        self._a, self._b, self._flip = a, b, flip
+        self._augmenter, self._device_augmenter = augmenter, on_device
+
+    def __len__(self) -> int:
+        return max(len(self._a), len(self._b))
+
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        """Image ``index`` of ``a``, counted round, and any of ``b``: (C, size, size) each."""
+        path_a = self._a.paths[index % len(self._a)]
+        path_b = self._b.paths[int(rng.integers(len(self._b)))]
+        return {"a": self._one(self._a, path_a, rng), "b": self._one(self._b, path_b, rng)}
+
+    def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """``batch`` with both domains augmented, each with draws of its own."""
+        augment = self._device_augmenter
+        return {**batch, "a": augment(batch["a"], seed), "b": augment(batch["b"], seed ^ 1)}
+
+    def _one(self, pictures: Pictures, path: Path, rng: np.random.Generator) -> Tensor:
+        image = pictures[path]
+        crop = Geometry.draw(rng, image, self.spec.size, flip=self._flip)(image)
+        return to_tensor(*self._augmenter([crop], rng))
+
+
+def _check_apart(a: Path, b: Path) -> None:
+    first, second = a.resolve(), b.resolve()
+    if first == second or a.samefile(b):
+        raise UsageError(f"--b {b}: the same folder as --a; expected one folder for each domain")
+    if first in second.parents:
+        raise UsageError(f"--b {b}: lies inside --a {a}, whose sub-folders are read too; expected separate folders")
+    if second in first.parents:
+        raise UsageError(f"--a {a}: lies inside --b {b}, whose sub-folders are read too; expected separate folders")
+
+
+def _check_enough(name: str, folder: Path, count: int, what: str) -> None:
+    if count < 2:
+        raise UsageError(f"--{name} {folder}: {count} {what} in this folder; expected at least 2")
