@@ -1,0 +1,69 @@
+"""Maps of class indices: pictures whose values are labels, not shades."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from translate.data.images import ImageError, Pixels, probe
+from translate.data.transforms import Fit
+from translate.errors import UsageError
+
+UNLABELLED = 255
+"""Where the picture says nothing, as in COCO-Stuff and Cityscapes, unless there are 256 classes."""
+
+
+def open_index_map(path: Path, classes: int) -> Pixels:
+    """The class indices in a file, uint8 (H, W, 1): the values of an 8-bit grey or the indices of a palette picture.
+
+    Raises ``ImageError`` for a file that is no such map, and ``UsageError`` where a class is ``classes`` or above and
+    not 255, which stands for unlabelled: that is a wrong flag rather than a wrong file.
+    """
+    mode = probe(path)[2]
+    if mode not in ("1", "L", "P"):
+        raise ImageError(path, f"its mode is {mode}; expected a map of class indices, 8-bit grey or palette")
+    try:
+        with Image.open(path) as image:
+            lossy = image.format == "JPEG"
+            indices = np.asarray(image).astype(np.uint8)
+    except Exception as error:  # Pillow's decoders raise anything on broken input
+        raise ImageError(path, " ".join(str(error).split()) or type(error).__name__) from None
+    if lossy:
+        raise ImageError(path, "JPEG does not keep class indices; expected PNG")
+    labels = indices[indices != UNLABELLED]
+    if labels.size and (largest := int(labels.max())) >= classes:
+        raise UsageError(f"{path}: it has class {largest}, but --classes {classes} allows 0 to {classes - 1} and 255")
+    return indices[:, :, None]
+
+
+@dataclass(frozen=True)
+class IndexReader:
+    """Opens an index map and fits it by taking the nearest pixel, as classes have no mean."""
+
+    classes: int
+    fit: Fit
+
+    @property
+    def key(self) -> str:
+        """Changes when the indices would."""
+        return f"index {self.classes} {self.fit.mode} {self.fit.side} {self.fit.least}"
+
+    def __call__(self, path: Path) -> Pixels:
+        indices = open_index_map(path, self.classes)[:, :, 0]
+        height, width = indices.shape
+        size = self.fit.size_of(width, height)
+        return np.asarray(Image.fromarray(indices).resize(size, Image.Resampling.NEAREST))[:, :, None]
+
+
+def one_hot(indices: Pixels, classes: int) -> Tensor:
+    """Class indices (H, W, 1) as float planes (``classes``, H, W) of 0 and 1; unlabelled pixels are 0 in all."""
+    index = indices[:, :, 0]
+    planes = np.zeros((classes, *index.shape), np.float32)  # in NumPy: the loader's threads are the parallelism
+    rows, columns = np.nonzero(index < classes)
+    planes[index[rows, columns], rows, columns] = 1
+    return torch.from_numpy(planes)
