@@ -1,0 +1,122 @@
+"""SRGAN: photo-realistic single-image super-resolution (Ledig et al., 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, cast
+
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from translate.data.lowhigh import LowHigh
+from translate.discriminators.srgan import SRGANDiscriminator, check_size
+from translate.generators import srresnet
+from translate.generators.srresnet import BodyEnd, Output, Scale, SRResNet
+from translate.layers.norms import Norm
+from translate.losses.adversarial import adversarial
+from translate.losses.perceptual import vgg19
+from translate.run import Run
+from translate.task import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms
+
+vanilla = adversarial("vanilla")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SRGAN(TaskModel):
+    """Photo-realistic super-resolution by a residual network and VGG features (Ledig et al., 2017).
+
+    First the generator alone learns the mean squared error (SRResNet), then the game begins. With ``warmup`` not less
+    than the run's steps it never does, and the result is SRResNet.
+    """
+
+    source = LowHigh
+    recipe = Run(steps=1_200_000, batch=16, size=96)
+    averaged = ("g",)
+
+    lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
+    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
+        0.9,
+        0.999,
+    )
+    warmup: Annotated[int, "steps of pre-training on the mean squared error, before the game", Ge(0)] = 1_000_000
+    decay_at: Annotated[float, "share of the run after which the learning rate falls to a tenth", Ge(0), Le(1)] = 0.9167
+    perceptual: Annotated[Literal["vgg", "none"], "content loss: on VGG19 features, or none: on pixels (MSE)"] = "vgg"
+    vgg_weights: Annotated[Path | None, "file with torchvision's vgg19 weights; else torch's cache"] = None
+    layer: Annotated[Literal["relu2_2", "relu5_4"], "VGG19 features: phi_2,2 or phi_5,4"] = "relu5_4"
+    adversarial: Annotated[float, "weight of the adversarial term, the content loss having 1", Ge(0)] = 1e-3
+    blocks: Annotated[int, "residual blocks of the generator", Ge(1)] = 16
+    width: Annotated[int, "channels of the generator's convolutions", Ge(1)] = 64
+    d_width: Annotated[int, "channels of the discriminator's first convolution", Ge(1)] = 64
+    norm: Annotated[Norm, "the generator's normalisation"] = "batch"
+    output: Annotated[Output, "the generator's last activation"] = "linear"
+    body_end: Annotated[BodyEnd, "what ends the residual blocks: the norm as in the paper, or PReLU"] = "norm"
+
+    VGG_RESCALE: ClassVar[float] = 1 / 12.75
+    """Of feature maps (section 3.2), so that the VGG loss, times about 0.006, is of the size of the MSE."""
+
+    def networks(self, data: DataSpec) -> Networks:
+        check_size(data.size, 16, "SRGAN's discriminator")
+        channels = data.channels["high"]
+        networks: dict[str, Callable[[], nn.Module]] = {
+            "g": partial(
+                SRResNet,
+                channels,
+                cast(Scale, data.scale),
+                width=self.width,
+                blocks=self.blocks,
+                norm=self.norm,
+                output=self.output,
+                body_end=self.body_end,
+            ),
+            "d": partial(SRGANDiscriminator, channels, data.size, width=self.d_width),
+        }
+        if self.perceptual == "vgg":
+            networks["features"] = partial(vgg19, self.layer, self.vgg_weights)
+        return networks
+
+    def phases(self) -> Sequence[Phase]:
+        return [
+            Phase("pretrain", ("g",), self.pretrain, stop=self.warmup),
+            Phase("generator", ("g",), self.generator, start=self.warmup),
+            Phase("discriminator", ("d",), self.discriminator, start=self.warmup),
+        ]
+
+    def pretrain(self, nets: Nets, x: Batch) -> Terms:
+        """Equation 4."""
+        return {"mse": F.mse_loss(nets.g(x.low), x.high)}
+
+    def generator(self, nets: Nets, x: Batch) -> Terms:
+        """Equation 3, with the content loss of equation 5 or 4, and the adversarial loss of equation 6."""
+        high = nets.g(x.low)
+        x.keep(fake=high)
+        if self.perceptual == "vgg":
+            theirs, ours = nets.features(x.high), nets.features(high)
+            content = F.mse_loss(ours * self.VGG_RESCALE, theirs * self.VGG_RESCALE)
+        else:
+            content = F.mse_loss(high, x.high)
+        return {"content": content, "adversarial": self.adversarial * vanilla.generator(nets.d(high))}
+
+    def discriminator(self, nets: Nets, x: Batch) -> Terms:
+        """Equation 2."""
+        real, fake = nets.d(x.high), nets.d(x.fake)
+        x.log(d_real=real.sigmoid(), d_fake=fake.sigmoid())
+        return {"real": vanilla.real(real), "fake": vanilla.fake(fake)}
+
+    def directions(self, data: DataSpec) -> Sequence[Direction]:
+        margin = srresnet.margin(cast(Scale, data.scale), self.blocks)
+        return [Direction("upscale", "low", "high", ("g",), self.upscale, scale=data.scale, margin=margin)]
+
+    def upscale(self, nets: Nets, x: Batch) -> Tensor:
+        """The generator alone."""
+        return cast(Tensor, nets.g(x.low))
+
+    def lr_at(self, progress: float) -> float:
+        """1, then 1/10; in the paper (section 3.2) from the middle of the game on."""
+        return 1.0 if progress < self.decay_at else 0.1
+
+    def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
+        return {**super().preview(nets, x, data), "high": x.high}
