@@ -24,7 +24,6 @@ ON_CPU: Mapping[str, Callable[[Any], Any]] = {
     "color": lambda module: module.ColorJitter((0.8, 1.2), (0.8, 1.2), (0.8, 1.2), (-0.03, 0.03), p=0.8),
     "brightness": lambda module: module.RandomBrightnessContrast(0.2, 0.2, p=0.8),
     "hue": lambda module: module.ColorJitter((1, 1), (1, 1), (1, 1), (-0.1, 0.1), p=0.8),
-    "grey": lambda module: module.ToGray(p=0.2),
     "blur": lambda module: module.GaussianBlur(sigma_limit=(0.3, 1.5), p=0.5),
     "noise": lambda module: module.GaussNoise(std_range=(0.005, 0.05), p=0.5),
     "jpeg": lambda module: module.ImageCompression(quality_range=(40, 95), p=0.5),

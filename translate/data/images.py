@@ -109,6 +109,11 @@ def open_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Pixel
     becomes luma (ITU-R 601). Where ``channels`` has no room for transparency, the picture is laid on white. Raises
     ``ImageError`` for whatever cannot be decoded whole, and for more than ``max_pixels`` pixels.
     """
+    return pixels_of(open_picture(path, channels, max_pixels))
+
+
+def open_picture(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """As ``open_image``, as Pillow's image: for what Pillow does next."""
     if channels not in _MODES:
         raise UsageError(f"channels must be 1, 3 or 4, not {channels}")
     try:
@@ -116,13 +121,16 @@ def open_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Pixel
             image.load()
             step = _UPRIGHT.get(_orientation(image))
             picture = _in_mode(image, channels)
-            if step is not None:
-                picture = picture.transpose(step)
-            pixels = np.asarray(picture)
+            return picture if step is None else picture.transpose(step)
     except Exception as error:
         # Pillow's decoders raise anything from struct.error to TypeError on broken input.
         raise _image_error(path, error) from None
-    return pixels if channels > 1 else pixels[:, :, None]
+
+
+def pixels_of(picture: Image.Image) -> Pixels:
+    """uint8 (H, W, C) of a picture in Pillow's mode L, RGB or RGBA."""
+    pixels = np.asarray(picture)
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
 def probe(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:

@@ -133,7 +133,7 @@ class Loader:
     def _from_threads(self) -> dict[str, Tensor]:
         if self._pool is None:  # only now, so that a loader that is made and thrown away reads nothing
             self._pool = ThreadPoolExecutor(self._workers, "gantk-data")
-        while len(self._ahead) <= self._workers:
+        while len(self._ahead) < self._workers + 2:  # what is waited for, one being made by each thread, one in hand
             chosen = self._choose(self.position + len(self._ahead))
             self._ahead.append(self._pool.submit(self._prepare, chosen))
         try:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from translate.data.images import Pixels, open_image
+from translate.data.images import Pixels, open_picture, pixels_of
 
 Resize = Literal["resize", "scale", "none"]
 """resize: squash to a square; scale: the shorter side, keeping the aspect; none: pixels as they are."""
@@ -21,10 +21,11 @@ def resize(image: Pixels, width: int, height: int) -> Pixels:
     """Pillow's bicubic (a = -0.5), antialiased when it shrinks: the pixel definition of every path in gantk."""
     if image.shape[:2] == (height, width):
         return image
-    grey = image.shape[2] == 1
-    picture = Image.fromarray(image[:, :, 0] if grey else image)
-    pixels = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
-    return pixels[:, :, None] if grey else pixels
+    return pixels_of(_resize(Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image), width, height))
+
+
+def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
+    return picture.resize((width, height), Image.Resampling.BICUBIC)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ class Reader:
         return f"{self.channels} {self.fit.mode} {self.fit.side} {self.fit.least}"
 
     def __call__(self, path: Path) -> Pixels:
-        return self.fit(open_image(path, self.channels))
+        picture = open_picture(path, self.channels)
+        size = self.fit.size_of(*picture.size)
+        return pixels_of(picture if size == picture.size else _resize(picture, *size))
 
 
 @dataclass(frozen=True)
