@@ -1,0 +1,14 @@
+"""``gantk`` and ``python -m translate`` (which torchrun starts)."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    from translate.cli import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
