@@ -298,6 +298,11 @@ def test_index_maps_are_read_by_their_indices_or_not_at_all(tmp_path: Path) -> N
     assert np.array_equal(open_index_map(tmp_path / "palette.png", 4)[:, :, 0], indices)
     Image.fromarray(indices > 1).save(tmp_path / "bits.png")
     assert open_index_map(tmp_path / "bits.png", 2).max() == 1
+    Image.fromarray(indices.astype(np.uint16)).save(tmp_path / "deep.png")
+    assert np.array_equal(open_index_map(tmp_path / "deep.png", 4)[:, :, 0], indices)
+    Image.fromarray(indices.astype(np.uint16) * 200).save(tmp_path / "instances.png")
+    with pytest.raises(ImageError, match="values from 0 to 600; expected class indices from 0 to 255"):
+        open_index_map(tmp_path / "instances.png", 4)
     picture(tmp_path / "colour.png")
     with pytest.raises(ImageError, match="its mode is RGB; expected a map of class indices"):
         open_index_map(tmp_path / "colour.png", 4)

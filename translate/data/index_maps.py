@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from translate.data.images import ImageError, Pixels, probe
@@ -19,22 +19,25 @@ UNLABELLED = 255
 
 
 def open_index_map(path: Path, classes: int) -> Pixels:
-    """The class indices in a file, uint8 (H, W, 1): the values of an 8-bit grey or the indices of a palette picture.
+    """The class indices in a file, uint8 (H, W, 1): the values of a grey or the indices of a palette picture.
 
     Raises ``ImageError`` for a file that is no such map, and ``UsageError`` where a class is ``classes`` or above and
     not 255, which stands for unlabelled: that is a wrong flag rather than a wrong file.
     """
     mode = probe(path)[2]
-    if mode not in ("1", "L", "P"):
-        raise ImageError(path, f"its mode is {mode}; expected a map of class indices, 8-bit grey or palette")
+    if mode not in ("1", "L", "P") and not mode.startswith("I"):
+        raise ImageError(path, f"its mode is {mode}; expected a map of class indices, grey or palette")
     try:
         with Image.open(path) as image:
             lossy = image.format == "JPEG"
-            indices = np.asarray(image).astype(np.uint8)
+            values = np.asarray(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise anything on broken input
         raise ImageError(path, " ".join(str(error).split()) or type(error).__name__) from None
     if lossy:
         raise ImageError(path, "JPEG does not keep class indices; expected PNG")
+    if values.min() < 0 or values.max() > UNLABELLED:
+        raise ImageError(path, f"values from {values.min()} to {values.max()}; expected class indices from 0 to 255")
+    indices = values.astype(np.uint8)
     labels = indices[indices != UNLABELLED]
     if labels.size and (largest := int(labels.max())) >= classes:
         raise UsageError(f"{path}: it has class {largest}, but --classes {classes} allows 0 to {classes - 1} and 255")
