@@ -8,11 +8,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from translate.data import images
 from translate.data.images import ImageError, find_images, images_in, open_image, probe
 from translate.errors import UsageError
 
@@ -291,6 +293,19 @@ def test_reasons_name_what_is_wrong(tmp_path: Path) -> None:
             probe(tmp_path / name)
     with pytest.raises(ImageError, match="no such file"):
         open_image(tmp_path / "missing.png", 3)
+
+
+def test_heif_where_its_plugin_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[int] = []
+    plugin = ModuleType("pillow_heif")
+    monkeypatch.setattr(plugin, "register_heif_opener", lambda: called.append(1), raising=False)
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    images._register_heif.cache_clear()
+    path = saved(tmp_path / "x.png", gradient())
+    open_image(path, 3)
+    open_image(path, 3)
+    assert called == [1]
+    images._register_heif.cache_clear()
 
 
 def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:

@@ -102,4 +102,4 @@ def _check_apart(a: Path, b: Path) -> None:
 
 def _check_enough(name: str, folder: Path, count: int, what: str) -> None:
     if count < 2:
-        raise UsageError(f"--{name} {folder}: {count} {what} in this folder; expected at least 2")
+        raise UsageError(f"--{name} {folder}: expected at least 2 {what} in this folder, found {count}")
