@@ -12,10 +12,11 @@ from typing import Annotated, Any
 
 import typer
 from typer._click.exceptions import ClickException
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from translate import console as consoles
-from translate.commands import environment, plugins, train
+from translate.commands import environment, export, infer, inspect, plugins, sample, train
 from translate.commands.derived import switch
 from translate.console import Console
 from translate.errors import GantkError
@@ -24,8 +25,21 @@ EVERYWHERE = ("--quiet", "--json", "--debug", "--no-plugins")
 USAGE = 2
 INTERRUPTED = 130
 
+ORDER = ("train", "infer", "sample", "export", "inspect", "plugins", "env")
+
+
+class Root(TyperGroup):
+    """The commands in the order in which one needs them; Typer would put groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands."""
+        known = super().list_commands(ctx)
+        return sorted(known, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
     name="gantk",
+    cls=Root,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -61,6 +75,16 @@ app.add_typer(
     name="train",
     help="Train a model on your own pictures; gantk train MODEL --help shows its flags.",
 )
+
+
+@app.command("infer", cls=infer.InferCommand, help=infer.HELP)
+def _infer() -> None:
+    """Stands for the command that `infer.InferCommand` builds."""
+
+
+app.command("sample")(sample.sample)
+app.command("export")(export.export)
+app.command("inspect")(inspect.inspect)
 app.add_typer(plugins.app, name="plugins")
 app.command("env")(environment.env)
 

@@ -38,7 +38,7 @@ def typer_parameter(field: Field, panel: str) -> inspect.Parameter:
     shown = limits = ""
     if field.default is REQUIRED:
         shown = "required"
-    elif field.default not in (None, ()):
+    elif field.default not in (None, (), ""):
         shown = f"default {plain(field.default)}"
     if field.shape != "many":
         limits = ", ".join(filter(None, dict.fromkeys([limits_of(field.annotation), *map(limits_of, field.items)])))

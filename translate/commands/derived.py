@@ -14,14 +14,9 @@ from typer.main import get_command
 class DerivedCommand(TyperCommand):
     """Stands in lists and completions for a command that is built when it is used."""
 
-    def __init__(self, *arguments: Any, builder: Callable[[], TyperCommand] | None = None, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.builder = builder
-
     def build(self) -> TyperCommand:
         """The command itself, with all its flags."""
-        assert self.builder is not None
-        return self.builder()
+        raise NotImplementedError
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """The context of the built command, which parses the arguments and runs in this one's place."""
@@ -50,6 +45,6 @@ def switch(flag: str, text: str, **settings: Any) -> Any:
     return typer.Option(flag, help=text, metavar="", show_default=False, **settings)
 
 
-def option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    """A parameter written by hand, beside those made from fields."""
+def option(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    """A parameter written by hand, beside those made from fields; required without a default."""
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

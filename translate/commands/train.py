@@ -42,7 +42,20 @@ class TrainGroup(TyperGroup):
         plugin = plugins.find(cmd_name)
         seen = plugins.peek(plugin)
         text = f"(broken: {seen.problem})" if seen.problem else seen.title
-        return DerivedCommand(cmd_name, help=escape(text), builder=lambda: command_for(cmd_name, plugin))
+        return ModelCommand(cmd_name, plugin, help=escape(text))
+
+
+class ModelCommand(DerivedCommand):
+    """``gantk train MODEL`` of one model."""
+
+    def __init__(self, name: str, plugin: Plugin, *, help: str) -> None:
+        super().__init__(name, help=help)
+        self.plugin = plugin
+
+    def build(self) -> TyperCommand:
+        """Import the plugin and make its command."""
+        assert self.name is not None
+        return command_for(self.name, self.plugin)
 
 
 def command_for(name: str, plugin: Plugin) -> TyperCommand:

@@ -1,0 +1,62 @@
+"""``gantk sample``: pictures from noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from translate.console import current
+from translate.errors import UsageError
+
+WALK = 8
+"""Pictures from one end of an interpolation to the other."""
+
+
+def sample(
+    model: Annotated[str, typer.Argument(help="run folder or model file of a model that samples", metavar="MODEL")],
+    count: Annotated[int, typer.Option("-n", "--count", help="pictures", metavar="INT")] = 64,
+    seed: Annotated[int, typer.Option(help="seed of the latents; picture k depends on it and on k", metavar="INT")] = 0,
+    grid: Annotated[str | None, typer.Option(help="PNG file for all pictures side by side", metavar="FILE")] = None,
+    out: Annotated[str | None, typer.Option(help="folder for one PNG file per picture", metavar="PATH")] = None,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help=f"walks of {WALK} pictures between two latents each", metavar="")
+    ] = False,
+    direction: Annotated[str | None, typer.Option(help="which sampler, if there are several", metavar="TEXT")] = None,
+    batch: Annotated[int, typer.Option(help="pictures made at once", metavar="INT")] = 64,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps", metavar="TEXT")] = "auto",
+) -> None:
+    """Draw pictures from a trained model into a grid, into a folder, or both."""
+    if grid is None and out is None:
+        raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both")
+    for flag, value, least in (("-n", count, 1), ("--batch", batch, 1), ("--seed", seed, 0)):
+        if value < least:
+            raise UsageError(f"{flag} {value}: expected a whole number >= {least}")
+    if interpolate and count % WALK:
+        raise UsageError(f"-n {count} --interpolate: expected a multiple of {WALK}")
+
+    from translate import sampling
+    from translate.hardware import choose_device
+    from translate.published import load_published
+
+    chosen = choose_device(device)
+    published = load_published(Path(model))
+    if interpolate:
+        rows = count // WALK
+        pictures = sampling.interpolate(
+            published, rows, WALK, seed=seed, direction=direction, batch=batch, device=chosen
+        )
+    else:
+        rows = None
+        pictures = sampling.sample(published, count, seed=seed, direction=direction, batch=batch, device=chosen)
+    console = current()
+    if grid is not None:
+        sampling.save_grid(Path(grid), pictures, rows)
+        console.line(f"{count} pictures: {grid}")
+        console.record({"grid": grid, "count": count, "seed": seed})
+    if out is not None:
+        written = sampling.save_each(Path(out), iter([pictures]), seed)
+        console.line(f"{len(written)} files in {out}")
+        for path in written:
+            console.record({"file": str(path), "seed": seed})
