@@ -79,6 +79,8 @@ class DCGAN(TaskModel):
         # the discriminator as just updated: the order of the public codes. (In train mode the fakes do not depend on
         # the running statistics, which alone take in every batch twice, once per phase.)
         noise = {"z": self.latents()}
+        if self.penalty:
+            noise["between"] = Noise((), "uniform")
         return [
             Phase("discriminator", ("d",), self.discriminator, repeat=self.critic, noise=noise),
             Phase("generator", ("g",), self.generator),
@@ -95,7 +97,7 @@ class DCGAN(TaskModel):
         x.log(d_real=self.verdict(real), d_fake=self.verdict(fake))
         terms = {"real": game.real(real), "fake": game.fake(fake)}
         if self.penalty:
-            terms["penalty"] = self.penalty * gradient_penalty(nets.d, x.image, fakes)
+            terms["penalty"] = self.penalty * gradient_penalty(nets.d, x.image, fakes, (x.between + 1) / 2)
         return terms
 
     def generator(self, nets: Nets, x: Batch) -> Terms:

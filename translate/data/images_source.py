@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from torch import Tensor
@@ -28,13 +28,9 @@ class Images(Source):
     """Images without labels: a folder with all its sub-folders, or MNIST's idx files. The batch has ``x.image``."""
 
     images: Annotated[Path, "folder of images or of idx files, or one idx file (.gz too)"]
-    channels: Annotated[int | None, "1 grey, 3 RGB, 4 RGBA [1 where all looks grey, else 3]"] = None
+    channels: Annotated[Literal[1, 3, 4] | None, "1 grey, 3 RGB, 4 RGBA [1 where all looks grey, else 3]"] = None
     resize: Annotated[Resize, "scale the shorter side to --size, resize both, or none; then the centre"] = "scale"
     flip: Annotated[bool, "mirror half of the images"] = False
-
-    def __post_init__(self) -> None:
-        if self.channels not in (None, 1, 3, 4):
-            raise UsageError(f"--channels {self.channels}: expected 1, 3 or 4")
 
     def open(self, loading: Loading) -> Dataset:
         """A folder is read with its sub-folders, whatever they are called; idx files are found directly in it.
