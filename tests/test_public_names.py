@@ -14,25 +14,8 @@ import pytest
 import translate
 
 PUBLIC = [
-    "API_VERSION",
-    "Batch",
-    "DataSpec",
-    "Dataset",
-    "Direction",
-    "GantkError",
-    "Loading",
-    "Nets",
-    "Networks",
-    "Noise",
-    "Phase",
-    "Published",
-    "Run",
-    "Source",
-    "TaskModel",
-    "Terms",
-    "UsageError",
-    "linear_decay",
-    "load_published",
+    *("API_VERSION", "Batch", "DataSpec", "Dataset", "Direction", "GantkError", "Loading", "Nets", "Networks", "Noise"),
+    *("Phase", "Published", "Run", "Source", "TaskModel", "Terms", "UsageError", "linear_decay", "load_published"),
 ]
 
 
