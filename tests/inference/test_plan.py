@@ -1,0 +1,163 @@
+"""Which photo becomes which file."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from translate.errors import UsageError
+from translate.infer.options import InferOptions
+from translate.infer.plan import plan
+
+
+def picture(path: Path, kind: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 4)).save(path, format=kind)
+    return path
+
+
+def targets(inputs: list[Path], out: Path, **options: object) -> dict[str, str]:
+    jobs = plan(inputs, out, InferOptions(**options))  # type: ignore[arg-type]
+    return {str(job.path.relative_to(out.parent)): str(job.target.relative_to(out)) for job in jobs}
+
+
+def test_one_folder_keeps_tree_stem_suffix_and_format(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "deep" / "A.JPG")
+    picture(tmp_path / "in" / "b.png")
+    picture(tmp_path / "in" / "no. 12", "JPEG")
+    picture(tmp_path / "in" / "really_png.jpg", "PNG")
+    picture(tmp_path / "in" / "c.gif")
+    assert targets([tmp_path / "in"], tmp_path / "out") == {
+        "in/b.png": "b.png",
+        "in/c.gif": "c.png",
+        "in/deep/A.JPG": "deep/A.JPG",
+        "in/no. 12": "no. 12.jpg",
+        "in/really_png.jpg": "really_png.png",
+    }
+
+
+def test_suffix_and_format(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.jpeg")
+    assert targets([tmp_path / "in"], tmp_path / "out", format="webp:80", suffix="_zebra") == {
+        "in/a.jpeg": "a_zebra.webp"
+    }
+
+
+def test_no_two_inputs_share_an_output(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "a.tiff", "a.jpg.png", "b.bmp", "c/x.jpg"):
+        picture(tmp_path / "in" / name)
+    picture(tmp_path / "in" / "c.png", "PNG").rename(tmp_path / "in" / "c.jpg.png")
+    found = targets([tmp_path / "in"], tmp_path / "out", format="png")
+    assert len(set(found.values())) == len(found) == 7
+    assert found["in/a.png"] == "a.png"
+    assert found["in/a.jpg.png"] == "a.jpg.png"
+    assert found["in/a.jpg"] != "a.jpg.png"
+    assert found["in/a.tiff"] == "a.tiff.png"
+    assert targets([tmp_path / "in"], tmp_path / "out", format="png") == found
+
+
+def test_a_file_does_not_take_a_folders_name(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "x", "PNG")
+    picture(tmp_path / "in" / "x.png" / "y.png")
+    found = targets([tmp_path / "in"], tmp_path / "out")
+    assert found["in/x.png/y.png"] == "x.png/y.png"
+    assert found["in/x"] not in ("x.png",)
+
+
+def test_several_folders_keep_their_names(tmp_path: Path) -> None:
+    picture(tmp_path / "p" / "x.jpg")
+    picture(tmp_path / "q" / "x.jpg")
+    picture(tmp_path / "more" / "p" / "x.jpg")
+    file = picture(tmp_path / "x.jpg")
+    found = targets([tmp_path / "p", tmp_path / "q", tmp_path / "more" / "p", file], tmp_path / "out")
+    assert found == {"p/x.jpg": "p/x.jpg", "q/x.jpg": "q/x.jpg", "more/p/x.jpg": "p~2/x.jpg", "x.jpg": "x.jpg"}
+
+
+def test_a_photo_reached_twice_is_done_once(tmp_path: Path) -> None:
+    file = picture(tmp_path / "p" / "x.jpg")
+    assert len(plan([tmp_path / "p", file, file], tmp_path / "out", InferOptions())) == 1
+
+
+def test_out_within_the_input_is_not_read_back(tmp_path: Path) -> None:
+    picture(tmp_path / "x.jpg")
+    picture(tmp_path / "out" / "x.jpg")
+    jobs = plan([tmp_path], tmp_path / "out", InferOptions())
+    assert [job.path for job in jobs] == [tmp_path / "x.jpg"]
+
+
+def test_out_around_the_input_still_finds_it(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "x.jpg")
+    assert len(plan([tmp_path / "in"], tmp_path, InferOptions())) == 1
+
+
+def test_out_that_is_an_input_or_a_file_is_refused(tmp_path: Path) -> None:
+    file = picture(tmp_path / "x.jpg")
+    with pytest.raises(UsageError, match="this is an input"):
+        plan([tmp_path], tmp_path / "." / "nothing" / "..", InferOptions())
+    with pytest.raises(UsageError, match="this is a file"):
+        plan([tmp_path], file, InferOptions())
+    with pytest.raises(UsageError, match="no such file"):
+        plan([tmp_path / "gone"], tmp_path / "out", InferOptions())
+
+
+def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
+    file = picture(tmp_path / "x.jpg")
+    (job,) = plan([file], tmp_path, InferOptions())
+    assert job.refusal is not None
+    (job,) = plan([file], tmp_path, InferOptions(suffix="_b"))
+    assert job.refusal is None
+    (tmp_path / "out").symlink_to(tmp_path)
+    (job,) = plan([file], tmp_path / "out", InferOptions())
+    assert job.refusal is not None
+
+
+def test_hostile_names(tmp_path: Path) -> None:
+    names = ["[red]x[/red].png", "new\nline.png", "esc\x1b[31m.png", "-dash.png", "e\u0301.png", "x" * 251 + ".png"]
+    for name in names:
+        picture(tmp_path / "in" / name)
+    raw = os.fsencode(tmp_path / "in") + b"/\xff\xfe.png"
+    (tmp_path / "in" / names[0]).rename(os.fsdecode(raw))
+    found = targets([tmp_path / "in"], tmp_path / "out", format="tiff")
+    assert len(set(found.values())) == len(names)
+    assert all(len(os.fsencode(Path(target).name)) <= 255 for target in found.values())
+    assert os.fsdecode(b"\xff\xfe.tiff") in found.values()
+
+
+def test_what_is_no_file_is_left_out_or_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    picture(folder / "ok.jpg")
+    (folder / "dir.jpg").mkdir()
+    (folder / "loop").symlink_to(folder)
+    os.mkfifo(folder / "pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as listener:
+        here = Path.cwd()
+        os.chdir(folder)
+        try:
+            listener.bind("socket.jpg")
+        finally:
+            os.chdir(here)
+        assert [job.path.name for job in plan([folder], tmp_path / "out", InferOptions())] == ["ok.jpg"]
+    (job,) = plan([folder / "pipe.jpg"], tmp_path / "out", InferOptions())
+    assert job.refusal == "not a regular file"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"format": "gif"},
+        {"format": "png:9"},
+        {"format": "jpg:0"},
+        {"format": "jpg:"},
+        {"tile": "-3"},
+        {"tile": "some"},
+        {"suffix": "a/b"},
+        {"suffix": "\n"},
+    ],
+)
+def test_wrong_options_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="--"):
+        InferOptions(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,68 @@
+"""The pixels of one result, in memory, or in a file where they are many."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+IN_MEMORY = 512 << 20
+"""Bytes up to which a canvas is kept in memory."""
+
+BAND = 32 << 20
+"""Bytes of pixels that ``bands`` hands out at once."""
+
+
+class Canvas:
+    """uint8 (height, width, channels), written and read in bands of whole rows."""
+
+    def __init__(self, height: int, width: int, channels: int, in_memory: int = IN_MEMORY) -> None:
+        self.shape = (height, width, channels)
+        self._row = width * channels
+        large = height * self._row > in_memory
+        # Plain reads and writes, not a memory map: mapped pages count as the process's memory.
+        self._file = tempfile.TemporaryFile(prefix="gantk-") if large else None  # noqa: SIM115 - closed by close()
+        self._array = None if large else np.empty(self.shape, np.uint8)
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8]) -> Canvas:
+        """A canvas of these pixels, (height, width, channels), without a copy."""
+        canvas = cls.__new__(cls)
+        canvas.shape = pixels.shape
+        canvas._row = pixels.shape[1] * pixels.shape[2]
+        canvas._file = None
+        canvas._array = pixels
+        return canvas
+
+    def write(self, top: int, band: NDArray[np.uint8]) -> None:
+        """Put (rows, width, channels) below row ``top``."""
+        if self._array is not None:
+            self._array[top : top + len(band)] = band
+        else:
+            assert self._file is not None
+            self._file.seek(top * self._row)
+            self._file.write(np.ascontiguousarray(band).data)
+
+    def read(self, top: int, bottom: int) -> NDArray[np.uint8]:
+        """The rows from ``top`` to ``bottom``, (rows, width, channels)."""
+        if self._array is not None:
+            return self._array[top:bottom]
+        assert self._file is not None
+        self._file.seek(top * self._row)
+        data = self._file.read((bottom - top) * self._row)
+        return np.frombuffer(data, np.uint8).reshape(bottom - top, *self.shape[1:])
+
+    def bands(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """All rows from the top, a few at a time: (first row, (rows, width, channels))."""
+        height = self.shape[0]
+        rows = max(1, BAND // max(1, self._row))
+        for top in range(0, height, rows):
+            yield top, self.read(top, min(height, top + rows))
+
+    def close(self) -> None:
+        """Give the memory or the file back."""
+        self._array = None
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,124 @@
+"""How much memory there is, how much a network takes, and what it looks like when it runs out."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, UntypedStorage
+from torch.utils._python_dispatch import TorchDispatchMode
+
+GIB = 1 << 30
+UNKNOWN = 4 * GIB
+"""What is taken for free where the system does not say."""
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be allocated on the device, as far as the system tells."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + cached
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    limits = [limit for limit in (_available(), _group_limit(), _process_limit()) if limit is not None]
+    return min(limits, default=UNKNOWN)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain ``RuntimeError``."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "not enough memory" in text or "allocate memory" in text or "out of memory" in text
+    )
+
+
+class _Live(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, Tensor):
+                self._see(tensor.untyped_storage())
+        return result
+
+    def _see(self, storage: UntypedStorage) -> None:
+        key, size = storage.data_ptr(), storage.nbytes()
+        if key in self._known or not size:
+            return
+        self._known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def footprint(run: Callable[[Tensor], Tensor], probe: Tensor) -> float:
+    """Bytes of activations per pixel that ``run`` needs, measured on a small image (1, C, H, W).
+
+    Weights that autocast converts count too, so that half precision is somewhat overestimated.
+    """
+    live = _Live()
+    with live:
+        run(probe)
+    return live.peak / (probe.shape[2] * probe.shape[3])
+
+
+def _available() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _group_limit() -> int | None:
+    """What is left of the control group's limit (containers), version 2 or 1."""
+    for limit, used, statistics in (
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    ):
+        top = Path("/sys/fs/cgroup")
+        try:
+            left = int((top / limit).read_text(encoding="ascii")) - int((top / used).read_text(encoding="ascii"))
+            for line in (top / statistics).read_text(encoding="ascii").splitlines():
+                if line.startswith(("inactive_file ", "total_inactive_file ")):
+                    left += int(line.split()[1])  # cache that is given back on demand
+            return max(0, left)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _process_limit() -> int | None:
+    """What is left of ``ulimit -v``."""
+    try:
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft == resource.RLIM_INFINITY:
+            return None
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        return max(0, soft - pages * resource.getpagesize())
+    except (ImportError, OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,64 @@
+"""The flags of ``gantk infer``. Imports nothing heavy, so that ``--help`` stays quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from translate.errors import UsageError
+from translate.run import Precision
+
+FORMATS = {"keep": "", "png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff", "tif": ".tiff"}
+"""Names that ``--format`` takes, and the suffix that each writes."""
+
+WITH_QUALITY = ("jpg", "jpeg", "webp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferOptions:
+    """How to apply a trained model to photos, and what the results keep of them."""
+
+    direction: Annotated[str | None, "which way to translate, such as b2a; default: the model's first"] = None
+    format: Annotated[str, "keep, png, jpg[:quality], webp[:quality] or tiff"] = "keep"
+    suffix: Annotated[str, "put behind each output's stem, such as _zebra"] = ""
+    overwrite: Annotated[bool, "redo outputs that exist instead of skipping them"] = False
+    strip: Annotated[bool, "leave out the photos' EXIF, ICC profile, XMP and resolution"] = False
+    provenance: Annotated[bool, "say in the output's XMP that a model made it (IPTC DigitalSourceType)"] = True
+    alpha: Annotated[Literal["keep", "drop"], "whether a photo's transparency is carried over"] = "keep"
+    tile: Annotated[str, "auto (tiles where memory is short), off, or the side of a tile in pixels"] = "auto"
+    max_pixels: Annotated[int, "photos with more pixels than this fail", Ge(1)] = 178_956_970
+    batch: Annotated[int | None, "photos of equal size run together; default: 1 on a CPU, 8 on a GPU", Ge(1)] = None
+    device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
+    precision: Annotated[Precision, "number format of the forward pass; auto is fp32, bit for bit repeatable"] = "auto"
+    workers: Annotated[int | None, "threads that decode, and as many that encode; default: by device", Ge(1)] = None
+    seed: Annotated[int, "seed of directions that draw noise, such as a2b-sample", Ge(0)] = 0
+
+    def __post_init__(self) -> None:
+        name, _, quality = self.format.partition(":")
+        if name not in FORMATS or (quality and name not in WITH_QUALITY) or self.format.endswith(":"):
+            raise UsageError(f"--format {self.format!r}: expected keep, png, jpg[:1-100], webp[:1-100] or tiff")
+        if quality and not (quality.isascii() and quality.isdigit() and 1 <= int(quality) <= 100):
+            raise UsageError(f"--format {self.format!r}: the quality is a whole number from 1 to 100")
+        if self.tile not in ("auto", "off") and not (
+            self.tile.isascii() and self.tile.isdigit() and 16 <= int(self.tile) <= 1 << 20
+        ):
+            raise UsageError(f"--tile {self.tile!r}: expected auto, off or a side of at least 16 pixels")
+        if any(letter in self.suffix for letter in "/\\\0") or any(ord(letter) < 32 for letter in self.suffix):
+            raise UsageError("--suffix: expected a piece of a file name, without slashes or control characters")
+
+    @property
+    def target_suffix(self) -> str:
+        """The suffix of every output; empty where each photo keeps its own."""
+        return FORMATS[self.format.partition(":")[0]]
+
+    @property
+    def quality(self) -> int:
+        """JPEG or WebP quality."""
+        return int(self.format.partition(":")[2] or 95)
+
+    @property
+    def tile_side(self) -> int | None:
+        """The side that the user asked for; None where it is chosen or tiles are off."""
+        return int(self.tile) if self.tile.isdigit() else None

@@ -1,0 +1,266 @@
+"""Reading a photo with all that belongs to it, and writing a result that keeps it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from translate import provenance
+from translate.data import images
+from translate.data.images import Pixels
+from translate.data.index_maps import open_index_map
+from translate.infer.canvas import Canvas
+from translate.infer.png import PngWriter
+
+LARGEST_WHOLE = 250_000_000
+"""Pixels beyond which a result is only written as PNG, which needs no whole copy of it."""
+
+LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": (1 << 31) - 1}
+WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF"})
+LONGEST_EXIF, LONGEST_XMP = 65_527, 65_502  # what fits into a JPEG's APP1 marker
+
+_ORIENTATION, _RESOLUTION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x011A, 0x8769, 0xA002, 0xA003
+# Tags of a TIFF that describe how its own pixels lie in the file, and metadata that travels by itself.
+_STRUCTURE = (
+    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291),
+    *(292, 293, 301, 317, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 338, 339, 340, 341, 342, 347, 512, 513),
+    *(514, 529, 530, 531, 532, 700, 33723, 34377, 34675),
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Metadata of a photo that its result keeps. EXIF and XMP say already that the pixels are upright."""
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+
+
+@dataclass
+class Photo:
+    """A decoded photo. ``pixels``: uint8 (H, W, C), upright; ``alpha``: uint8 (H, W) where it is carried past the
+    network; ``notes``: what the user should know."""
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    kept: Kept = field(default_factory=Kept)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_photo(
+    path: Path,
+    channels: int,
+    *,
+    max_pixels: int = images.MAX_PIXELS,
+    indexed: bool = False,
+    alpha: bool = True,
+    strip: bool = False,
+    scale: int = 1,
+) -> Photo:
+    """Decode a photo for a network that takes ``channels`` (1, 3 or 4; any number for class indices).
+
+    ``indexed``: the file is a class-index map, whose values are left as they are, (H, W, 1); its metadata is not read.
+    ``alpha``: carry transparency along instead of laying the photo on white. ``strip``: leave all metadata behind.
+    ``scale``: how much larger the result will be, for the sizes in EXIF. Raises ``GantkError``.
+    """
+    if indexed:
+        return Photo(open_index_map(path, channels))
+    notes: list[str] = []
+    try:
+        with images._open(path, max_pixels) as image:
+            if any("16" in str(tile[3]) for tile in getattr(image, "tile", ())) or image.mode[0] in "IF":
+                notes.append("more than 8 bits per channel, reduced to 8")
+            if getattr(image, "is_animated", False):
+                notes.append("several frames, of which the first is read")
+            image.load()
+            step = images._UPRIGHT.get(images._orientation(image))
+            layer: Image.Image | None = None
+            if alpha and channels < 4 and image.has_transparency_data:
+                rgba = images._in_mode(image, 4)
+                layer = rgba.getchannel("A")
+                picture = rgba.convert("RGB")
+                picture = picture.convert("L") if channels == 1 else picture
+            else:
+                picture = images._in_mode(image, channels)
+            kept = Kept() if strip else _kept(image, 1 if channels == 1 else 3, scale, notes)
+        pixels = np.asarray(picture if step is None else picture.transpose(step))
+        pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
+        mask = None if layer is None else np.asarray(layer if step is None else layer.transpose(step))
+        return Photo(pixels, mask, kept, notes)
+    except Exception as error:
+        raise images._image_error(path, error) from None
+
+
+def _kept(image: Image.Image, channels: int, scale: int, notes: list[str]) -> Kept:
+    icc = image.info.get("icc_profile")
+    if icc and bytes(icc[16:20]) != (b"GRAY" if channels == 1 else b"RGB "):
+        notes.append("its colour profile is for other channels and is left out")
+        icc = None
+    exif, resolution = _exif(image, scale, notes)
+    xmp = image.info.get("xmp")
+    if xmp is None and image.format == "TIFF":
+        xmp = getattr(image, "tag_v2", {}).get(provenance.TIFF_TAG)
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    dpi = image.info.get("dpi")
+    if image.info.get("jfif_unit") == 0 and not resolution:
+        dpi = None  # Pillow's own guess
+    return Kept(exif, icc or None, bytes(xmp) if xmp else None, _resolution(dpi))
+
+
+def _exif(image: Image.Image, scale: int, notes: list[str]) -> tuple[bytes | None, bool]:
+    """The EXIF block for the result, and whether it states a resolution."""
+    try:
+        exif = image.getexif()
+        for tag in _STRUCTURE:
+            exif.pop(tag, None)
+        if not len(exif):
+            return None, False
+        if _ORIENTATION in exif:
+            exif[_ORIENTATION] = 1
+        own = exif.get_ifd(_EXIF_IFD)
+        turned = images._orientation(image) != 1 or scale != 1
+        if turned and _WIDTH in own and _HEIGHT in own:
+            own.pop(_WIDTH), own.pop(_HEIGHT)
+        return exif.tobytes(), _RESOLUTION in exif
+    except Exception:
+        # Pillow raises anything on broken EXIF. A damaged block is worth less than the picture.
+        notes.append("its EXIF block is damaged and is left out")
+        return None, False
+
+
+def _resolution(dpi: Any) -> tuple[float, float] | None:
+    try:
+        x, y = (float(value) for value in dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if all(math.isfinite(d) and 1 <= d <= 65_535 for d in (x, y)) else None
+
+
+def unfit(format_: str, height: int, width: int, *, alpha: bool, indexed: bool, asked: bool) -> str | None:
+    """Why a result cannot be written in this format and becomes a PNG; None where it can.
+
+    ``asked``: the user named the format, so that it may cost the transparency.
+    """
+    if format_ == "PNG":
+        return None
+    name = format_.lower()
+    if indexed and format_ in ("JPEG", "WEBP"):
+        return f"{name} would change class indices, so it is written as PNG"
+    if alpha and format_ not in WITH_ALPHA and not asked:
+        return f"{name} has no transparency, so it is written as PNG"
+    if max(height, width) > LONGEST_SIDE.get(format_, height + width):
+        return f"{width}x{height} is too large for {name}, so it is written as PNG"
+    if height * width > LARGEST_WHOLE:
+        return f"{width}x{height} is too large to be written at once, so it is written as PNG"
+    return None
+
+
+def write_photo(
+    file: BinaryIO,
+    format_: str,
+    canvas: Canvas,
+    alpha: Pixels | None,
+    kept: Kept,
+    *,
+    quality: int = 95,
+    source: str | None = provenance.COMPOSITE,
+) -> list[str]:
+    """Encode a result into ``file``; returns notes for the user.
+
+    ``canvas``: 1, 3 or 4 channels. ``alpha``: (H, W) of the photo, resized (bicubic) where the result is larger.
+    ``source``: what its XMP says of how it was made (``provenance.COMPOSITE``), None for nothing.
+    """
+    notes: list[str] = []
+    xmp = None
+    if kept.xmp is not None:
+        xmp = provenance.amended(kept.xmp, source)
+        if xmp is None or (format_ == "JPEG" and len(xmp) > LONGEST_XMP):
+            notes.append("its XMP cannot be carried over and is left out")
+            xmp = None
+    if xmp is None and source is not None:
+        xmp = provenance.packet(source)
+    height, width, channels = canvas.shape
+    layer = None if alpha is None else Image.fromarray(alpha)
+    if format_ == "PNG":
+        writer = PngWriter(
+            file,
+            width,
+            height,
+            channels + (alpha is not None),
+            icc=kept.icc,
+            exif=kept.exif,
+            xmp=xmp,
+            dpi=kept.dpi,
+        )
+        for top, rows in canvas.bands():
+            if layer is not None:
+                rows = np.concatenate([rows, _enlarged(layer, width, height, top, len(rows))], axis=2)
+            writer.rows(rows)
+        writer.close()
+        return notes
+    pixels = canvas.read(0, height)
+    if layer is not None:
+        mask = _enlarged(layer, width, height, 0, height)
+        if format_ in WITH_ALPHA:
+            pixels = np.concatenate([pixels, mask], axis=2)
+        else:
+            pixels = _on_white(pixels, mask)
+            notes.append(f"{format_.lower()} has no transparency; it is laid on white")
+    elif channels == 4 and format_ not in WITH_ALPHA:
+        pixels = _on_white(pixels[:, :, :3], pixels[:, :, 3:])
+        notes.append(f"{format_.lower()} has no transparency; it is laid on white")
+    if format_ == "WEBP" and pixels.shape[2] == 2:
+        pixels = np.concatenate([pixels[:, :, :1]] * 3 + [pixels[:, :, 1:]], axis=2)
+    picture = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0])
+    picture.save(file, format=format_, **_settings(format_, kept, xmp, quality, notes))
+    return notes
+
+
+def _settings(format_: str, kept: Kept, xmp: bytes | None, quality: int, notes: list[str]) -> Mapping[str, Any]:
+    """Arguments of Pillow's ``save``."""
+    exif = kept.exif
+    settings: dict[str, Any] = {}
+    match format_:
+        case "JPEG":
+            if exif is not None and len(exif) > LONGEST_EXIF:
+                notes.append("its EXIF block is too long for jpeg and is left out")
+                exif = None
+            settings = {"quality": quality, "subsampling": 0 if quality >= 90 else 2, "xmp": xmp}
+        case "WEBP":
+            settings = {"quality": quality, "xmp": xmp, "exact": True}
+        case "TIFF":
+            tags = {} if xmp is None else {provenance.TIFF_TAG: xmp}
+            settings = {"compression": "tiff_deflate", "tiffinfo": tags}
+        case _:
+            if xmp is not None or exif is not None or kept.icc is not None:
+                notes.append(f"{format_.lower()} holds no metadata, so it does not say how it was made")
+            return {"dpi": kept.dpi} if format_ == "BMP" and kept.dpi else {}
+    settings |= {"exif": exif, "icc_profile": kept.icc, "dpi": kept.dpi}
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _enlarged(layer: Image.Image, width: int, height: int, top: int, rows: int) -> Pixels:
+    """Rows of the alpha layer at the result's size, (rows, width, 1)."""
+    if layer.size == (width, height):
+        part = layer.crop((0, top, width, top + rows))
+    else:
+        # Pillow reads beyond the box what the filter needs, so that bands fit together.
+        each = layer.height / height
+        box = (0, top * each, layer.width, (top + rows) * each)
+        part = layer.resize((width, rows), Image.Resampling.BICUBIC, box)
+    return np.asarray(part)[:, :, None]
+
+
+def _on_white(pixels: Pixels, mask: Pixels) -> Pixels:
+    share = mask.astype(np.uint16)
+    mixed: Pixels = ((pixels * share + 255 * (255 - share) + 127) // 255).astype(np.uint8)
+    return mixed

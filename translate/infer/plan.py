@@ -1,0 +1,231 @@
+"""Which photo becomes which file: found, told apart and named before the first one is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from translate.data.images import find_images
+from translate.errors import UsageError
+from translate.infer.options import InferOptions
+
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "TIFF": (".tiff", ".tif"),
+    "BMP": (".bmp",),
+    "PPM": (".ppm", ".pgm", ".pnm"),
+}
+"""Formats that we write, by Pillow's name, and the suffixes they go by, our own first."""
+
+KNOWN = frozenset(suffix for known in SUFFIXES.values() for suffix in known) | {
+    *(".apng", ".avif", ".dds", ".dib", ".exr", ".gif", ".hdr", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jp2"),
+    *(".jpx", ".mpo", ".pbm", ".pcx", ".psd", ".sgi", ".svg", ".tga"),
+}
+"""Suffixes that promise a picture. A file in a folder with another suffix that holds none is no failure."""
+
+LONGEST = 255
+"""Bytes (on most systems) that a file name may have."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to do. ``target``: where its result goes; ``format``: Pillow's name of the format to write.
+
+    ``kept``: whether that is what ``--format`` asks for; False where we do not write the photo's own. ``listed``: found
+    in a folder, not named by the user. ``number``: place among all jobs, which shards it. ``refusal``: why it cannot be
+    done, known before it is read.
+    """
+
+    number: int
+    path: Path
+    target: Path
+    format: str
+    kept: bool
+    listed: bool
+    refusal: str | None = None
+
+    @property
+    def promises_picture(self) -> bool:
+        """Whether it is a failure if this turns out to be no picture."""
+        return not self.listed or self.path.suffix.lower() in KNOWN
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    inside: PurePath
+    """Its path below the output folder, with its own name."""
+    listed: bool
+
+
+def plan(inputs: Sequence[Path], out: Path, options: InferOptions) -> list[Job]:
+    """All photos in a fixed order, each with an output of its own.
+
+    A file goes to the top of ``out``; a folder's content too where it is the only input, else into a folder of its
+    name, so that ``gantk infer MODEL photos/*`` mirrors ``photos``. A photo reached twice is done once. Where two
+    results would have one name (``a.jpg`` and ``a.png`` with ``--format png``), they keep the photo's full name
+    (``a.jpg.png``), and else get a number. What lies in ``out`` is never an input. Raises ``UsageError`` where an
+    input does not exist, is ``out`` itself, or would be overwritten.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: this is a file; expected a folder")
+    home = out.resolve()
+    found = list(_once(_listed(inputs, home)))
+    names = _names(found, options)
+    own = {identity for item in found if (identity := _identity(item.path))}
+    jobs = []
+    for number, (item, (name, format_, kept)) in enumerate(zip(found, names, strict=True)):
+        target = out / name
+        refusal = None
+        if _identity(target) in own:
+            refusal = "its result would overwrite an input; choose another --out or a --suffix"
+        elif not item.listed and not _is_regular(item.path):
+            refusal = "not a regular file"
+        jobs.append(Job(number, item.path, target, format_, kept, item.listed, refusal))
+    return jobs
+
+
+def alternative(job: Job) -> Path:
+    """Where the job's result goes if its format turns out not to hold it: PNG, under the full name."""
+    return job.target.with_name(_fitting(job.target.name, ".png"))
+
+
+def _listed(inputs: Sequence[Path], home: Path) -> Iterator[_Found]:
+    tops: set[str] = set()
+    for given in inputs:
+        if not os.path.lexists(given):
+            raise UsageError(f"{given}: no such file or folder")
+        if not given.is_dir():
+            yield _Found(given, PurePath(given.name), listed=False)
+            continue
+        if given.resolve() == home:
+            raise UsageError(f"--out {given}: this is an input; expected another folder for the results")
+        top = PurePath()
+        if len(inputs) > 1:
+            top = PurePath(_free(given.resolve().name or "root", tops))
+        nested = given.resolve() in home.parents
+        for path in find_images(given):
+            if not (nested and path.parent.resolve().is_relative_to(home)):
+                yield _Found(path, top / path.relative_to(given), listed=True)
+
+
+def _once(found: Iterator[_Found]) -> Iterator[_Found]:
+    seen: set[str] = set()
+    for item in found:
+        # The folder's real path, but not the file's: a link beside its target is a photo of its own.
+        place = os.path.join(os.path.realpath(item.path.parent), item.path.name)  # noqa: PTH118
+        if place not in seen:
+            seen.add(place)
+            yield item
+
+
+def _names(found: Sequence[_Found], options: InferOptions) -> list[tuple[PurePath, str, bool]]:
+    """Each result's path below the output folder, its format, and whether that is as asked for."""
+    wanted = []
+    for item in found:
+        if options.format == "keep":
+            sniffed = _sniffed(item.path)
+            format_, kept = sniffed or "PNG", sniffed is not None
+            suffix = item.path.suffix
+            if suffix.lower() not in SUFFIXES[format_]:
+                suffix = SUFFIXES[format_][0]
+        else:
+            suffix = options.target_suffix
+            kept = True
+            format_ = next(name for name, known in SUFFIXES.items() if suffix in known)
+        own = item.inside.name
+        # What follows the last dot is a suffix where it promises a picture; "no. 12" has none.
+        stem = item.inside.stem if item.inside.suffix.lower() in KNOWN else own
+        wanted.append((item.inside.with_name(_fitting(stem + options.suffix, suffix)), suffix, format_, kept))
+    counts: dict[str, int] = {}
+    for name, *_ in wanted:
+        counts[_folded(name)] = counts.get(_folded(name), 0) + 1
+    taken = {_folded(folder) for item in found for folder in item.inside.parents}
+    names: dict[int, PurePath] = {}
+    # Whoever has its name to itself keeps it, then whoever was called so before; the others make way.
+    order = sorted(
+        range(len(found)), key=lambda i: (counts[_folded(wanted[i][0])] > 1, wanted[i][0] != found[i].inside, i)
+    )
+    for i in order:
+        name, suffix, *_ = wanted[i]
+        if _folded(name) in taken:
+            name = found[i].inside.with_name(_fitting(found[i].inside.name + options.suffix, suffix))
+        number = 2
+        while _folded(name) in taken:
+            name = found[i].inside.with_name(_fitting(f"{found[i].inside.name}{options.suffix}~{number}", suffix))
+            number += 1
+        taken.add(_folded(name))
+        names[i] = name
+    return [(names[i], wanted[i][2], wanted[i][3]) for i in range(len(found))]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    free, number = name, 2
+    while free.casefold() in taken:
+        free, number = f"{name}~{number}", number + 1
+    taken.add(free.casefold())
+    return free
+
+
+def _folded(path: PurePath) -> str:
+    """Equal for names that this system takes for one."""
+    if sys.platform in ("win32", "darwin"):
+        return unicodedata.normalize("NFC", str(path)).casefold()
+    return str(path)
+
+
+def _fitting(stem: str, suffix: str) -> str:
+    """Stem and suffix; a stem too long for a file name is cut, and marked by a digest of the whole."""
+    if len(os.fsencode(stem + suffix)) <= LONGEST:
+        return stem + suffix
+    end = "~" + hashlib.sha256(os.fsencode(stem)).hexdigest()[:8] + suffix
+    cut = stem
+    while len(os.fsencode(cut + end)) > LONGEST:
+        cut = cut[:-1]
+    return cut + end
+
+
+def _sniffed(path: Path) -> str | None:
+    """A photo's own format, by its first bytes; None for what we do not write."""
+    try:
+        if not _is_regular(path):
+            return None
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError:
+        return None
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if head.startswith(b"BM"):
+        return "BMP"
+    if head[:2] in (b"P5", b"P6", b"P2", b"P3"):
+        return "PPM"
+    return "PNG" if head.startswith(b"\x89PNG") else None
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a file is, by whatever name."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino

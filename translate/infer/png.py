@@ -1,0 +1,78 @@
+"""PNG written row by row: lossless, quick, and never whole in memory."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> colour type: grey, grey + alpha, RGB, RGBA
+_UP = 2
+
+
+class PngWriter:
+    """Writes 8-bit pixels to ``file`` as they come: metadata at once, then ``rows`` from top to bottom, then ``close``.
+
+    Each row is stored as its difference to the one above and run-length matched (zlib's ``Z_RLE``): on photos three
+    times as fast as Pillow at its quickest level, and smaller (``bench/infer.py``).
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        width: int,
+        height: int,
+        channels: int,
+        *,
+        icc: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+        dpi: tuple[float, float] | None = None,
+    ) -> None:
+        self._file = file
+        self._shape = (width, channels)
+        self._left = height
+        self._above = np.zeros(width * channels, np.uint8)
+        self._zlib = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+        file.write(SIGNATURE)
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0))
+        if icc is not None:
+            self._chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
+        if dpi is not None:
+            self._chunk(b"pHYs", struct.pack(">IIB", *(max(1, round(d / 0.0254)) for d in dpi), 1))
+        if xmp is not None:
+            self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+        if exif is not None:
+            self._chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+
+    def rows(self, pixels: NDArray[np.uint8]) -> None:
+        """The next rows, uint8 (any, width, channels)."""
+        width, channels = self._shape
+        flat = pixels.reshape(len(pixels), width * channels)
+        filtered = np.empty((len(flat), 1 + width * channels), np.uint8)
+        filtered[:, 0] = _UP
+        np.subtract(flat[0], self._above, out=filtered[0, 1:])
+        np.subtract(flat[1:], flat[:-1], out=filtered[1:, 1:])
+        self._above = flat[-1].copy()
+        self._left -= len(flat)
+        self._data(self._zlib.compress(filtered.data))
+
+    def close(self) -> None:
+        """Write what is left. Raises ``ValueError`` unless all the rows were there."""
+        if self._left:
+            raise ValueError(f"{self._left} rows of the PNG are missing")
+        self._data(self._zlib.flush())
+        self._chunk(b"IEND", b"")
+
+    def _data(self, packed: bytes) -> None:
+        if packed:
+            self._chunk(b"IDAT", packed)
+
+    def _chunk(self, kind: bytes, data: bytes) -> None:
+        self._file.write(struct.pack(">I", len(data)) + kind)
+        self._file.write(data)
+        self._file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
