@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -99,15 +100,18 @@ def test_help_is_quick_with_twenty_plugins(tmp_path: Path) -> None:
     for index in range(20):
         install(tmp_path, f"brown-{index}", module=f"stranger_{index}", name=f"sepia{index}")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "translate", "--help"]
-    spent = []
-    for _ in range(3):
+
+    def seconds(*arguments: str) -> float:
+        """Processor time, as other tests may run beside this one."""
         before = os.times()
-        subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+        subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, timeout=60, check=True)
         after = os.times()
-        # Processor time: other tests may run beside this one.
-        spent.append(after.children_user + after.children_system - before.children_user - before.children_system)
-    assert min(spent) < 0.4
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    # 0.4 s where a bare Typer takes its 0.15 s; on a busy machine both take longer.
+    rounds = [(seconds("-m", "translate", "--help"), seconds("-m", "typer", "--help")) for _ in range(3)]
+    ours, bare = (min(column) for column in zip(*rounds, strict=True))
+    assert ours < max(0.4, 2.5 * bare)
 
 
 def test_train_help_lists_the_models_with_titles(capsys: pytest.CaptureFixture[str], site: Path) -> None:
@@ -444,12 +448,25 @@ def test_a_crash_in_a_plugins_step_names_plugin_and_distribution(
     install(site, "brown-tools", code=WORKING.replace('return {"l1"', '1 / 0\n        return {"l1"'))
     assert cli.run(["train", "sepia", *small(pictures), "--out", "R"]) == 1
     err = capsys.readouterr().err
-    assert "gantk: error: plugin sepia (brown-tools 2.3) failed at step 0: ZeroDivisionError" in err
+    assert re.search(r"gantk: error: plugin sepia \(brown-tools 2.3\) failed.*: ZeroDivisionError", err)
     assert "Traceback" not in err
     assert cli.run(["train", "sepia", *small(pictures), "--out", "R2", "--debug"]) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert "stranger_sepia.py" in err
+
+
+@pytest.mark.parametrize("method", ["def networks", "def phases", "def directions", "def a2b", "def lr_at"])
+def test_a_crash_anywhere_in_a_plugin_names_it(
+    capsys: pytest.CaptureFixture[str], site: Path, pictures: tuple[str, str], method: str
+) -> None:
+    code = WORKING + "    def lr_at(self, progress):\n        return 1.0\n"
+    body = re.search(rf"{method}\(.*\):\n", code)
+    assert body is not None
+    install(site, "brown-tools", code=code[: body.end()] + "        raise OSError('of my own')\n" + code[body.end() :])
+    assert cli.run(["train", "sepia", *small(pictures), "--steps", "1", "--out", "R"]) == 1
+    err = capsys.readouterr().err
+    assert re.search(r"gantk: error: plugin sepia \(brown-tools 2.3\) failed.*: OSError: of my own", err)
 
 
 def test_the_number_of_a_new_run_comes_after_all_others() -> None:

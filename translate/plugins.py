@@ -17,13 +17,14 @@ import os
 import re
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from translate.errors import UsageError
+from translate.errors import GantkError, UsageError
 
 if TYPE_CHECKING:
     from translate.task import TaskModel
@@ -237,6 +238,20 @@ def did_you_mean(given: str, known: list[str]) -> str:
     """`` (did you mean ...?)``, or nothing where no known name is near."""
     near = difflib.get_close_matches(given, known, n=1)
     return f" (did you mean {near[0]}?)" if near else ""
+
+
+@contextmanager
+def blamed(plugin: Plugin) -> Iterator[None]:
+    """Turn what the plugin's own code raises into a ``GantkError`` that names plugin and distribution."""
+    try:
+        yield
+    except GantkError:
+        raise
+    except Exception as error:
+        frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+        if plugin.module.partition(".")[0] not in {str(name).partition(".")[0] for name in frames}:
+            raise
+        raise GantkError(f"plugin {plugin.origin} failed: {_one_line(error)} (--debug shows where)") from error
 
 
 def _source_file(module: str) -> Path | None:

@@ -78,7 +78,8 @@ def command_for(name: str, plugin: Plugin) -> TyperCommand:
     ]
 
     def action(**values: Any) -> None:
-        _train(name, cls, fields, values)
+        with plugins.blamed(plugin):
+            _train(name, cls, fields, values)
 
     title = inspect.getdoc(cls) or plugin.summary
     note = f"\n\nPlugin {plugin.origin}. Keys of --config files: \\[data], \\[model] and \\[run], named as the flags."
