@@ -67,6 +67,17 @@ class Toy(TaskModel):
         return 1.0 - progress / 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class ToyWithBatchNorm(Toy):
+    """The same with batch norm in the critic, which sees the whole batch on however many processes."""
+
+    def networks(self, data: DataSpec) -> Networks:
+        def critic() -> nn.Module:
+            return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 1, 3))
+
+        return {**super().networks(data), "d": critic}
+
+
 def toy_data() -> DataSpec:
     return DataSpec(size=8, channels={"a": 3, "b": 3})
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,3 +116,60 @@ def barrier(world: World) -> None:
     """Wait for all processes."""
     if world.size > 1:
         dist.barrier()
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """An all-reduce whose gradient is the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+class _Synchronised(nn.BatchNorm2d):
+    """Batch norm over the batch of all processes while training; torch's own SyncBatchNorm refuses the CPU."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            passed: Tensor = super().forward(input)
+            return passed
+        x = input.float()
+        count = x.numel() // x.shape[1] * dist.get_world_size()
+        # Deviations from one shared reference, the running mean, keep the single pass accurate in fp32.
+        origin = self.running_mean if self.running_mean is not None else torch.zeros_like(x[0, :, 0, 0])
+        shifted = x - origin.detach().clone().view(1, -1, 1, 1)
+        sums: Tensor = _SumOverProcesses.apply(torch.stack([shifted.sum((0, 2, 3)), shifted.square().sum((0, 2, 3))]))
+        mean, square = sums[0] / count, sums[1] / count
+        variance = (square - mean.square()).clamp_min(0)
+        output: Tensor = (shifted - mean.view(1, -1, 1, 1)) * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            with torch.no_grad():
+                self.running_mean += self.momentum * mean
+                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+                if self.num_batches_tracked is not None:
+                    self.num_batches_tracked += 1
+        if self.affine:
+            output = output * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return output.to(input.dtype)
+
+
+def synchronise_batch_norm(net: nn.Module, world: World) -> None:
+    """Let every batch norm of ``net`` see the whole batch; a subclass keeps what it does in eval mode."""
+    if world.size == 1:
+        return
+    made: dict[type, type] = {}
+    for module in net.modules():
+        cls = type(module)
+        if isinstance(module, nn.BatchNorm2d) and not isinstance(module, _Synchronised):
+            # The class is changed in place, so that weights, names and subclasses stay what they are.
+            bases = (_Synchronised,) if cls is nn.BatchNorm2d else (_Synchronised, cls)
+            module.__class__ = made.setdefault(cls, type(f"Synchronised{cls.__name__}", bases, {}))

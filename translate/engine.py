@@ -20,6 +20,7 @@ from translate.averaging import Averages
 from translate.distributed import World
 from translate.errors import DivergedError, GantkError
 from translate.hardware import AUTOCAST, memory_format
+from translate.memory import checkpoint_all
 from translate.run import Precision
 from translate.task import Batch, DataSpec, Nets, Noise, Phase, TaskModel
 
@@ -116,6 +117,7 @@ class Engine:
         clip: float | None = None,
         ema: float = 0.999,
         compile_phases: bool = False,
+        checkpointing: bool = False,
         world: World | None = None,
     ) -> None:
         self.task, self.data, self.device, self.seed = task, data, device, seed
@@ -137,6 +139,9 @@ class Engine:
         )
         for role in self.constants:
             self.nets[role].requires_grad_(False).eval()
+        distributed.synchronise_batch_norm(self.nets, self.world)
+        if checkpointing:
+            checkpoint_all(self.nets, sorted(moved))
         self._parameters = {role: list(self.nets[role].parameters()) for role in self.nets}
         self.optimizers = {role: task.optimizer(role, self._parameters[role]) for role in self.nets if role in moved}
         self._base_lr = {role: [g["lr"] for g in opt.param_groups] for role, opt in self.optimizers.items()}

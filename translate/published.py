@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,23 +20,19 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
-from translate import plugins
 from translate.errors import GantkError, UsageError
 from translate.files import write_whole
+from translate.plugins import load, origin
+from translate.header import FILE_NAME as FILE_NAME
+from translate.header import FORMAT, METADATA_KEY, Header, read_fields, read_header
+from translate.header import ModelFileError as ModelFileError
+from translate.header import locate as locate
 from translate.task import DataSpec, Direction, Nets, TaskModel
 
-FORMAT = 1
-METADATA_KEY = "gantk"
-FILE_NAME = "model.safetensors"
-
 Weights = Literal["raw", "averaged"]
-
-
-class ModelFileError(GantkError):
-    """A model file that is missing, damaged, or not what it says it is."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,14 +157,16 @@ def save_published(
     tensors: Mapping[str, Tensor],
     weights: Weights,
     step: int,
+    offered: Sequence[str] | None = None,
 ) -> None:
     """Write the model file, whole or not at all; equal inputs give equal bytes.
 
-    ``tensors``: state of the networks by ``role.key``; roles that no direction needs are left out.
+    ``tensors``: state of the networks by ``role.key``; roles that no direction needs are left out. ``offered``: names
+    of the directions that the file offers; all of the task model's if None.
     """
-    directions = task.directions(data)
+    directions = [d for d in task.directions(data) if offered is None or d.name in offered]
     roles = set(needed_roles(directions))
-    distribution, version = plugins.origin(plugin)
+    distribution, version = origin(plugin)
     card = Card(
         plugin=plugin,
         distribution=distribution,
@@ -191,35 +190,17 @@ def write_card(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     write_whole(path, lambda temporary: temporary.write_bytes(payload))
 
 
-def locate(path: Path) -> Path:
-    """The model file that a user means: a file, or the one in a run or hub folder."""
-    if path.is_dir():
-        file = path / FILE_NAME
-        if not file.is_file():
-            raise ModelFileError(f"{path}: no {FILE_NAME} here; expected a run folder after its first save, or a file")
-        return file
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such model; expected a run folder or a .safetensors file")
-    return path
-
-
 def read_card(path: Path) -> Card:
     """What a model says about itself, from its header alone."""
-    path = locate(path)
+    return _card(read_header(locate(path)))
+
+
+def _card(header: Header) -> Card:
+    fields = read_fields(header)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file ({_one_line(error)})") from None
-    if METADATA_KEY not in metadata:
-        raise ModelFileError(f"{path}: no gantk metadata; convert foreign weights with gantk import")
-    try:
-        fields = json.loads(metadata[METADATA_KEY])
-        if fields.get("format") != FORMAT:
-            raise ModelFileError(f"{path}: file format {fields.get('format')!r}; this gantk reads format {FORMAT}")
         return TypeAdapter(Card).validate_python(fields)
-    except (ValidationError, json.JSONDecodeError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path}: damaged gantk metadata ({_one_line(error)})") from None
+    except ValidationError as error:
+        raise ModelFileError(f"{header.path}: damaged gantk metadata ({_one_line(error)})") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -248,28 +229,78 @@ def load_published(path: Path) -> Published:
     Raises ``ModelFileError`` naming the file and the exact difference where weights and networks do not fit.
     """
     path = locate(path)
-    card = read_card(path)
-    cls = plugins.load(card.plugin)
-    task = make_task(cls, card.model, path)
-    directions = tuple(task.directions(card.data))
-    tensors = read_tensors(path)
-    nets = build_nets(task, card.data, needed_roles(directions))
-    load_exactly(nets, tensors, str(path))
+    header = read_header(path)
+    card = _card(header)
+    try:
+        cls = load(card.plugin)
+        task = make_task(cls, card.model, path)
+        directions = _offered(task, card, path)
+        with _no_larger_than(header):
+            nets = build_nets(task, card.data, needed_roles(directions))
+    except ModelFileError:
+        raise
+    except GantkError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    except Exception as error:  # sizes that no memory holds, and whatever a plugin does with strange values
+        raise ModelFileError(f"{path}: its networks cannot be built ({_one_line(error)})") from error
+    check_shapes(nets, {key: entry.shape for key, entry in header.tensors.items()}, str(path))
+    load_exactly(nets, read_tensors(path), str(path))
     return Published(path, card, task, nets.eval().requires_grad_(False), directions)
 
 
-def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Load a state; a missing, extra or misshapen tensor is an error that names it and counts the others."""
+def _offered(task: TaskModel, card: Card, path: Path) -> tuple[Direction, ...]:
+    """The directions that the file names, in its order; it may hold the networks of some alone."""
+    known = {direction.name: direction for direction in task.directions(card.data)}
+    for name in (recorded["name"] for recorded in card.directions):
+        if name not in known:
+            raise ModelFileError(f"{path}: direction {name!r} is none of {card.plugin}'s: {', '.join(known)}")
+    return tuple(known[recorded["name"]] for recorded in card.directions)
+
+
+@contextmanager
+def _no_larger_than(header: Header) -> Iterator[None]:
+    """Stop building networks that outgrow what the file holds, before their memory is touched.
+
+    Hyper-parameters come from the file: ``blocks: 1000000`` must not fill the machine. There is room for layers whose
+    weights are made twice (spectral norm).
+    """
+    count = 2 * len(header.tensors) + 64
+    numbers = 2 * sum(entry.numbers for entry in header.tensors.values()) + (1 << 24)
+
+    def register(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal count, numbers
+        if parameter is None or is_lazy(parameter):
+            return
+        count, numbers = count - 1, numbers - parameter.numel()
+        if count < 0 or numbers < 0:
+            raise ModelFileError(
+                f"{header.path}: the networks that its metadata describes are larger than its {len(header.tensors)} tensors"
+            )
+
+    handle = register_module_parameter_registration_hook(register)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def check_shapes(nets: nn.Module, shapes: Mapping[str, Sequence[int]], origin: str) -> None:
+    """Raise ``ModelFileError`` naming the first tensor that is missing, unknown or of another shape."""
     own = nets.state_dict()
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    missing, extra = sorted(own.keys() - shapes.keys()), sorted(shapes.keys() - own.keys())
     if missing:
         raise ModelFileError(f"{origin}: tensor {missing[0]} is missing ({len(missing)} missing, {len(extra)} unknown)")
     if extra:
         raise ModelFileError(f"{origin}: unknown tensor {extra[0]} ({len(extra)} unknown)")
     for key, tensor in own.items():
-        if tensor.shape != tensors[key].shape:
-            seen, expected = tuple(tensors[key].shape), tuple(tensor.shape)
+        if tuple(tensor.shape) != tuple(shapes[key]):
+            seen, expected = tuple(shapes[key]), tuple(tensor.shape)
             raise ModelFileError(f"{origin}: tensor {key} has shape {seen}, expected {expected}")
+
+
+def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Load a state; a missing, extra or misshapen tensor is an error that names it and counts the others."""
+    check_shapes(nets, {key: tensor.shape for key, tensor in tensors.items()}, origin)
     nets.load_state_dict(dict(tensors))
 
 

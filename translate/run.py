@@ -29,6 +29,9 @@ class Run:
     precision: Annotated[Precision, "number format of the forward pass", MayChange()] = "auto"
     compile: Annotated[bool, "compile each phase with torch.compile", MayChange()] = False
     accumulate: Annotated[int, "micro-batches per step; saves memory, same result", Ge(1), MayChange()] = 1
+    checkpointing: Annotated[
+        bool, "recompute residual blocks in the backward pass: less memory, a third slower", MayChange()
+    ] = False
     clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0)] = None
     ema: Annotated[float, "decay of the moving average, where the model keeps one", Ge(0), Lt(1)] = 0.999
     seed: Annotated[int, "seed of everything random", Ge(0)] = 0

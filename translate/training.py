@@ -25,6 +25,7 @@ from translate.errors import DivergedError, GantkError, InterruptedRunError, Usa
 from translate.files import remove_leftovers, sync_folder, write_text_whole
 from translate.flags import resolved_toml
 from translate.hardware import choose_device, choose_precision, set_determinism
+from translate.memory import estimate
 from translate.run import Run
 from translate.task import TaskModel, parameter_count
 
@@ -95,6 +96,7 @@ def train(request: Request, journal: Journal) -> Path:
             clip=run.clip,
             ema=run.ema,
             compile_phases=run.compile,
+            checkpointing=run.checkpointing,
             world=world,
         )
         if world.leads:
@@ -202,6 +204,8 @@ class _Training:
             self._publish()
             return
         self.shown = self._preview_batch()
+        if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch()):
+            self.journal.line(f"memory: {needed}")
         if engine.step == 0:
             self._preview()
         started = shown = time.monotonic()
@@ -273,6 +277,10 @@ class _Training:
                 tensors[direction.inputs] = direction.latent.draw(64, generator)
         return tensors
 
+    def _micro_batch(self) -> Mapping[str, Tensor]:
+        count = self.run.batch // self.engine.world.size // self.run.accumulate
+        return {name: tensor[:1].expand(count, *tensor.shape[1:]) for name, tensor in self.shown.items()}
+
     def _preview(self) -> None:
         if self.engine.world.leads:
             path = self.request.out / PREVIEWS / f"step-{self.engine.step:06d}.png"
@@ -339,8 +347,8 @@ class _StopSignal:
 
 def _out_of_memory(step: int) -> GantkError:
     return GantkError(
-        f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate "
-        "or --precision bf16 would help"
+        f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, "
+        "--checkpointing or --precision bf16 would help"
     )
 
 

@@ -33,7 +33,7 @@ class InstanceNorm(nn.Module):
         # gradient at batch 1 on the CPU (torch 2.15's F.instance_norm is off by 140 %), it rounds bf16 once and not
         # twice, and it is 1.8 times as fast in NCHW. Autocast would make it return fp32 on CUDA; the statistics are
         # fp32 without that.
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):
             return F.group_norm(x, x.shape[1], eps=self.eps)
 
     def extra_repr(self) -> str:

@@ -1,0 +1,105 @@
+"""How much memory a training step needs, before the first one; and checkpointing, which needs less."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
+
+from translate.errors import UsageError
+from translate.task import Batch, DataSpec, Nets, Phase, TaskModel
+
+TOWER = 2
+"""From so many equal layers in a row on, a ``Sequential`` is taken as a tower of blocks."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes that a run needs: ``state`` (weights, gradients, optimizers, averages) all the time, and ``activations``
+    of the largest phase, for one micro-batch in fp32."""
+
+    state: int
+    activations: int
+
+    def __str__(self) -> str:
+        total, state = (self.state + self.activations) / 2**30, self.state / 2**30
+        return f"about {total:.2f} GiB ({state:.2f} of weights and optimizers, the rest for one micro-batch in fp32)"
+
+
+def checkpoint_towers(net: nn.Module) -> int:
+    """Recompute the inside of every residual block in the backward pass instead of keeping it (Chen et al., 2016).
+
+    Blocks are the modules of one class, with parts of their own, that fill a ``Sequential``; returns how many there are. Blocks with batch norm are left as they
+    are: recomputing them would count every batch twice in the running statistics.
+    """
+    count = 0
+    for module in net.modules():
+        children = list(module.children()) if isinstance(module, nn.Sequential) else []
+        kinds = {type(child) for child in children}
+        if len(children) < TOWER or len(kinds) > 1 or nn.Sequential in kinds or not any(children[0].children()):
+            continue
+        for child in children:
+            if not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in child.modules()):
+                # An attribute of this instance, so that names in the state dict stay as they are.
+                child.forward = partial(checkpoint, child.forward, use_reentrant=False)
+                count += 1
+    return count
+
+
+def checkpoint_all(nets: Nets, roles: Sequence[str]) -> None:
+    """Checkpoint the towers of the given roles. Raises ``UsageError`` where there is none."""
+    if not sum(checkpoint_towers(nets[role]) for role in roles):
+        raise UsageError("--checkpointing: this model has no residual blocks without batch norm to recompute")
+
+
+def estimate(task: TaskModel, data: DataSpec, nets: Nets, batch: Mapping[str, Tensor]) -> Estimate | None:
+    """What a step on ``batch`` would need, found by running every phase on the meta device, which computes nothing.
+
+    None where a phase needs real values.
+    """
+    shapes = Nets({role: copy.deepcopy(net).to("meta") for role, net in nets.items()})
+    moved = {role for phase in task.phases() for role in phase.updates}
+    weights = {role: _bytes([*net.parameters(), *net.buffers()]) for role, net in nets.items()}
+    state = sum(size * (4 if role in moved else 1) for role, size in weights.items())
+    state += sum(weights[role] for role in task.averaged)
+    x = Batch({name: tensor.to("meta") for name, tensor in batch.items()})
+    x["progress"] = torch.zeros((), device="meta")
+    count = max((len(tensor) for tensor in batch.values()), default=1)
+    largest = 0
+    try:
+        for phase in task.phases():
+            largest = max(largest, _activations(phase, shapes, x, count))
+    except (NotImplementedError, RuntimeError):
+        return None
+    return Estimate(state, largest)
+
+
+def _activations(phase: Phase, nets: Nets, x: Batch, count: int) -> int:
+    for role, net in nets.items():
+        net.requires_grad_(role in phase.updates)
+    for name, noise in phase.noise.items():
+        x[name] = torch.empty(count, *noise.shape, device="meta")
+    known = {parameter.untyped_storage()._cdata for parameter in nets.parameters()}
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in known:
+            sizes[storage._cdata] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
+        terms = phase.loss(nets, x)
+        total = torch.stack([term.float() for term in terms.values()]).sum()  # holds the graph while it is measured
+    assert total.is_meta
+    return sum(sizes.values())
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
