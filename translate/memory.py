@@ -35,8 +35,9 @@ class Estimate:
 def checkpoint_towers(net: nn.Module) -> int:
     """Recompute the inside of every residual block in the backward pass instead of keeping it (Chen et al., 2016).
 
-    Blocks are the modules of one class, with parts of their own, that fill a ``Sequential``; returns how many there are. Blocks with batch norm are left as they
-    are: recomputing them would count every batch twice in the running statistics.
+    Blocks are the modules of one class, with parts of their own, that fill a ``Sequential``; returns how many there
+    are. Blocks with batch norm are left as they are: recomputing them would count every batch twice in the running
+    statistics.
     """
     count = 0
     for module in net.modules():
