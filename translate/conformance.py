@@ -11,6 +11,7 @@ import inspect
 import math
 import os
 import pickle
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from translate import checkpoint, plugins
 from translate.distributed import World
 from translate.engine import Engine
+from translate.errors import UsageError
 from translate.published import build_nets, load_published, needed_roles, save_published
 from translate.task import API_VERSION, Batch, DataSpec, Direction, Nets, Phase, TaskModel, Terms
 
@@ -145,6 +147,24 @@ def builds(subject: Subject) -> Iterator[Problem]:
         if direction.latent is None and direction.inputs not in subject.tensors:
             have = ", ".join(subject.tensors)
             yield Problem(f"direction {direction.name}: inputs among {have}", repr(direction.inputs), where)
+
+
+def settings(subject: Subject) -> Iterator[Problem]:
+    """every hyper-parameter can be written to a config file and read back"""
+    from translate import fields, flags
+
+    task = subject.task
+    for field in fields.fields_of(type(task), "model"):
+        value = getattr(task, field.name)
+        title = f"field {field.name}: a value that TOML has, and gives back"
+        try:
+            written = flags.to_toml({"model": {field.name: value}})
+            again = field.from_config(tomllib.loads(written)["model"][field.name], field.name)
+        except (TypeError, ValueError, UsageError) as error:
+            yield Problem(title, _one_line(error), type(task).__name__)
+            continue
+        if again != value:
+            yield Problem(title, f"{value!r} became {again!r}", type(task).__name__)
 
 
 def stateless(subject: Subject) -> Iterator[Problem]:
@@ -486,7 +506,7 @@ def _one_line(error: BaseException) -> str:
 Check = Callable[[Subject], Iterator[Problem]]
 
 CHECKS: Sequence[Check] = (
-    *(builds, stateless, terms, roles, gradients, accumulation, seeds, resume, bfloat16),
+    *(builds, settings, stateless, terms, roles, gradients, accumulation, seeds, resume, bfloat16),
     *(directions, preview, published),
 )
 """In the order in which a report shows them. The first must hold for the others to run."""

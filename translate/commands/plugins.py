@@ -1,22 +1,26 @@
-"""``gantk plugins``: which models are installed, where they come from, and what one of them is."""
+"""``gantk plugins``: which models are installed, what one of them is, a new one, and proof that it works."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from translate import plugins
+from translate.commands.derived import switch
 from translate.console import current
+from translate.errors import UsageError
 
 if TYPE_CHECKING:
     from translate.fields import Field
     from translate.plugins import Plugin
     from translate.task import TaskModel
+    from translate.testing import Example, Result
 
-app = typer.Typer(help="List the installed models; show one.")
+app = typer.Typer(help="List the installed models; show one, check one, begin a new one.")
 
 
 @app.callback(invoke_without_command=True)
@@ -50,6 +54,89 @@ def show(name: Annotated[str, typer.Argument(help="a model, or distribution:mode
         return
     for line in _text(about):
         typer.echo(line)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="what gantk train will call the model: my_model")],
+    folder: Annotated[str, typer.Option("--dir", metavar="PATH", help="folder to put the package into")] = ".",
+    licence: Annotated[
+        str | None, typer.Option(metavar="SPDX", help="licence of the package (default Apache-2.0)", show_default=False)
+    ] = None,
+) -> None:
+    """Write a package with a small working model, its test, config and README; yours to change."""
+    from translate.scaffold import LICENCE, new_package
+
+    package = new_package(name, Path(folder), licence or LICENCE)
+    console = current()
+    console.line(f"{package}: install it with  pip install -e {package}")
+    console.line(f"then: gantk train {name} --a DIR --b DIR,  gantk plugins check {name}")
+    console.record({"package": str(package), "files": sorted(str(p) for p in package.rglob("*") if p.is_file())})
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="a model, or distribution:model")],
+    slow: Annotated[bool, switch("--slow", "also compile every phase, and train on two processes")] = False,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file with other hyper-parameters; where it names data, the model is checked on these",
+        ),
+    ] = None,
+) -> None:
+    """Prove that a model keeps the contract: one line a rule; of a fault, what was expected, what was seen and where.
+
+    The model trains a few steps on noise, or on the data of --config. Exit code 1: it breaks a rule.
+    """
+    from translate.testing import examine
+
+    plugin = plugins.find(name)
+    task, example = _subject(name, plugins.load_plugin(plugin), config)
+    console = current()
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    for result in examine(task, example, slow=slow):
+        counts[result.state] += 1
+        console.record(_result(result))
+        if not console.json:
+            typer.echo(str(result))
+    console.line(f"{plugin.origin}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+def _subject(name: str, cls: type[TaskModel], config: str | None) -> tuple[TaskModel, Example | None]:
+    """The model to check, and the data to check it on: None where noise will do."""
+    from translate import flags
+    from translate.conformance import BATCH
+    from translate.data.loader import fixed_batch
+    from translate.data.sources import Loading
+    from translate.fields import fields_of
+    from translate.run import Run
+    from translate.testing import Example
+
+    fields = {
+        "data": fields_of(cls.source, "data"),
+        "model": fields_of(cls, "model"),
+        "run": fields_of(Run, "run", cls.recipe),
+    }
+    given = flags.merge([flags.read_config(Path(config), fields, name)] if config else [])
+    task = flags.build(cls, fields["model"], given["model"], name)
+    if not given["data"]:
+        return task, None
+    run = flags.build(Run, fields["run"], given["run"], name)
+    source = flags.build(cls.source, fields["data"], given["data"], name)
+    dataset = source.open(Loading(size=run.size, tell=current().line))
+    if len(dataset) < BATCH:
+        raise UsageError(f"--config {config}: expected {BATCH} samples or more to check on, found {len(dataset)}")
+    return task, Example(dataset.spec, lambda count: fixed_batch(dataset, count, run.seed))
+
+
+def _result(result: Result) -> dict[str, Any]:
+    problems = [{"expected": p.expected, "seen": p.seen, "where": p.where} for p in result.problems]
+    values = {"check": result.check, "title": result.title, "state": result.state, "problems": problems}
+    return values | ({"reason": result.reason} if result.reason else {})
 
 
 def describe(plugin: Plugin, cls: type[TaskModel]) -> dict[str, Any]:
