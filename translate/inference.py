@@ -348,16 +348,18 @@ class _Folder:
 def _stoppable() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the work in order: the threads finish the files they are writing, nothing else begins."""
     main = threading.current_thread() is threading.main_thread()
-    message = "stopped; what is done is whole, and the same command goes on"
+    codes = {"stopped by": 130}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise InterruptedRunError(message, 128 + number)
+        codes["stopped by"] = 128 + number
+        raise KeyboardInterrupt  # no `except Exception` on the way takes it for a photo's failure
 
     previous = signal.signal(signal.SIGTERM, stop) if main else None
     try:
         yield
     except KeyboardInterrupt:
-        raise InterruptedRunError(message, 130) from None
+        message = "stopped; what is done is whole, and the same command goes on"
+        raise InterruptedRunError(message, codes["stopped by"]) from None
     finally:
         if main:
             signal.signal(signal.SIGTERM, previous)

@@ -99,6 +99,7 @@ class Network:
         """uint8 (H, W, C) pictures of one size. Raises `CannotTranslateError` with the reason."""
         height, width = (up_to(max(side, SMALLEST), self.direction.multiple) for side in pictures[0].shape[:2])
         count = len(pictures)
+        self._measure()
         while True:
             try:
                 with self._seeded(seed):
@@ -137,11 +138,21 @@ class Network:
         else:
             # Half for us; and what has to be tiled anyway is tiled so that a 50-megapixel photo takes less than 4 GB.
             usable = min(0.5 * free, 16 * GIB if whole else 2 * GIB)
-        if self._bytes is None:
-            side = up_to(64, self.direction.multiple)
-            blank = np.zeros((side, side, 1 if self.indexed else self.channels), np.uint8)
-            self._bytes = WORKSPACE * footprint(self._forward, self._tensor([blank]))
+        assert self._bytes is not None
         return usable / self._bytes
+
+    def _measure(self) -> None:
+        """Find out, once, how much memory a pixel takes; before noise is seeded, as a network may draw some."""
+        if self._bytes is not None or self._options.tile == "off":
+            return
+        side = up_to(64, self.direction.multiple)
+        blank = np.zeros((side, side, 1 if self.indexed else self.channels), np.uint8)
+        try:
+            self._bytes = max(1.0, WORKSPACE * footprint(self._forward, self._tensor([blank])))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise CannotTranslateError(f"not enough memory, even for {side}x{side} pixels") from None
 
     def _whole(self, pictures: Sequence[Pixels]) -> list[Result]:
         x = self._tensor([padded(picture, self.direction.multiple) for picture in pictures])

@@ -238,8 +238,14 @@ def _settings(format_: str, kept: Kept, xmp: bytes | None, quality: int, notes: 
         case "WEBP":
             settings = {"quality": quality, "xmp": xmp, "exact": True}
         case "TIFF":
-            tags = {} if xmp is None else {provenance.TIFF_TAG: xmp}
-            settings = {"compression": "tiff_deflate", "tiffinfo": tags}
+            tags = Image.Exif()
+            if exif is not None:
+                tags.load(exif)
+            if xmp is not None:
+                tags[provenance.TIFF_TAG] = xmp
+            # Not compressed: Pillow writes EXIF's inner blocks by itself, but not through libtiff.
+            settings = {"compression": "raw", "icc_profile": kept.icc, "dpi": kept.dpi, "exif": tags}
+            return {name: value for name, value in settings.items() if value is not None}
         case _:
             if xmp is not None or exif is not None or kept.icc is not None:
                 notes.append(f"{format_.lower()} holds no metadata, so it does not say how it was made")
@@ -250,14 +256,13 @@ def _settings(format_: str, kept: Kept, xmp: bytes | None, quality: int, notes: 
 
 def _enlarged(layer: Image.Image, width: int, height: int, top: int, rows: int) -> Pixels:
     """Rows of the alpha layer at the result's size, (rows, width, 1)."""
-    if layer.size == (width, height):
-        part = layer.crop((0, top, width, top + rows))
-    else:
-        # Pillow reads beyond the box what the filter needs, so that bands fit together.
-        each = layer.height / height
-        box = (0, top * each, layer.width, (top + rows) * each)
-        part = layer.resize((width, rows), Image.Resampling.BICUBIC, box)
-    return np.asarray(part)[:, :, None]
+    scale = width // layer.width
+    # A few rows beyond those that are wanted, which the filter reads: bands of one picture fit together.
+    first, last = max(0, top // scale - 4), min(layer.height, -(-(top + rows) // scale) + 4)
+    part = layer.crop((0, first, layer.width, last))
+    if scale > 1:
+        part = part.resize((width, (last - first) * scale), Image.Resampling.BICUBIC)
+    return np.asarray(part)[top - first * scale :][:rows, :, None]
 
 
 def _on_white(pixels: Pixels, mask: Pixels) -> Pixels:

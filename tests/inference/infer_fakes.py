@@ -1,4 +1,4 @@
-"""A small published model for the tests of inference."""
+"""Small published models for the tests of inference."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-import torch
 from torch import Tensor, nn
 
 from translate.data.sources import Source
@@ -56,14 +54,3 @@ def publish(
     card = Card(plugin="fake", distribution="gantk", version="0", model={}, data=data, directions=())
     nets = Nets({"g": network.eval().requires_grad_(False)})
     return Published(Path("fake.safetensors"), card, Fake(), nets, (direction,))
-
-
-@pytest.fixture
-def identity() -> Published:
-    """Gives each picture back as it is."""
-    return publish(nn.Identity())
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
