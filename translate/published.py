@@ -25,11 +25,11 @@ from torch.nn.parameter import is_lazy
 
 from translate.errors import GantkError, UsageError
 from translate.files import write_whole
-from translate.plugins import load, origin
 from translate.header import FILE_NAME as FILE_NAME
 from translate.header import FORMAT, METADATA_KEY, Header, read_fields, read_header
 from translate.header import ModelFileError as ModelFileError
 from translate.header import locate as locate
+from translate.plugins import load, origin
 from translate.task import DataSpec, Direction, Nets, TaskModel
 
 Weights = Literal["raw", "averaged"]
@@ -274,7 +274,7 @@ def _no_larger_than(header: Header) -> Iterator[None]:
         count, numbers = count - 1, numbers - parameter.numel()
         if count < 0 or numbers < 0:
             raise ModelFileError(
-                f"{header.path}: the networks that its metadata describes are larger than its {len(header.tensors)} tensors"
+                f"{header.path}: its metadata describes larger networks than the {len(header.tensors)} tensors it holds"
             )
 
     handle = register_module_parameter_registration_hook(register)
