@@ -83,8 +83,10 @@ def test_walks_stay_as_likely_as_their_ends() -> None:
 
 def test_grid_and_files_are_exact_and_marked(faces: Published, digits: Published, tmp_path: Path) -> None:
     pictures = sample(faces, 6, seed=1)
-    save_grid(tmp_path / "grid.png", pictures, rows=2)
-    with Image.open(tmp_path / "grid.png") as grid:
+    save_grid(tmp_path / "new" / "grid.png", pictures, rows=2)
+    with pytest.raises(UsageError, match=r"grid\.jpg: expected a file name that ends in \.png"):
+        save_grid(tmp_path / "grid.jpg", pictures)
+    with Image.open(tmp_path / "new" / "grid.png") as grid:
         assert grid.size == (3 * 34 + 2, 2 * 34 + 2)
         assert "trainedAlgorithmicMedia" in grid.info["XML:com.adobe.xmp"]
         corner = np.asarray(grid)[2:34, 2:34]

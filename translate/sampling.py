@@ -103,8 +103,12 @@ def to_bytes(images: Tensor) -> NDArray[np.uint8]:
 def save_grid(path: Path, images: Tensor, rows: int | None = None) -> None:
     """Write pictures (N, C, H, W) in [-1, 1] as one PNG, whole or not at all, marked as made by a model.
 
-    ``rows``: as many as columns unless given; for ``interpolate``, its ``rows``.
+    ``rows``: as many as columns unless given; for ``interpolate``, its ``rows``. Raises ``UsageError`` for a name that
+    does not end in .png.
     """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--grid {path}: expected a file name that ends in .png")
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_png(path, grid([images], rows=rows).permute(1, 2, 0).numpy(), TRAINED)
 
 
