@@ -281,7 +281,8 @@ from toy import toy_batch, toy_data
 from translate import distributed
 from translate.engine import Engine
 torch.set_num_threads(1)
-world = distributed.join(torch.device("cpu"))
+world = distributed.world_from_environment()
+distributed.join(torch.device("cpu"), world)
 engine = Engine(getattr(toy, sys.argv[3])(), toy_data(), device=torch.device("cpu"), batch=4, world=world)
 drawn = 0
 def draw():

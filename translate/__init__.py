@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from translate.data.sources import Dataset, Loading, Source
     from translate.errors import GantkError, UsageError
+    from translate.plugins import API_VERSION
     from translate.published import Published, load_published
     from translate.run import Run
     from translate.task import (
-        API_VERSION,
         Batch,
         DataSpec,
         Direction,
@@ -52,6 +52,7 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "API_VERSION": "translate.plugins",
     "Dataset": "translate.data.sources",
     "Loading": "translate.data.sources",
     "Source": "translate.data.sources",

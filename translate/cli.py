@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from translate import console as consoles
-from translate.commands import environment, export, infer, inspect, plugins, sample, train
+from translate.commands import environment, export, import_, infer, inspect, plugins, sample, train
 from translate.commands.derived import switch
 from translate.console import Console
 from translate.errors import GantkError
@@ -25,7 +25,7 @@ EVERYWHERE = ("--quiet", "--json", "--debug", "--no-plugins")
 USAGE = 2
 INTERRUPTED = 130
 
-ORDER = ("train", "infer", "sample", "export", "inspect", "plugins", "env")
+ORDER = ("train", "infer", "sample", "import", "export", "inspect", "plugins", "env")
 
 
 class Root(TyperGroup):
@@ -83,6 +83,7 @@ def _infer() -> None:
 
 
 app.command("sample")(sample.sample)
+app.command("import")(import_.import_)
 app.command("export")(export.export)
 app.command("inspect")(inspect.inspect)
 app.add_typer(plugins.app, name="plugins")
@@ -111,7 +112,8 @@ def run(arguments: Sequence[str]) -> int:
         except Exception as error:
             code, message = 1, f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
             _trace(console)
-        if message:
+        # Of several processes the first one speaks for all, unless another failed on its own.
+        if message and (code == 1 or os.environ.get("RANK", "0") == "0"):
             console.error(message, code)
         return code
 

@@ -26,8 +26,9 @@ from translate import checkpoint, plugins
 from translate.distributed import World
 from translate.engine import Engine
 from translate.errors import UsageError
+from translate.plugins import API_VERSION
 from translate.published import build_nets, load_published, needed_roles, save_published
-from translate.task import API_VERSION, Batch, DataSpec, Direction, Nets, Phase, TaskModel, Terms
+from translate.task import Batch, DataSpec, Direction, Nets, Phase, TaskModel, Terms
 
 BATCH = 4
 """Samples per step: two micro-batches, or two processes, of two."""

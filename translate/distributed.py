@@ -47,13 +47,11 @@ def world_from_environment() -> World:
     )
 
 
-def join(device: torch.device) -> World:
+def join(device: torch.device, world: World) -> None:
     """Join the process group that the environment describes; gloo on a CPU, NCCL on CUDA."""
-    world = world_from_environment()
     if world.size > 1 and not dist.is_initialized():
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(minutes=30))
-    return world
 
 
 def leave() -> None:

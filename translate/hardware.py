@@ -60,5 +60,6 @@ def set_determinism(deterministic: bool) -> None:
     """Refuse operations that may differ between runs, or let cuDNN look for the fastest ones."""
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports half of torch
+        torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic

@@ -17,13 +17,11 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
+from translate.plugins import API_VERSION
 from translate.run import Run
 
 if TYPE_CHECKING:
     from translate.data.sources import Source
-
-API_VERSION = 1
-"""Version of this contract; a plugin states the one it was written for as ``TaskModel.api``."""
 
 Terms = Mapping[str, Tensor]
 """Weighted scalar loss terms by name. Their sum is minimised and each of them is logged."""

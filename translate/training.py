@@ -55,6 +55,22 @@ class Journal(Protocol):
         """Append one record to metrics.jsonl."""
 
 
+class Silence:
+    """The journal of every process but the first."""
+
+    def begin(self, folder: Path, *, total: int, start: int) -> None:
+        """Nothing."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+    def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def metrics(self, record: Mapping[str, float | int]) -> None:
+        """Nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to train, on what, how, and where to."""
@@ -75,14 +91,17 @@ def train(request: Request, journal: Journal) -> Path:
     run, out = request.run, request.out
     # A rank that torchrun restarts goes on where the last checkpoint is.
     resume = request.resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    device = choose_device(run.device, distributed.world_from_environment().local_rank)
+    world = distributed.world_from_environment()
+    if not world.leads:
+        journal = Silence()
+    device = choose_device(run.device, world.local_rank)
     precision = choose_precision(run.precision, device)
     _check_folder(request, resume)
     set_determinism(run.deterministic)
     dataset = open_source(request, journal)
-    world = distributed.join(device)
+    world.share(run.batch)
+    distributed.join(device, world)
     try:
-        world.share(run.batch)
         if len(dataset) < 1:
             raise UsageError("the data has no samples")
         engine = Engine(
@@ -103,7 +122,8 @@ def train(request: Request, journal: Journal) -> Path:
             _open_folder(request, resume)
         distributed.barrier(world)
         with _Training(request, journal, engine, dataset) as training:
-            training.resume_from(out / CHECKPOINTS) if resume else None
+            if resume:
+                training.resume_from(out / CHECKPOINTS)
             training.run_to_the_end()
     finally:
         distributed.leave()
@@ -111,9 +131,8 @@ def train(request: Request, journal: Journal) -> Path:
 
 
 def open_source(request: Request, journal: Journal) -> Dataset:
-    """Scan the data; what cannot be used is told to the journal by the first process alone."""
+    """Scan the data; what cannot be used is told to the journal."""
     run = request.run
-    leads = distributed.world_from_environment().leads
     return request.source.open(
         Loading(
             size=run.size,
@@ -121,7 +140,7 @@ def open_source(request: Request, journal: Journal) -> Dataset:
             workers=run.workers,
             cache=run.cache,
             cache_budget=int(run.cache_budget * 2**30),
-            tell=journal.line if leads else lambda line: None,
+            tell=journal.line,
         )
     )
 
@@ -203,6 +222,11 @@ class _Training:
             self.journal.line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
             self._publish()
             return
+        for phase in engine.phases:
+            if phase.start >= self.total:
+                self.journal.line(
+                    f"phase {phase.name} starts at step {phase.start}: this run of {self.total} ends before"
+                )
         self.shown = self._preview_batch()
         if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch()):
             self.journal.line(f"memory: {needed}")

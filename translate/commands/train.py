@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -104,6 +106,15 @@ def _own_parameters(name: str) -> list[inspect.Parameter]:
         show_default=False,
         help="TOML file, over the defaults and under the flags; its paths are relative to the current folder",
     )
+    processes = typer.Option(
+        None,
+        "--nproc",
+        metavar="N",
+        min=1,
+        rich_help_panel=panel,
+        show_default=False,
+        help="processes on this machine, one per GPU, that share each batch; torchrun does the same over many machines",
+    )
     switches = {
         "resume": "go on with the run in --out, with its settings; only those that cannot change its result may differ",
         "dry_run": "check data and settings, show the plan, write nothing",
@@ -112,6 +123,7 @@ def _own_parameters(name: str) -> list[inspect.Parameter]:
     return [
         option("out", str | None, folder),
         option("config", str | None, config),
+        option("nproc", int | None, processes),
         *(
             option(key, Annotated[bool, switch("--" + key.replace("_", "-"), text, rich_help_panel=panel)], False)
             for key, text in switches.items()
@@ -131,10 +143,44 @@ def _train(name: str, cls: type[TaskModel], fields: Mapping[str, list[Field]], v
         if values["dry_run"]:
             _show_plan(plan(request, journal))
             return
+        if (values["nproc"] or 1) > 1:
+            launch(values["nproc"], request)
+            return
         folder = train(request, journal)
     if world_from_environment().leads:
         console.line(f"done: {folder}")
         console.record({"run": str(folder), "model": str(folder / FILE_NAME)})
+
+
+def launch(processes: int, request: Request) -> None:
+    """Run this command line on several processes of this machine, as torchrun would, and take over its exit code."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from translate.distributed import World
+
+    World(size=processes).share(request.run.batch)
+    words = iter(sys.argv[1:])
+    # All processes must mean one folder, also where its name was left to us.
+    rest = [w for w in words if not (w == "--nproc" and next(words)) and not w.startswith("--nproc=")]
+    rest += [] if any(w == "--out" or w.startswith("--out=") for w in rest) else ["--out", str(request.out)]
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the first process says what went wrong
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id="gantk",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.5,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "translate", *rest)
+    except ChildFailedError as error:
+        code = error.get_first_failure()[1].exitcode
+        raise typer.Exit(code if code > 0 else 128 - code) from None
 
 
 def make_request(
