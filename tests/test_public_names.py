@@ -46,7 +46,7 @@ def test_a_public_name_has_a_docstring(name: str) -> None:
         assert (value.__doc__ or "").strip()
         assert not value.__doc__.startswith(f"{name}("), "the docstring that dataclass makes up does not count"
     else:
-        assert name in documented_assignments("translate.task")
+        assert name in documented_assignments("translate.task") | documented_assignments("translate.plugins")
 
 
 @pytest.mark.parametrize("name", ["TaskModel", "Source", "Dataset", "Direction", "Phase", "Nets", "Batch"])
@@ -60,12 +60,6 @@ def test_public_methods_have_docstrings(name: str) -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'TaskModle'"):
         translate.TaskModle  # type: ignore[attr-defined]  # noqa: B018
-
-
-def test_the_two_statements_of_the_api_version_agree() -> None:
-    from translate import plugins
-
-    assert translate.API_VERSION == plugins.API_VERSION
 
 
 def test_importing_translate_imports_nothing_heavy() -> None:

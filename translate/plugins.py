@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from translate.task import TaskModel
 
 API_VERSION = 1
-"""The plugin API, as in `translate.task`, for those who may not import torch to know it."""
+"""Version of the plugin API, `translate.task`; a plugin states the one it was written for as ``TaskModel.api``.
+
+It stands here because discovery must know it without importing torch.
+"""
 
 GROUP = "gantk.models"
 OWN_DISTRIBUTION = "gantk"
