@@ -10,6 +10,9 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+MYPY_CACHE = ("--cache-dir", str(Path(__file__).parents[1] / ".mypy_cache" / "packages"))
+"""Kept between runs: to read torch anew takes a minute. Not the repository's own, which has other settings."""
+
 
 @dataclass(frozen=True)
 class Environment:

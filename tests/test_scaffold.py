@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from environments import Environment, fresh
+from environments import MYPY_CACHE, Environment, fresh
 from translate import cli, scaffold
 from translate.errors import UsageError
 from translate.scaffold import new_package
@@ -111,8 +111,7 @@ def test_it_passes_the_check(package: Path, environment: Environment, root: Path
 
 
 def test_it_type_checks_and_is_clean(package: Path) -> None:
-    cache = str(Path(__file__).parents[1] / ".mypy_cache")  # else torch is read anew, which takes a minute
-    for command in (["mypy", "--cache-dir", cache], ["ruff", "check", "."], ["ruff", "format", "--check", "."]):
+    for command in (["mypy", *MYPY_CACHE], ["ruff", "check", "."], ["ruff", "format", "--check", "."]):
         result = subprocess.run([sys.executable, "-m", *command], cwd=package, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
 

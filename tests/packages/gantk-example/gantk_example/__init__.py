@@ -1,0 +1,1 @@
+"""CUT and FastCUT as a gantk plugin."""

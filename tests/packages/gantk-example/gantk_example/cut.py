@@ -1,0 +1,162 @@
+"""CUT: translation in one direction, learnt by comparing patches (Park et al., 2020, arXiv 2007.15651).
+
+A patch of the output should have more in common with the patch of the input at its place than with the input's other
+patches. That replaces the way back of CycleGAN, so one generator and one discriminator do.
+
+What is done otherwise than in the authors' code:
+
+- The features are those behind norm and activation of five layers (the image, two of the encoder, two of the residual
+  blocks), theirs those behind the convolution or the downsampling.
+- A step moves generator and projection first and the discriminator then, on the same outputs; theirs starts with the
+  discriminator.
+- Patches are drawn with replacement, for each image anew; a place that was drawn twice is no negative of itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+from translate import (
+    Batch,
+    DataSpec,
+    Direction,
+    Nets,
+    Networks,
+    Noise,
+    Phase,
+    Run,
+    TaskModel,
+    Terms,
+    UsageError,
+    linear_decay,
+)
+from translate.data.unpaired import Unpaired
+from translate.discriminators.patch import PatchDiscriminator, smallest_input
+from translate.generators.resnet import ResnetGenerator, resnet_margin
+from translate.losses.adversarial import adversarial
+
+from gantk_example.patchnce import patch_nce
+from gantk_example.projection import Projection, places_in
+
+GAME = adversarial("lsgan")
+LAYERS = 5
+"""Feature layers whose patches are compared."""
+
+# The hyper-parameters whose defaults tell the two models apart.
+Nce = Annotated[float, "weight of the patch-wise contrastive term", Ge(0)]
+Identity = Annotated[bool, "contrast pictures of b with themselves repainted as well"]
+Mirror = Annotated[bool, "mirror half of the inputs, and compare what comes out mirrored back"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CUT(TaskModel):
+    """Unpaired translation in one direction by contrasting patches (Park et al., 2020)."""
+
+    api = 1
+    source = Unpaired
+    recipe = Run(batch=1, size=256, epochs=400)
+
+    nce: Nce = 1.0
+    identity: Identity = True
+    mirror: Mirror = False
+    temperature: Annotated[float, "of the contrast: lower is stricter", Gt(0)] = 0.07
+    patches: Annotated[int, "patches compared in each layer", Ge(2)] = 256
+    projection: Annotated[int, "channels in which patches are compared", Ge(1)] = 256
+    width: Annotated[int, "channels of each network's first layer", Ge(1)] = 64
+    blocks: Annotated[
+        int, "residual blocks of the generator; patches are taken behind the first and the fifth", Ge(2)
+    ] = 9
+    patch_layers: Annotated[int, "stride-2 layers of the discriminator; 3 sees 70x70 pixels", Ge(0)] = 3
+
+    def networks(self, data: DataSpec) -> Networks:
+        a, b = data.channels["a"], data.channels["b"]
+        smallest = max(8, smallest_input(self.patch_layers))
+        if data.size % 4 or data.size < smallest:
+            raise UsageError(f"--size {data.size}: expected a multiple of 4, {smallest} or more")
+        if a != b:
+            raise UsageError(f"the domains have {a} and {b} channels; CUT compares their pictures, expected equal ones")
+        channels = (a, self.width * 2, self.width * 4, self.width * 4, self.width * 4)
+        return {
+            "g": lambda: ResnetGenerator(a, b, self.width, self.blocks),
+            "f": lambda: Projection(channels, self.projection),
+            "d": lambda: PatchDiscriminator(b, self.width, self.patch_layers),
+        }
+
+    def phases(self) -> Sequence[Phase]:
+        # Chance comes from the engine, a sample's own: the same from one process as from two, and after a resume.
+        noise = {"places": Noise((2, LAYERS, self.patches), "uniform"), "side": Noise((1, 1, 1), "uniform")}
+        return [Phase("translate", ("g", "f"), self.translate, noise=noise), Phase("judge", ("d",), self.judge)]
+
+    def translate(self, nets: Nets, x: Batch) -> Terms:
+        """Look real, and match the input patch by patch (eq. 6); with identity, the same for pictures of b (eq. 7)."""
+        fake = nets.g(self.mirrored(x.a, x))
+        x.keep(fake=fake)
+        terms = {"adv": GAME.generator(nets.d(fake))}
+        weight = self.nce / 2 if self.identity else self.nce
+        if self.nce:
+            terms["nce"] = weight * self.contrast(nets, x, x.a, fake, x.places[:, 0])
+        if self.nce and self.identity:
+            same = nets.g(self.mirrored(x.b, x))
+            terms["nce_identity"] = weight * self.contrast(nets, x, x.b, same, x.places[:, 1])
+        return terms
+
+    def mirrored(self, image: Tensor, x: Batch) -> Tensor:
+        """``mirror``: left and right exchanged in half of the samples; twice is not at all."""
+        return torch.where(x.side < 0, image.flip(3), image) if self.mirror else image
+
+    def contrast(self, nets: Nets, x: Batch, before: Tensor, after: Tensor, draws: Tensor) -> Tensor:
+        """The contrastive loss between a picture and its translation, the mean over the feature layers."""
+        keys = self.features(nets.g, before)
+        queries = [self.mirrored(layer, x) for layer in self.features(nets.g, after)]
+        places = [places_in(layer, draws[:, index]) for index, layer in enumerate(keys)]
+        pairs = zip(nets.f(queries, places), nets.f(keys, places), places, strict=True)
+        return torch.stack([patch_nce(query, key, at, self.temperature) for query, key, at in pairs]).mean()
+
+    def features(self, g: nn.Module, image: Tensor) -> list[Tensor]:
+        """The image and what four layers of the generator make of it."""
+        net = cast(ResnetGenerator, g)
+        found, hidden = [image], net.stem(image)
+        for layer in net.down:
+            hidden = layer(hidden)
+            found.append(hidden)
+        for index, block in enumerate(list(net.blocks)[:LAYERS]):
+            hidden = block(hidden)
+            if index == 0:
+                found.append(hidden)
+        return [*found, hidden]
+
+    def judge(self, nets: Nets, x: Batch) -> Terms:
+        """Tell pictures of b from translations; halved, as in CycleGAN."""
+        real, fake = nets.d(x.b), nets.d(x.fake)
+        x.log(score=real, score_fake=fake)
+        return {"adv": 0.5 * GAME.discriminator(real, fake)}
+
+    def lr_at(self, progress: float) -> float:
+        return linear_decay(progress, 0.5)
+
+    def directions(self, data: DataSpec) -> Sequence[Direction]:
+        margin = resnet_margin(self.blocks)
+        return [Direction("a2b", "a", "b", ("g",), lambda nets, x: nets.g(x.a), multiple=4, margin=margin)]
+
+    def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
+        """Input, translation, a picture of b, and that one repainted."""
+        return {"a": x.a, "a2b": nets.g(x.a), "b": x.b, "b2b": nets.g(x.b)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastCUT(CUT):
+    """CUT without its identity term, in half the time (Park et al., 2020)."""
+
+    recipe = Run(batch=1, size=256, epochs=200)
+
+    nce: Nce = 10.0
+    identity: Identity = False
+    mirror: Mirror = True
+
+    def lr_at(self, progress: float) -> float:
+        return linear_decay(progress, 0.75)
