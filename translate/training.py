@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from translate import checkpoint, distributed, plugins, preview, published
+from translate import checkpoint, distributed, folder, plugins, preview, published
 from translate.data.loader import Loader, fixed_batch
 from translate.data.sources import Dataset, Loading, Source
 from translate.engine import Engine, seed_of
 from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError
-from translate.files import remove_leftovers, sync_folder, write_text_whole
 from translate.flags import resolved_toml
+from translate.folder import CHECKPOINTS, PREVIEWS
 from translate.hardware import choose_device, choose_precision, set_determinism
 from translate.memory import estimate
 from translate.run import Run
+from translate.signals import StopSignal
 from translate.task import TaskModel, parameter_count
 
-CONFIG = "config.toml"
-CHECKPOINTS = "checkpoints"
-PREVIEWS = "previews"
 PREVIEW_SAMPLES = 4
 SHOW_EVERY = 0.5
 """Seconds between updates of the display."""
@@ -96,7 +89,8 @@ def train(request: Request, journal: Journal) -> Path:
         journal = Silence()
     device = choose_device(run.device, world.local_rank)
     precision = choose_precision(run.precision, device)
-    _check_folder(request, resume)
+    config = resolved_toml(request.plugin, request.source, request.task, run)
+    begun = _check_folder(request, config, journal, resume)
     set_determinism(run.deterministic)
     dataset = open_source(request, journal)
     world.share(run.batch)
@@ -119,15 +113,26 @@ def train(request: Request, journal: Journal) -> Path:
             world=world,
         )
         if world.leads:
-            _open_folder(request, resume)
+            (folder.reopen if begun else folder.make)(out, config)
         distributed.barrier(world)
         with _Training(request, journal, engine, dataset) as training:
-            if resume:
+            if begun:
                 training.resume_from(out / CHECKPOINTS)
             training.run_to_the_end()
     finally:
         distributed.leave()
     return out
+
+
+def _check_folder(request: Request, config: str, journal: Journal, resume: bool) -> bool:
+    """Whether there is a run to go on with; raises ``UsageError`` where the folder does not fit the request."""
+    if not resume:
+        folder.check_free(request.out)
+        return False
+    if not request.resume and not (request.out / folder.CONFIG).is_file():
+        return False  # torchrun restarts a rank that was killed before the folder was made
+    folder.check_same(request.out, config, journal.line)
+    return True
 
 
 def open_source(request: Request, journal: Journal) -> Dataset:
@@ -149,7 +154,8 @@ def plan(request: Request, journal: Journal) -> dict[str, Any]:
     """What ``train`` would do, without doing it: checks data and settings, builds the networks, writes nothing."""
     device = choose_device(request.run.device)
     precision = choose_precision(request.run.precision, device)
-    _check_folder(request, request.resume)
+    config = resolved_toml(request.plugin, request.source, request.task, request.run)
+    _check_folder(request, config, journal, request.resume)
     dataset = open_source(request, journal)
     torch.manual_seed(request.run.seed)
     networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
@@ -177,7 +183,7 @@ class _Training:
         self.total = self.run.total_steps(len(dataset))
         self.shown: Mapping[str, Tensor] = {}
         self.loader = self._loader(0)
-        self.stop = _StopSignal()
+        self.stop = StopSignal()
 
     def __enter__(self) -> _Training:
         return self
@@ -198,11 +204,11 @@ class _Training:
             world=world.size,
         )
 
-    def resume_from(self, folder: Path) -> None:
+    def resume_from(self, checkpoints: Path) -> None:
         """Go on after the latest checkpoint; from the start where the run was killed before its first one."""
-        found = checkpoint.list_checkpoints(folder)
+        found = checkpoint.list_checkpoints(checkpoints)
         if not found:
-            self.journal.line(f"{folder}: no checkpoint yet; starting from step 0")
+            self.journal.line(f"{checkpoints}: no checkpoint yet; starting from step 0")
             return
         before, now = checkpoint.saved_processes(found[-1]), self.engine.world.size
         position = checkpoint.load_checkpoint(found[-1], self.engine)
@@ -313,8 +319,7 @@ class _Training:
     def _save(self) -> None:
         # The ledger was read just before, so nothing that is not finite gets here.
         engine, run = self.engine, self.run
-        folder = self.request.out / CHECKPOINTS
-        checkpoint.save_checkpoint(folder, engine, position=self.loader.position, keep=run.keep)
+        checkpoint.save_checkpoint(self.request.out / CHECKPOINTS, engine, position=self.loader.position, keep=run.keep)
         self._publish()
 
     def _publish(self) -> None:
@@ -337,91 +342,8 @@ class _Training:
         return distributed.any_of(self.stop.received, world, self.engine.device)
 
 
-class _StopSignal:
-    """Ctrl-C and SIGTERM ask for a stop after the current step; a second Ctrl-C does not wait."""
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-
-    @property
-    def received(self) -> bool:
-        return self.number is not None
-
-    @property
-    def exit_code(self) -> int:
-        return 128 + (self.number or signal.SIGTERM)
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.number = number
-
-
 def _out_of_memory(step: int) -> GantkError:
     return GantkError(
         f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, "
         "--checkpointing or --precision bf16 would help"
     )
-
-
-def _check_folder(request: Request, resume: bool) -> None:
-    out = request.out
-    if not resume:
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise UsageError(f"--out {out}: exists already; add --resume to go on with it or choose another name")
-        return
-    config = out / CONFIG
-    if not config.is_file():
-        if not request.resume:  # restarted by torchrun before the folder was made
-            return
-        raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
-    saved, now = tomllib.loads(config.read_text(encoding="utf-8")), tomllib.loads(_config(request))
-    if saved.get("plugin") != now.get("plugin"):
-        raise UsageError(f"--resume: {out} is a run of {saved.get('plugin')}, not of {now.get('plugin')}")
-    for table in ("model", "run"):
-        for key in saved.get(table, {}).keys() | now.get(table, {}).keys():
-            before, after = saved.get(table, {}).get(key), now.get(table, {}).get(key)
-            if before != after and not (table == "run" and key in Run.changeable()):
-                flag = key.replace("_", "-")
-                raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
-
-
-def _open_folder(request: Request, resume: bool) -> None:
-    """Make the run folder with its config in one rename, or note the settings it goes on with."""
-    out = request.out
-    if resume and (out / CONFIG).is_file():
-        remove_leftovers(out)
-        for folder in (CHECKPOINTS, PREVIEWS):
-            remove_leftovers(out / folder)
-        write_text_whole(out / CONFIG, _config(request))
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
-    fresh.mkdir()
-    try:
-        write_text_whole(fresh / CONFIG, _config(request))
-        with suppress(FileNotFoundError):
-            out.rmdir()  # only an empty folder gets this far
-        fresh.rename(out)
-    except BaseException:
-        (fresh / CONFIG).unlink(missing_ok=True)
-        with suppress(OSError):
-            fresh.rmdir()
-        raise
-    sync_folder(out.parent)
-
-
-def _config(request: Request) -> str:
-    return resolved_toml(request.plugin, request.source, request.task, replace(request.run))

@@ -188,8 +188,9 @@ def make_request(
 ) -> Request:
     """What to train, from flags over ``--config`` over the resumed run's settings over the recipe."""
     from translate import flags
+    from translate.folder import CONFIG
     from translate.run import Run
-    from translate.training import CONFIG, Request
+    from translate.training import Request
 
     resume = values["resume"]
     out = Path(values["out"]) if values["out"] else default_folder(name, latest=resume or _restarted())

@@ -1,0 +1,74 @@
+"""The run folder: made whole with its config, never overwritten, and only ever gone on with as the same run."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from translate.errors import UsageError
+from translate.files import remove_leftovers, sync_folder, write_text_whole
+from translate.run import Run
+
+CONFIG = "config.toml"
+CHECKPOINTS = "checkpoints"
+PREVIEWS = "previews"
+
+
+def check_free(out: Path) -> None:
+    """Raise ``UsageError`` unless a run may begin in ``out``: it does not exist, or is an empty folder."""
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise UsageError(f"--out {out}: exists already; add --resume to go on with it or choose another name")
+
+
+def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
+    """Raise ``UsageError`` unless the run in ``out`` may go on with ``config`` (TOML).
+
+    What decides the run must be as it was, except for the data, which may have moved: changes there are told.
+    """
+    if not (out / CONFIG).is_file():
+        raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
+    saved, now = tomllib.loads((out / CONFIG).read_text(encoding="utf-8")), tomllib.loads(config)
+    if saved.get("plugin") != now.get("plugin"):
+        raise UsageError(f"--resume: {out} is a run of {saved.get('plugin')}, not of {now.get('plugin')}")
+    free = {"model": frozenset[str](), "run": Run.changeable()}
+    for table, may_change in free.items():
+        for key, before, after in _changes(saved.get(table, {}), now.get(table, {})):
+            if key not in may_change:
+                flag = key.replace("_", "-")
+                raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
+    for key, before, after in _changes(saved.get("data", {}), now.get("data", {})):
+        tell(f"the data have changed: {key} was {before}, it is {after} from here on")
+
+
+def _changes(saved: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    keys = dict.fromkeys([*saved, *now])
+    return [(key, saved.get(key), now.get(key)) for key in keys if saved.get(key) != now.get(key)]
+
+
+def make(out: Path, config: str) -> None:
+    """Make the folder with its config in one rename, so that a run folder without config never exists."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
+    fresh.mkdir()
+    try:
+        write_text_whole(fresh / CONFIG, config)
+        with suppress(FileNotFoundError):
+            out.rmdir()  # only an empty folder gets this far
+        fresh.rename(out)
+    except BaseException:
+        (fresh / CONFIG).unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.rmdir()
+        raise
+    sync_folder(out.parent)
+
+
+def reopen(out: Path, config: str) -> None:
+    """Note the settings that the run goes on with, and clear what a killed process left half-written."""
+    for folder in (out, out / CHECKPOINTS, out / PREVIEWS):
+        remove_leftovers(folder)
+    write_text_whole(out / CONFIG, config)

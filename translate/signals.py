@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM as a polite question."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopSignal:
+    """Ctrl-C and SIGTERM ask for a stop after the current step; a second Ctrl-C does not wait."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    @property
+    def received(self) -> bool:
+        return self.number is not None
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self.number or signal.SIGTERM)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
