@@ -16,7 +16,7 @@ from translate.discriminators.patch import PatchDiscriminator, smallest_input
 from translate.errors import UsageError
 from translate.generators.resnet import ResnetGenerator, resnet_margin
 from translate.layers.history import ImagePool
-from translate.layers.resample import Upsample
+from translate.layers.resample import Downsample, Upsample
 from translate.losses.adversarial import AdversarialLoss, GanLoss, adversarial
 from translate.losses.penalties import gradient_penalty
 from translate.run import Run
@@ -35,7 +35,8 @@ class CycleGAN(TaskModel):
     pool: Annotated[int, "past fakes each discriminator is shown", Ge(0)] = 50
     blocks: Annotated[int | None, "residual blocks of a generator [9 from 256 pixels, else 6]", Ge(1)] = None
     width: Annotated[int, "channels of each network's first layer", Ge(1)] = 64
-    upsample: Annotated[Upsample, "how generators upsample; resize avoids checkerboards"] = "deconv"
+    upsample: Annotated[Upsample, "how generators upsample; resize and blur avoid checkerboards"] = "deconv"
+    downsample: Annotated[Downsample, "how generators downsample; blur avoids aliasing"] = "stride"
     dropout: Annotated[float, "share of activations left out in residual blocks", Ge(0), Lt(1)] = 0.0
     patch_layers: Annotated[int, "stride-2 layers of a discriminator; 3 sees 70x70 pixels", Ge(0), Le(6)] = 3
     loss: Annotated[GanLoss, "adversarial loss"] = "lsgan"
@@ -62,6 +63,7 @@ class CycleGAN(TaskModel):
                 self._blocks(data),
                 dropout=self.dropout,
                 upsample=self.upsample,
+                downsample=self.downsample,
             )
 
         def discriminator(channels: int) -> nn.Module:
@@ -110,7 +112,7 @@ class CycleGAN(TaskModel):
         }
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
-        margin = resnet_margin(self._blocks(data), self.upsample)
+        margin = resnet_margin(self._blocks(data), self.upsample, self.downsample)
         return [
             Direction("a2b", "a", "b", ("g_ab",), lambda nets, x: nets.g_ab(x.a), multiple=4, margin=margin),
             Direction("b2a", "b", "a", ("g_ba",), lambda nets, x: nets.g_ba(x.b), multiple=4, margin=margin),

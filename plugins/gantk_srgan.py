@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from translate.data.lowhigh import LowHigh
 from translate.discriminators.srgan import SRGANDiscriminator, check_size
+from translate.errors import UsageError
 from translate.generators import srresnet
-from translate.generators.srresnet import BodyEnd, Output, Scale, SRResNet
+from translate.generators.srresnet import BodyEnd, MSRResNet, Output, Scale, SRResNet
 from translate.layers.norms import Norm
 from translate.losses.adversarial import adversarial
 from translate.losses.perceptual import vgg19
@@ -48,6 +49,9 @@ class SRGAN(TaskModel):
     vgg_weights: Annotated[Path | None, "file with torchvision's vgg19 weights; else torch's cache"] = None
     layer: Annotated[Literal["relu2_2", "relu5_4"], "VGG19 features: phi_2,2 or phi_5,4"] = "relu5_4"
     adversarial: Annotated[float, "weight of the adversarial term, the content loss having 1", Ge(0)] = 1e-3
+    generator_net: Annotated[
+        Literal["srresnet", "msrresnet"], "the paper's generator, or BasicSR's: without norm, over a bilinear base"
+    ] = "srresnet"
     blocks: Annotated[int, "residual blocks of the generator", Ge(1)] = 16
     width: Annotated[int, "channels of the generator's convolutions", Ge(1)] = 64
     d_width: Annotated[int, "channels of the discriminator's first convolution", Ge(1)] = 64
@@ -58,25 +62,36 @@ class SRGAN(TaskModel):
     VGG_RESCALE: ClassVar[float] = 1 / 12.75
     """Of feature maps (section 3.2), so that the VGG loss, times about 0.006, is of the size of the MSE."""
 
+    def __post_init__(self) -> None:
+        choices = (self.norm, self.output, self.body_end)
+        if self.generator_net == "msrresnet" and choices != ("batch", "linear", "norm"):
+            raise UsageError("generator-net msrresnet: --norm, --output and --body-end are choices of srresnet alone")
+
     def networks(self, data: DataSpec) -> Networks:
         check_size(data.size, 16, "SRGAN's discriminator")
         channels = data.channels["high"]
         networks: dict[str, Callable[[], nn.Module]] = {
-            "g": partial(
-                SRResNet,
-                channels,
-                cast(Scale, data.scale),
-                width=self.width,
-                blocks=self.blocks,
-                norm=self.norm,
-                output=self.output,
-                body_end=self.body_end,
-            ),
+            "g": self.upscaler(channels, cast(Scale, data.scale)),
             "d": partial(SRGANDiscriminator, channels, data.size, width=self.d_width),
         }
         if self.perceptual == "vgg":
             networks["features"] = partial(vgg19, self.layer, self.vgg_weights)
         return networks
+
+    def upscaler(self, channels: int, scale: Scale) -> Callable[[], nn.Module]:
+        """How to build the generator."""
+        if self.generator_net == "msrresnet":
+            return partial(MSRResNet, channels, scale, width=self.width, blocks=self.blocks)
+        return partial(
+            SRResNet,
+            channels,
+            scale,
+            width=self.width,
+            blocks=self.blocks,
+            norm=self.norm,
+            output=self.output,
+            body_end=self.body_end,
+        )
 
     def phases(self) -> Sequence[Phase]:
         return [
@@ -107,7 +122,8 @@ class SRGAN(TaskModel):
         return {"real": vanilla.real(real), "fake": vanilla.fake(fake)}
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
-        margin = srresnet.margin(cast(Scale, data.scale), self.blocks)
+        reach = srresnet.margin if self.generator_net == "srresnet" else srresnet.msrresnet_margin
+        margin = reach(cast(Scale, data.scale), self.blocks)
         return [Direction("upscale", "low", "high", ("g",), self.upscale, scale=data.scale, margin=margin)]
 
     def upscale(self, nets: Nets, x: Batch) -> Tensor:

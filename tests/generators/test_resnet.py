@@ -49,10 +49,13 @@ def test_output_and_gradients_equal_the_papers_table():
     torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-10)
 
 
-@pytest.mark.parametrize("upsample", ["deconv", "resize"])
+SAMPLING = [("deconv", "stride"), ("resize", "stride"), ("blur", "blur"), ("deconv", "blur")]
+
+
+@pytest.mark.parametrize(("upsample", "downsample"), SAMPLING)
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
-def test_keeps_the_size_and_stays_within_the_range(upsample, norm):
-    net = ResnetGenerator(3, 1, base=4, blocks=1, norm=norm, upsample=upsample, dropout=0.5)
+def test_keeps_the_size_and_stays_within_the_range(upsample, downsample, norm):
+    net = ResnetGenerator(3, 1, 4, 1, norm, 0.5, upsample, downsample)
     out = net(torch.randn(2, 3, 8, 20) * 9)
     assert out.shape == (2, 1, 8, 20)
     assert out.abs().max() <= 1
@@ -67,11 +70,11 @@ def test_dropout_is_off_in_eval():
     assert torch.equal(net(image), net(image))
 
 
-@pytest.mark.parametrize("upsample", ["deconv", "resize"])
+@pytest.mark.parametrize(("upsample", "downsample"), SAMPLING)
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_margin_is_how_far_a_gradient_reaches(upsample, blocks):
+def test_margin_is_how_far_a_gradient_reaches(upsample, downsample, blocks):
     torch.manual_seed(0)
-    net = ResnetGenerator(1, 1, base=2, blocks=blocks, norm="none", upsample=upsample).double()
+    net = ResnetGenerator(1, 1, 2, blocks, "none", upsample=upsample, downsample=downsample).double()
     for parameter in net.parameters():
         nn.init.uniform_(parameter, 0.01, 0.02)  # nothing cancels and no ReLU is shut
     reach = 0
@@ -80,7 +83,7 @@ def test_margin_is_how_far_a_gradient_reaches(upsample, blocks):
         (gradient,) = torch.autograd.grad(net(image)[0, 0, pixel, pixel], image)
         seen = gradient[0, 0].sum(0).nonzero().flatten()
         reach = max(reach, pixel - int(seen.min()), int(seen.max()) - pixel)
-    assert reach == resnet_margin(blocks, upsample)
+    assert reach == resnet_margin(blocks, upsample, downsample)
 
 
 def test_each_image_is_translated_on_its_own():

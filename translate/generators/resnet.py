@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from translate.layers.init import init_normal
 from translate.layers.norms import Norm, has_bias, norm_layer
-from translate.layers.resample import Upsample, upsample_by_two
+from translate.layers.resample import BlurDownsample, Downsample, Upsample, upsample_by_two
 
 HALVINGS = 2
 
@@ -35,7 +35,8 @@ class ResnetGenerator(nn.Module):
     """Image to image (Johnson et al., 2016; CycleGAN appendix 7.2): (N, channels_in, H, W) -> (N, channels_out, H, W).
 
     Values in [-1, 1] on both sides; H and W multiples of 4, 8 or more. ``c7s1-64, d128, d256``, ``blocks`` residual
-    blocks, ``u128, u64, c7s1``; ``base`` is the 64. ``dropout``: share left out within each block.
+    blocks, ``u128, u64, c7s1``; ``base`` is the 64. ``dropout``: share left out within each block. ``upsample`` and
+    ``downsample``: how the side changes; CUT's generator has "blur" for both.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class ResnetGenerator(nn.Module):
         norm: Norm = "instance",
         dropout: float = 0.0,
         upsample: Upsample = "deconv",
+        downsample: Downsample = "stride",
     ) -> None:
         super().__init__()
+        stride = 2 if downsample == "stride" else 1
         bias = has_bias(norm)
         widths = [base << depth for depth in range(HALVINGS + 1)]
         self.stem = nn.Sequential(
@@ -59,9 +62,10 @@ class ResnetGenerator(nn.Module):
         self.down = nn.Sequential(
             *(
                 nn.Sequential(
-                    nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=bias),
+                    nn.Conv2d(fine, coarse, 3, stride=stride, padding=1, bias=bias),
                     norm_layer(norm, coarse),
                     nn.ReLU(inplace=True),
+                    *([BlurDownsample(coarse)] if downsample == "blur" else []),
                 )
                 for fine, coarse in pairwise(widths)
             )
@@ -84,7 +88,7 @@ class ResnetGenerator(nn.Module):
         return cast(Tensor, self.head(self.up(self.blocks(self.down(self.stem(image))))))
 
 
-def resnet_margin(blocks: int, upsample: Upsample = "deconv") -> int:
+def resnet_margin(blocks: int, upsample: Upsample = "deconv", downsample: Downsample = "stride") -> int:
     """How many input pixels around a pixel a ``ResnetGenerator``'s output depends on, apart from norm statistics.
 
     Follows one output pixel's interval of inputs from the head back to the stem; the pixel's place within the coarse
@@ -94,12 +98,16 @@ def resnet_margin(blocks: int, upsample: Upsample = "deconv") -> int:
     for pixel in range(2**HALVINGS):
         low, high = pixel - 3, pixel + 3  # head
         for _ in range(HALVINGS):
-            if upsample == "deconv":
-                low, high = low // 2, -(-high // 2)
-            else:
-                low, high = (low - 1) // 2, (high + 1) // 2
+            match upsample:
+                case "deconv":
+                    low, high = low // 2, -(-high // 2)
+                case "resize":
+                    low, high = (low - 1) // 2, (high + 1) // 2
+                case "blur":
+                    low, high = low // 2 - 1, (high + 2) // 2
         low, high = low - 2 * blocks, high + 2 * blocks
         for _ in range(HALVINGS):
-            low, high = 2 * low - 1, 2 * high + 1
+            reach = 1 if downsample == "stride" else 2
+            low, high = 2 * low - reach, 2 * high + reach
         widest = max(widest, pixel - (low - 3), high + 3 - pixel)  # stem
     return widest

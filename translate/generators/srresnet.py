@@ -1,12 +1,12 @@
-"""SRResNet, the generator of SRGAN."""
+"""SRResNet, the generator of SRGAN, and BasicSR's variant of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from translate.layers.norms import Norm, has_bias, norm_layer
 
@@ -92,30 +92,55 @@ def margin(scale: Scale, blocks: int) -> int:
     return reach + 1 + 2 * blocks + 4
 
 
-def from_leftthomas(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of a generator of leftthomas/SRGAN as one of ``SRResNet`` with batch norm and ``tanh``.
+class PlainBlock(nn.Module):
+    """k3 - ReLU - k3, added to its input: a residual block without norm."""
 
-    Where its convolutions have a bias before batch norm, which is redundant, the bias goes into the running mean: the
-    same function, in eval mode and in training. ``body_end`` is "norm" where the result has "body_end.1.running_mean".
-    Raises ``KeyError`` for other key names.
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + cast(Tensor, self.conv2(F.relu(self.conv1(x))))
+
+
+class MSRResNet(nn.Module):
+    """BasicSR's variant of SRResNet (Wang et al., 2018): no norm, and detail is added to a bilinear enlargement.
+
+    (N, channels, H, W) in [-1, 1] -> (N, channels, H * scale, W * scale), not bounded. Inside, pictures are in [0, 1]
+    and modules have BasicSR's names.
     """
-    blocks = len({key.split(".")[0] for key in state if ".conv1." in key})
-    body_end, head = f"block{blocks + 2}", f"block{blocks + 3}"
-    names = {"block1.0": "stem.0", "block1.1": "stem.1", f"{body_end}.0": "body_end.0", f"{body_end}.1": "body_end.1"}
-    normed = {f"{body_end}.1": f"{body_end}.0"}
-    for block in range(blocks):
-        theirs = f"block{block + 2}"
-        layers = {"conv1": "conv1", "bn1": "norm1", "prelu": "act", "conv2": "conv2", "bn2": "norm2"}
-        names |= {f"{theirs}.{there}": f"blocks.{block}.{here}" for there, here in layers.items()}
-        normed |= {f"{theirs}.bn1": f"{theirs}.conv1", f"{theirs}.bn2": f"{theirs}.conv2"}
-    stages = len({key.split(".")[1] for key in state if key.startswith(f"{head}.") and ".conv." in key})
-    for stage in range(stages):
-        names |= {f"{head}.{stage}.conv": f"up.{stage}.0", f"{head}.{stage}.prelu": f"up.{stage}.2"}
-    names[f"{head}.{stages}"] = "head"
 
-    folded = dict(state)
-    for norm, conv in normed.items():
-        if f"{norm}.running_mean" in folded:
-            folded[f"{norm}.running_mean"] = folded[f"{norm}.running_mean"] - folded.pop(f"{conv}.bias")
-            folded.setdefault(f"{norm}.num_batches_tracked", torch.zeros((), dtype=torch.long))
-    return {f"{names[layer]}.{tensor}": folded[key] for key in folded for layer, _, tensor in [key.rpartition(".")]}
+    def __init__(self, channels: int = 3, scale: Scale = 4, *, width: int = 64, blocks: int = 16) -> None:
+        super().__init__()
+        self.scale = scale
+        self.factors = upsampling_stages(scale)
+        self.conv_first = nn.Conv2d(channels, width, 3, padding=1)
+        self.body = nn.Sequential(*(PlainBlock(width) for _ in range(blocks)))
+        for number, factor in enumerate(self.factors, 1):
+            self.add_module(f"upconv{number}", nn.Conv2d(width, width * factor**2, 3, padding=1))
+        self.conv_hr = nn.Conv2d(width, width, 3, padding=1)
+        self.conv_last = nn.Conv2d(width, channels, 3, padding=1)
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):  # as BasicSR initialises: near to the bilinear enlargement
+                nn.init.kaiming_normal_(layer.weight)
+                cast(Tensor, layer.bias).data.zero_()
+                layer.weight.data.mul_(0.1)
+
+    def forward(self, low: Tensor) -> Tensor:
+        unit = (low + 1) / 2
+        x = self.body(F.leaky_relu(self.conv_first(unit), 0.1))
+        for number, factor in enumerate(self.factors, 1):
+            upconv = self.get_submodule(f"upconv{number}")
+            x = F.leaky_relu(F.pixel_shuffle(upconv(x), factor), 0.1)
+        detail = self.conv_last(F.leaky_relu(self.conv_hr(x), 0.1))
+        base = F.interpolate(unit, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
+        return cast(Tensor, detail + base) * 2 - 1
+
+
+def msrresnet_margin(scale: Scale, blocks: int) -> int:
+    """How many input pixels around a pixel ``MSRResNet``'s output depends on."""
+    reach = 2  # conv_hr and conv_last, at full resolution
+    for factor in reversed(upsampling_stages(scale)):
+        reach = -(-reach // factor) + 1
+    return reach + 2 * blocks + 1
