@@ -20,7 +20,7 @@ from translate.layers.resample import Downsample, Upsample
 from translate.losses.adversarial import AdversarialLoss, GanLoss, adversarial
 from translate.losses.penalties import gradient_penalty
 from translate.run import Run
-from translate.task import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms, linear_decay
+from translate.task import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms, linear_decay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,11 @@ class CycleGAN(TaskModel):
         }
 
     def phases(self) -> Sequence[Phase]:
+        # Shares of the penalty's mixtures; noise of the phase, so that processes and micro-batches draw the same.
+        between = {"between": Noise((), "uniform")} if self.penalty else {}
         return [
             Phase("generators", ("g_ab", "g_ba"), self.generators),
-            Phase("discriminators", ("d_a", "d_b"), self.discriminators),
+            Phase("discriminators", ("d_a", "d_b"), self.discriminators, noise=between),
         ]
 
     def generators(self, nets: Nets, x: Batch) -> Terms:
@@ -138,7 +140,7 @@ class CycleGAN(TaskModel):
         x.log(**{f"score_{domain}": on_real, f"score_fake_{domain}": on_fake})
         terms = {f"d_{domain}": 0.5 * self._game.discriminator(on_real, on_fake)}
         if self.penalty:
-            terms[f"penalty_{domain}"] = self.penalty * gradient_penalty(critic, real, fake)
+            terms[f"penalty_{domain}"] = self.penalty * gradient_penalty(critic, real, fake, (x.between + 1) / 2)
         return terms
 
     def _blocks(self, data: DataSpec) -> int:
