@@ -1,0 +1,281 @@
+"""Public networks written out with torch's own layers, in the order in which their codes number them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def instance(channels: int) -> nn.Module:
+    return nn.InstanceNorm2d(channels)
+
+
+def shake(net: nn.Module) -> nn.Module:
+    """Weights, biases and running statistics that no layer could lack unnoticed."""
+    torch.manual_seed(1)
+    for parameter in net.parameters():
+        fan_in = parameter[0].numel() if parameter.dim() > 1 else 10
+        nn.init.normal_(parameter, std=fan_in**-0.5)
+    for name, buffer in net.named_buffers():
+        if name.endswith("running_mean"):
+            nn.init.normal_(buffer)
+        elif name.endswith("running_var"):
+            nn.init.uniform_(buffer, 0.5, 2)
+    return net.eval()
+
+
+class Sum(nn.Module):
+    def __init__(self, **parts: nn.Module) -> None:
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for part in self.children():
+            y = part(y)
+        return x + y
+
+
+class LowPass(nn.Module):
+    """CUT's layers, as convolutions with explicit loops over the taps."""
+
+    def __init__(self, taps: list[float], channels: int) -> None:
+        super().__init__()
+        line = torch.tensor(taps)
+        plane = line[:, None] * line[None, :]
+        plane = plane / plane.sum() * (4 if len(taps) == 4 else 1)
+        self.register_buffer("filt", plane[None, None].repeat(channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.filt.shape[-1] == 3:
+            return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=x.shape[1])
+        y = F.conv_transpose2d(
+            F.pad(x, (1, 1, 1, 1), mode="replicate"), self.filt, stride=2, padding=2, groups=x.shape[1]
+        )
+        return y[:, :, 1:-1, 1:-1]
+
+
+def resnet(
+    channels_in: int,
+    channels_out: int,
+    width: int,
+    blocks: int,
+    norm: Callable[[int], nn.Module] = instance,
+    *,
+    dropout: bool = False,
+    lowpass: bool = False,
+) -> nn.Module:
+    bias = norm is instance
+
+    def conv(before: int, after: int, side: int, stride: int = 1, padding: int = 0) -> nn.Module:
+        return nn.Conv2d(before, after, side, stride, padding, bias=bias)
+
+    layers = [nn.ReflectionPad2d(3), conv(channels_in, width, 7), norm(width), nn.ReLU()]
+    for wide in (width, width * 2):
+        if lowpass:
+            layers += [conv(wide, wide * 2, 3, 1, 1), norm(wide * 2), nn.ReLU(), LowPass([1, 2, 1], wide * 2)]
+        else:
+            layers += [conv(wide, wide * 2, 3, 2, 1), norm(wide * 2), nn.ReLU()]
+    wide = width * 4
+    for _ in range(blocks):
+        first = [nn.ReflectionPad2d(1), conv(wide, wide, 3), norm(wide), nn.ReLU()]
+        middle = [nn.Dropout(0.5)] if dropout else []
+        layers.append(
+            Sum(conv_block=nn.Sequential(*first, *middle, nn.ReflectionPad2d(1), conv(wide, wide, 3), norm(wide)))
+        )
+    for wide in (width * 4, width * 2):
+        if lowpass:
+            layers += [LowPass([1, 3, 3, 1], wide), conv(wide, wide // 2, 3, 1, 1)]
+        else:
+            layers += [nn.ConvTranspose2d(wide, wide // 2, 3, 2, 1, output_padding=1, bias=bias)]
+        layers += [norm(wide // 2), nn.ReLU()]
+    layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, channels_out, 7), nn.Tanh()]
+    return shake(nn.Sequential(nn.Sequential(*layers)))
+
+
+class Skip(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.model(x)], 1)
+
+
+class Outermost(Skip):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def unet(
+    channels_in: int,
+    channels_out: int,
+    depth: int,
+    width: int,
+    norm: Callable[[int], nn.Module],
+    *,
+    dropout: bool = False,
+) -> nn.Module:
+    bias = norm is instance
+    widths = [width * min(8, 2**level) for level in range(depth)]
+
+    def down(level: int) -> nn.Module:
+        return nn.Conv2d(widths[level - 1] if level else channels_in, widths[level], 4, 2, 1, bias=bias)
+
+    inner: nn.Module = Skip(
+        *(nn.LeakyReLU(0.2), down(depth - 1)),
+        *(nn.ReLU(), nn.ConvTranspose2d(widths[-1], widths[-2], 4, 2, 1, bias=bias), norm(widths[-2])),
+    )
+    for level in range(depth - 2, 0, -1):
+        up = nn.ConvTranspose2d(2 * widths[level], widths[level - 1], 4, 2, 1, bias=bias)
+        last = [nn.Dropout(0.5)] if dropout and level > 3 else []
+        inner = Skip(
+            *(nn.LeakyReLU(0.2), down(level), norm(widths[level]), inner),
+            *(nn.ReLU(), up, norm(widths[level - 1]), *last),
+        )
+    up = nn.ConvTranspose2d(2 * widths[0], channels_out, 4, 2, 1)
+    return shake(nn.Sequential(Outermost(down(0), inner, nn.ReLU(), up, nn.Tanh())))
+
+
+class Dense(nn.Module):
+    def __init__(self, width: int, growth: int, *, wrapped: bool) -> None:
+        super().__init__()
+        self.wrapped = wrapped
+        for number in range(1, 6):
+            conv = nn.Conv2d(width + (number - 1) * growth, growth if number < 5 else width, 3, 1, 1)
+            self.add_module(f"conv{number}", nn.Sequential(conv) if wrapped else conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = [x]
+        for number in range(1, 5):
+            seen.append(F.leaky_relu(self.get_submodule(f"conv{number}")(torch.cat(seen, 1)), 0.2))
+        return self.get_submodule("conv5")(torch.cat(seen, 1)) * 0.2 + x
+
+
+class Rrdb(nn.Module):
+    def __init__(self, width: int, growth: int, names: str, *, wrapped: bool) -> None:
+        super().__init__()
+        for number in range(1, 4):
+            self.add_module(f"{names}{number}", Dense(width, growth, wrapped=wrapped))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x
+        for part in self.children():
+            y = part(y)
+        return y * 0.2 + x
+
+
+class Rrdbnet(nn.Module):
+    """``dialect``: old (one Sequential), new (RRDB_trunk) or basicsr (body). 0 to 1 on both sides."""
+
+    def __init__(
+        self, dialect: str, channels: int, width: int, blocks: int, growth: int, ups: int, shuffle: int
+    ) -> None:
+        super().__init__()
+        self.shuffle, self.dialect, self.ups = shuffle, dialect, ups
+        first = nn.Conv2d(channels * shuffle**2, width, 3, 1, 1)
+        rdb = "rdb" if dialect == "basicsr" else "RDB"
+        trunk = [Rrdb(width, growth, rdb, wrapped=dialect == "old") for _ in range(blocks)]
+
+        def conv(after: int = width) -> nn.Module:
+            return nn.Conv2d(width, after, 3, 1, 1)
+
+        if dialect == "old":
+            body = nn.Module()
+            body.sub = nn.Sequential(*trunk, conv())
+            body.forward = lambda x: x + body.sub(x)  # type: ignore[method-assign]
+            layers = [first, body]
+            for _ in range(ups):
+                layers += [nn.Upsample(scale_factor=2), conv(), nn.LeakyReLU(0.2)]
+            self.model = nn.Sequential(*layers, conv(), nn.LeakyReLU(0.2), conv(channels))
+        else:
+            new = dialect == "new"
+            self.conv_first = first
+            self.add_module("RRDB_trunk" if new else "body", nn.Sequential(*trunk))
+            self.add_module("trunk_conv" if new else "conv_body", conv())
+            for number in range(1, ups + 1):
+                self.add_module(f"upconv{number}" if new else f"conv_up{number}", conv())
+            self.add_module("HRconv" if new else "conv_hr", conv())
+            self.conv_last = conv(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pixel_unshuffle(x, self.shuffle)
+        if self.dialect == "old":
+            return self.model(x)
+        parts = list(self.children())
+        first = parts[0](x)
+        y = first + parts[2](parts[1](first))
+        for up in parts[3 : 3 + self.ups]:
+            y = F.leaky_relu(up(F.interpolate(y, scale_factor=2)), 0.2)
+        return parts[-1](F.leaky_relu(parts[-2](y), 0.2))
+
+
+class Msrresnet(nn.Module):
+    def __init__(self, scale: int, width: int, blocks: int, *, old: bool = False) -> None:
+        super().__init__()
+        self.scale = scale
+        self.conv_first = nn.Conv2d(3, width, 3, 1, 1)
+
+        def block() -> nn.Module:
+            return Sum(conv1=nn.Conv2d(width, width, 3, 1, 1), relu=nn.ReLU(), conv2=nn.Conv2d(width, width, 3, 1, 1))
+
+        self.add_module("recon_trunk" if old else "body", nn.Sequential(*(block() for _ in range(blocks))))
+        for number in range(1, 3 if scale == 4 else 2):
+            factor = 3 if scale == 3 else 2
+            self.add_module(f"upconv{number}", nn.Conv2d(width, width * factor**2, 3, 1, 1))
+        self.add_module("HRconv" if old else "conv_hr", nn.Conv2d(width, width, 3, 1, 1))
+        self.conv_last = nn.Conv2d(width, 3, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, body, *ups, hr, last = self.children()
+        y = body(F.leaky_relu(first(x), 0.1))
+        for up in ups:
+            y = F.leaky_relu(F.pixel_shuffle(up(y), 3 if self.scale == 3 else 2), 0.1)
+        base = F.interpolate(x, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        return last(F.leaky_relu(hr(y), 0.1)) + base
+
+
+class Leftthomas(nn.Module):
+    """Its later version, with batch norm at the body's end, or the earlier one with PReLU there."""
+
+    def __init__(self, width: int, stages: int, *, normed: bool) -> None:
+        super().__init__()
+        self.block1 = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), nn.PReLU())
+
+        def conv(after: int = width) -> nn.Module:
+            return nn.Conv2d(width, after, 3, padding=1)
+
+        for number in (2, 3):
+            parts = {"conv1": conv(), "bn1": nn.BatchNorm2d(width), "prelu": nn.PReLU()}
+            parts |= {"conv2": conv(), "bn2": nn.BatchNorm2d(width)}
+            self.add_module(f"block{number}", Sum(**parts))
+        self.block4 = nn.Sequential(conv(), nn.BatchNorm2d(width) if normed else nn.PReLU())
+        head: list[nn.Module] = []
+        for _ in range(stages):
+            up = nn.Sequential()
+            up.add_module("conv", conv(4 * width))
+            up.add_module("shuffle", nn.PixelShuffle(2))
+            up.add_module("prelu", nn.PReLU())
+            head.append(up)
+        self.block5 = nn.Sequential(*head, nn.Conv2d(width, 3, 9, padding=4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.block1(x)
+        y = self.block4(self.block3(self.block2(first)))
+        return (torch.tanh(self.block5(first + y)) + 1) / 2
+
+
+def dcgan(latent: int, width: int, channels: int, count: int = 5) -> nn.Module:
+    widths = [width * 2**power for power in range(count - 2, -1, -1)]
+    layers = [nn.ConvTranspose2d(latent, widths[0], 4, 1, 0, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    for before, after in pairwise(widths):
+        layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+    net = nn.Module()
+    net.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
+    net.forward = lambda z: net.main(z[:, :, None, None])  # type: ignore[method-assign]
+    return shake(net)
