@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     A crash at any moment leaves the old file or the new one. A leftover temporary name starts with a dot and ends in
     ``.part``.
     """
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    # A digest and not the name itself, which may be as long as a file system allows.
+    temporary = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.part")
     try:
         write(temporary)
         with temporary.open("rb+") as file:

@@ -1,0 +1,36 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from translate.files import remove_leftovers, write_text_whole, write_whole
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_text_whole(path, "old\n")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half", encoding="utf-8")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, fail)
+    assert path.read_bytes() == b"old\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_longest_name_has_a_temporary_one(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 127)  # 254 bytes
+    write_text_whole(path, "text")
+    assert path.read_text(encoding="utf-8") == "text"
+
+
+def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
+    (tmp_path / ".12345678.1.part").write_bytes(b"half")
+    (tmp_path / ".hidden").write_bytes(b"mine")
+    remove_leftovers(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [".hidden"]
