@@ -35,6 +35,9 @@ CROP = 40
 MARGINS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Margins that are tried where the network's own is too large for the memory there is."""
 
+HUNGRIEST = 64 << 10
+"""Bytes of activations per pixel that no network here exceeds: what is small even so need not be measured."""
+
 UNSEEN = 0.1 * 2 / 255
 """Largest difference, in network values, at which a smaller margin counts as equal to the network's own."""
 
@@ -89,6 +92,7 @@ class Network:
         self._most = math.inf  # pixels that one forward may have, learned from running out of memory
         self._tried = 0
         self._bytes: float | None = None
+        self._overlaps: dict[int, int | None] = {}  # tile side -> the margin that was measured to be enough
 
     @property
     def draws_noise(self) -> bool:
@@ -99,7 +103,8 @@ class Network:
         """uint8 (H, W, C) pictures of one size. Raises `CannotTranslateError` with the reason."""
         height, width = (up_to(max(side, SMALLEST), self.direction.multiple) for side in pictures[0].shape[:2])
         count = len(pictures)
-        self._measure()
+        if self._options.tile == "auto" and count * height * width * HUNGRIEST > self._usable(whole=True):
+            self._measure()
         while True:
             try:
                 with self._seeded(seed):
@@ -130,16 +135,17 @@ class Network:
             return pixels <= self._most and (asked or pixels <= self._room(whole=True))
         return max(height, width) <= side and pixels <= self._most
 
-    def _room(self, *, whole: bool) -> float:
-        """Pixels that one forward may have by the memory that is free now."""
+    def _usable(self, *, whole: bool) -> float:
+        """Bytes that one forward may take by what is free now."""
         free = free_memory(self.device)
         if self.device.type == "cuda":
-            usable = min(0.8 * free, math.inf if whole else 8 * GIB)
-        else:
-            # Half for us; and what has to be tiled anyway is tiled so that a 50-megapixel photo takes less than 4 GB.
-            usable = min(0.5 * free, 16 * GIB if whole else 2 * GIB)
-        assert self._bytes is not None
-        return usable / self._bytes
+            return min(0.8 * free, math.inf if whole else 8 * GIB)
+        # Half for us; and what has to be tiled anyway is tiled so that a 50-megapixel photo takes less than 4 GB.
+        return min(0.5 * free, 16 * GIB if whole else 2 * GIB)
+
+    def _room(self, *, whole: bool) -> float:
+        """Pixels that one forward may have by what is free now."""
+        return self._usable(whole=whole) / (self._bytes or HUNGRIEST)
 
     def _measure(self) -> None:
         """Find out, once, how much memory a pixel takes; before noise is seeded, as a network may draw some."""
@@ -176,6 +182,7 @@ class Network:
         return results
 
     def _in_tiles(self, picture: Pixels) -> Result:
+        self._measure()
         try:
             result, trouble = self._tiled(picture, exact=False)
         except _NotFiniteError:
@@ -276,7 +283,9 @@ class Network:
         if side >= 3 * margin or side >= longest or (asked is not None and side == up_to(asked, multiple) + 2 * margin):
             return min(side, longest), margin
         # The network reaches farther than memory does. What comes from far off often weighs nothing: see whether.
-        smaller = None if norms else self._enough(whole, side, exact)
+        if side not in self._overlaps and not norms:
+            self._overlaps[side] = self._enough(whole, side, exact)
+        smaller = self._overlaps.get(side)
         if smaller is not None:
             notes.append(f"tiles overlap by {smaller} pixels, which was measured to be enough; its margin is {margin}")
             return (side if asked is None else min(side, up_to(asked, multiple) + 2 * smaller)), smaller
