@@ -101,6 +101,8 @@ def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: f
     if not isinstance(net, RRDBNet):
         raise UsageError(f"--to spandrel: {model.plugin} has no network that spandrel knows; it knows RRDBNet (esrgan)")
     _need("spandrel", "spandrel")
+    if path.suffix != ".safetensors":
+        raise UsageError(f"-o {path}: expected a name ending in .safetensors, by which other loaders know the format")
     import spandrel
 
     # Our names of RRDBNet are BasicSR's, which every loader detects.
@@ -166,13 +168,13 @@ def model_card(card: Card, name: str, facts: Facts) -> str:
         front += [f"    dataset: {{name: {dataset}, type: {dataset}}}", "    metrics:"]
         front += [f"    - {{type: {json.dumps(key)}, value: {value!r}}}" for key, value in facts.metrics.items()]
     channels = ", ".join(f"{domain} {count}" for domain, count in card.data.channels.items())
+    trained = f"after {card.step:,} training steps" if card.step else "imported"
     body = [
         "---",
         "",
         f"# {name}",
         "",
-        f"A {card.plugin} model made with gantk ({card.distribution} {card.version}), {card.weights} weights after",
-        f"{card.step:,} training steps.",
+        f"A {card.plugin} model for gantk (plugin of {card.distribution} {card.version}), {card.weights} weights, {trained}.",
         "",
         "## Use",
         "",

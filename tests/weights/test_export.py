@@ -157,6 +157,8 @@ def test_what_spandrel_cannot_load_or_has_not_is_refused(
     target = tmp_path / "net.safetensors"
     assert export(made("srgan"), "-o", target, "--to", "spandrel") == 2
     assert "no network that spandrel knows" in capsys.readouterr().err
+    assert export(made("esrgan"), "-o", tmp_path / "net.pth", "--to", "spandrel") == 2
+    assert "expected a name ending in .safetensors" in capsys.readouterr().err
     assert export(made("esrgan", growth=8), "-o", target, "--to", "spandrel") == 1  # spandrel takes 32 for granted
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.glob("*net*")), "no file and no leftover"

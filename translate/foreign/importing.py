@@ -76,7 +76,7 @@ def recognise(file: ForeignFile, plugin: str | None) -> tuple[Family, Layout]:
     missing = [f"{layer}.weight" for layer in layout.layers if layer not in layers]
     unknown = [key for key in layout.state if layer_of(key) not in layout.layers]
     if layout.problem and not missing:
-        raise UsageError(f"{file.path}: looks like {family.title}, but has {layout.problem}")
+        raise UsageError(f"{file.path}: looks like {family.title}, but cannot be taken: {layout.problem}")
     _compare(file, family, missing, unknown)
     return family, layout
 
