@@ -8,7 +8,6 @@ check``.
 from __future__ import annotations
 
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,17 +138,7 @@ def _run(check: Check, task: TaskModel, example: Example, name: str, title: str)
             return Result(name, title, "skipped", reason=str(skipped))
         except Exception as error:  # a plugin may raise anything; it is its report's business, not the reader's
             message = " ".join(str(error).split())[:300]
-            problems = (Problem("no error", f"{type(error).__name__}: {message}", _place(error, task)),)
+            problems = (Problem("no error", f"{type(error).__name__}: {message}", subject.place_of(error)),)
         finally:
             torch.set_rng_state(rng)
     return Result(name, title, "failed" if problems else "passed", tuple(problems))
-
-
-def _place(error: Exception, task: TaskModel) -> str:
-    """``file:line`` of the innermost call in the plugin's own module, or of where the error was raised."""
-    import inspect
-
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if frame.filename == inspect.getfile(type(task))]
-    frame = (own or frames)[-1]
-    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -93,7 +95,27 @@ class Subject:
         """``file:line`` of a function of the plugin."""
         function = inspect.unwrap(getattr(function, "__func__", function))  # type: ignore[arg-type]
         code = getattr(function, "__code__", None)
-        return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code else type(self.task).__name__
+        return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code else self.place
+
+    @property
+    def place(self) -> str:
+        """``file:line`` of the task model's class."""
+        cls = type(self.task)
+        try:
+            return f"{Path(inspect.getfile(cls)).name}:{inspect.getsourcelines(cls)[1]}"
+        except (OSError, TypeError):  # made up at run time
+            return cls.__name__
+
+    def place_of(self, error: Exception) -> str:
+        """``file:line`` of the innermost call in the plugin's own module or package, or of the class if none is."""
+        top = sys.modules.get(type(self.task).__module__.partition(".")[0])
+        file = getattr(top, "__file__", None)
+        if file is not None:
+            own = Path(file).parent if Path(file).name == "__init__.py" else Path(file)
+            for frame in reversed(traceback.extract_tb(error.__traceback__)):
+                if Path(frame.filename).is_relative_to(own):
+                    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+        return self.place
 
 
 class _Recorder(torch.optim.SGD):

@@ -22,7 +22,7 @@ def builds(subject: Subject) -> Iterator[Problem]:
     """networks, phases and directions fit together"""
     task = subject.task
     if task.api != API_VERSION:
-        yield Problem(f"api = {API_VERSION}", f"api = {task.api}", type(task).__name__)
+        yield Problem(f"api = {API_VERSION}", f"api = {task.api}", subject.place)
     nets = subject.engine().nets
     where = subject.where(task.directions)
     directions = task.directions(subject.data)
@@ -52,10 +52,10 @@ def settings(subject: Subject) -> Iterator[Problem]:
             written = flags.to_toml({"model": {field.name: value}})
             again = field.from_config(tomllib.loads(written)["model"][field.name], field.name)
         except (TypeError, ValueError, UsageError) as error:
-            yield Problem(title, one_line(error), type(task).__name__)
+            yield Problem(title, one_line(error), subject.place)
             continue
         if again != value:
-            yield Problem(title, f"{value!r} became {again!r}", type(task).__name__)
+            yield Problem(title, f"{value!r} became {again!r}", subject.place)
 
 
 def stateless(subject: Subject) -> Iterator[Problem]:
@@ -65,9 +65,9 @@ def stateless(subject: Subject) -> Iterator[Problem]:
     subject.train(subject.engine(), rounds=2)
     for name, value in vars(task).items():
         if name not in before:
-            yield Problem("no new attributes; state is a buffer of a role", f"self.{name}", type(task).__name__)
+            yield Problem("no new attributes; state is a buffer of a role", f"self.{name}", subject.place)
         elif value is not before[name] and value != before[name]:
-            yield Problem(f"self.{name} as before the steps, {before[name]!r}", repr(value), type(task).__name__)
+            yield Problem(f"self.{name} as before the steps, {before[name]!r}", repr(value), subject.place)
 
 
 def terms(subject: Subject) -> Iterator[Problem]:
@@ -196,8 +196,11 @@ def bfloat16(subject: Subject) -> Iterator[Problem]:
     """a step under bf16 autocast is finite"""
     engine = subject.engine(precision="bf16")
     subject.train(engine)
-    values = engine.read()
-    yield from (Problem(f"{name}: finite in bf16", str(v)) for name, v in values.items() if not math.isfinite(v))
+    losses = {phase.name: phase.loss for phase in subject.task.phases()}
+    for name, value in engine.read().items():
+        if not math.isfinite(value):
+            where = subject.where(losses[name.partition("/")[0]])
+            yield Problem(f"{name}: finite in bf16", str(value), where)
 
 
 def _state(engine: Engine) -> dict[str, Tensor]:

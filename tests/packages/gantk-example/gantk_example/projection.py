@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from translate.layers.init import init_normal
 
+from gantk_example.patchnce import wide
+
 
 class Projection(nn.Module):
     """The two-layer MLP of each feature layer (Park et al., 2020, section 3.2), its channels known from the start.
@@ -29,7 +31,7 @@ class Projection(nn.Module):
     def _head(self, index: int, layer: Tensor, places: Tensor) -> Tensor:
         flat = layer.flatten(2).transpose(1, 2)
         patches = flat.gather(1, places[:, :, None].expand(-1, -1, flat.shape[2]))
-        return normalize(cast(Tensor, self.heads[index](patches)).float(), dim=2)
+        return normalize(wide(cast(Tensor, self.heads[index](patches))), dim=2)
 
 
 def places_in(layer: Tensor, draw: Tensor) -> Tensor:
