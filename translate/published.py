@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from translate.header import ModelFileError as ModelFileError
 from translate.header import locate as locate
 from translate.plugins import load, origin
 from translate.task import DataSpec, Direction, Nets, TaskModel
+
+logger = logging.getLogger(__name__)
 
 Weights = Literal["raw", "averaged"]
 
@@ -233,6 +236,7 @@ def load_published(path: Path) -> Published:
     card = _card(header)
     try:
         cls = load(card.plugin)
+        _compare_origin(card, path)
         task = make_task(cls, card.model, path)
         directions = _offered(task, card, path)
         with _no_larger_than(header):
@@ -296,6 +300,16 @@ def check_shapes(nets: nn.Module, shapes: Mapping[str, Sequence[int]], origin: s
         if tuple(tensor.shape) != tuple(shapes[key]):
             seen, expected = tuple(shapes[key]), tuple(tensor.shape)
             raise ModelFileError(f"{origin}: tensor {key} has shape {seen}, expected {expected}")
+
+
+def _compare_origin(card: Card, path: Path) -> None:
+    """Say where the installed plugin is not the one that made the file."""
+    installed = origin(card.plugin)
+    if (card.distribution, card.version) != installed:
+        # Another package under the same name may mean another model; another version should not.
+        level = logging.WARNING if card.distribution != installed[0] else logging.INFO
+        made = f"{card.distribution} {card.version}"
+        logger.log(level, "%s: made by %s of %s, run by that of %s %s", path, card.plugin, made, *installed)
 
 
 def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
