@@ -30,7 +30,7 @@ from translate.header import FILE_NAME as FILE_NAME
 from translate.header import FORMAT, METADATA_KEY, Header, read_fields, read_header
 from translate.header import ModelFileError as ModelFileError
 from translate.header import locate as locate
-from translate.plugins import load, origin
+from translate.plugins import PluginError, load, origin
 from translate.task import DataSpec, Direction, Nets, TaskModel
 
 logger = logging.getLogger(__name__)
@@ -235,7 +235,7 @@ def load_published(path: Path) -> Published:
     header = read_header(path)
     card = _card(header)
     try:
-        cls = load(card.plugin)
+        cls = _plugin_of(card)
         _compare_origin(card, path)
         task = make_task(cls, card.model, path)
         directions = _offered(task, card, path)
@@ -300,6 +300,15 @@ def check_shapes(nets: nn.Module, shapes: Mapping[str, Sequence[int]], origin: s
         if tuple(tensor.shape) != tuple(shapes[key]):
             seen, expected = tuple(shapes[key]), tuple(tensor.shape)
             raise ModelFileError(f"{origin}: tensor {key} has shape {seen}, expected {expected}")
+
+
+def _plugin_of(card: Card) -> type[TaskModel]:
+    try:
+        return load(card.plugin)
+    except PluginError:
+        raise
+    except UsageError as error:  # a name alone does not say what would have to be installed
+        raise UsageError(f"{error} (the file was made with {card.distribution} {card.version})") from None
 
 
 def _compare_origin(card: Card, path: Path) -> None:
