@@ -182,26 +182,30 @@ class _Folder:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _to_do(self, job: Job) -> bool:
-        from translate.infer.plan import alternative
-
         if job.refusal is not None:
             self._finish(job, "failed", reason=job.refusal)
             return False
         if not self.options.overwrite:
-            for path in (job.target, alternative(job)):
-                if os.path.lexists(path):
+            for path in (job.target, job.alternative):
+                if os.path.lexists(path) and not path.is_dir():
                     self._finish(job, "skipped", output=path)
                     return False
         return True
 
     def _decode(self, job: Job, ticket: int) -> _Decoded:
-        from translate.data.images import probe
+        from translate.data.images import MAX_PIXELS, probe
         from translate.infer.photos import read_photo
+        from translate.infer.tiling import padded_side
 
         weight, reason = 0, ""
         try:
             width, height, _ = probe(job.path, self.options.max_pixels)
-            weight = width * height * (1 + self.network.direction.scale**2) // 2
+            direction = self.network.direction
+            pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
+            # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
+            if pixels > max(self.options.max_pixels, MAX_PIXELS):
+                reason = f"{width}x{height} is padded to {pixels} pixels for this model, which are too many"
+            weight = pixels * (1 + direction.scale**2) // 2
         except GantkError as error:
             reason = getattr(error, "reason", str(error))
         if not self.gate.enter(ticket, weight) or reason:
@@ -270,7 +274,6 @@ class _Folder:
         """Write one result; where it went, and notes."""
         from translate.infer.outputs import write_result
         from translate.infer.photos import unfit, write_photo
-        from translate.infer.plan import alternative
         from translate.provenance import COMPOSITE
 
         start = time.perf_counter()
@@ -281,7 +284,7 @@ class _Folder:
             alpha = photo.alpha is not None or channels == 4
             asked = options.format != "keep"
             why = unfit(job.format, height, width, alpha=alpha, indexed=network.index_out, asked=asked)
-            target, format_ = (job.target, job.format) if why is None else (alternative(job), "PNG")
+            target, format_ = (job.target, job.format) if why is None else (job.alternative, "PNG")
             source = COMPOSITE if options.provenance else None
             notes = write_result(
                 target,

@@ -19,6 +19,7 @@ from infer_fakes import publish
 from PIL import Image
 from torch import nn
 
+from translate.data import images
 from translate.data.images import open_image
 from translate.errors import InterruptedRunError, UsageError
 from translate.infer import outputs
@@ -124,6 +125,25 @@ def test_a_rerun_skips_and_overwrite_redoes(photos: Path, tmp_path: Path) -> Non
     assert np.array_equal(open_image(out / "1.png", 3), 255 - pixels(1))
 
 
+def test_a_photo_is_not_taken_for_done_by_anothers_result(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i, name in enumerate(("a.jpg", "a.jpg.png")):
+        Image.fromarray(pixels(i)).save(tmp_path / "in" / name)
+    model, out = publish(nn.Identity()), tmp_path / "out"
+    out.mkdir()
+    Image.fromarray(pixels(1)).save(out / "a.jpg.png")
+    summary, _ = run(model, tmp_path / "in", out)
+    assert (summary.done, summary.skipped) == (1, 1)
+    assert files(out) == {"a.jpg", "a.jpg.png"}
+
+
+def test_a_folder_with_an_outputs_name_is_a_failure(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "0.png").mkdir(parents=True)
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
+    assert (summary.done, summary.failed, summary.skipped) == (5, 1, 0)
+    assert summary.failures[0][0].endswith("0.png")
+
+
 def test_out_within_the_input(photos: Path) -> None:
     out = photos / "out"
     run(publish(nn.Identity()), photos, out)
@@ -168,6 +188,18 @@ def test_a_bomb_is_harmless(tmp_path: Path) -> None:
     (tmp_path / "in" / "bomb.png").write_bytes(header)
     summary, _ = run(publish(nn.Identity()), tmp_path / "in", tmp_path / "out", max_pixels=10**9)
     assert summary.failed == 1
+
+
+def test_a_line_that_padding_makes_huge_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (1, 500)).save(tmp_path / "in" / "line.png")
+    Image.new("RGB", (30, 30)).save(tmp_path / "in" / "square.png")
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", tmp_path / "out", max_pixels=900)
+    assert summary.done == 1
+    ((path, reason),) = summary.failures
+    assert path.endswith("line.png")
+    assert "1x500 is padded to 8000 pixels" in reason
 
 
 class Half(nn.Module):

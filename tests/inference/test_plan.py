@@ -60,6 +60,22 @@ def test_no_two_inputs_share_an_output(tmp_path: Path) -> None:
     assert targets([tmp_path / "in"], tmp_path / "out", format="png") == found
 
 
+def test_the_png_that_a_format_may_give_way_to_is_nobody_elses(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.jpg.png", "b.jpg", "b.jpg.png/x.jpg"):
+        picture(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    jobs = plan([tmp_path / "in"], out, InferOptions())
+    names = [str(path.relative_to(out)) for job in jobs for path in (job.target, job.alternative)]
+    assert len(set(names)) == 8
+    assert "b.jpg.png" not in names
+    # An input in the output folder is no place for it either.
+    picture(out / "c.jpg")
+    beside = picture(out / "c_x.jpg.png")
+    job = plan([out / "c.jpg", beside], out, InferOptions(suffix="_x"))[0]
+    assert job.target == out / "c_x.jpg"
+    assert job.alternative == out / "c_x.jpg~2.png"
+
+
 def test_a_file_does_not_take_a_folders_name(tmp_path: Path) -> None:
     picture(tmp_path / "in" / "x", "PNG")
     picture(tmp_path / "in" / "x.png" / "y.png")

@@ -27,7 +27,7 @@ NO_IMAGES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", 
 
 _MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {1: "L", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 0x0112
-_UPRIGHT = {  # EXIF orientation -> what makes the picture upright
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -36,6 +36,7 @@ _UPRIGHT = {  # EXIF orientation -> what makes the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""EXIF orientation -> what makes the picture upright; 1 and whatever is not listed need nothing."""
 
 
 class ImageError(GantkError):
@@ -117,14 +118,14 @@ def open_picture(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Ima
     if channels not in _MODES:
         raise UsageError(f"channels must be 1, 3 or 4, not {channels}")
     try:
-        with _open(path, max_pixels) as image:
+        with open_header(path, max_pixels) as image:
             image.load()
-            step = _UPRIGHT.get(_orientation(image))
-            picture = _in_mode(image, channels)
+            step = UPRIGHT.get(orientation(image))
+            picture = in_mode(image, channels)
             return picture if step is None else picture.transpose(step)
     except Exception as error:
         # Pillow's decoders raise anything from struct.error to TypeError on broken input.
-        raise _image_error(path, error) from None
+        raise image_error(path, error) from None
 
 
 def pixels_of(picture: Image.Image) -> Pixels:
@@ -136,18 +137,23 @@ def pixels_of(picture: Image.Image) -> Pixels:
 def probe(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
     """Width and height as ``open_image`` will give them, and Pillow's mode, from the file's header alone."""
     try:
-        with _open(path, max_pixels) as image:
+        with open_header(path, max_pixels) as image:
             width, height = image.size
             # Pillow swaps a TIFF's sides itself; a PNG's EXIF may stand behind the pixels, where a header ends.
             known = image.format != "TIFF" and (image.format != "PNG" or _has_exif(image))
-            if known and _orientation(image) in (5, 6, 7, 8):
+            if known and orientation(image) in (5, 6, 7, 8):
                 width, height = height, width
             return width, height, image.mode
     except Exception as error:
-        raise _image_error(path, error) from None
+        raise image_error(path, error) from None
 
 
-def _open(path: Path, max_pixels: int) -> Image.Image:
+def open_header(path: Path, max_pixels: int) -> Image.Image:
+    """Pillow's image of a file, of which only the header is read yet; to be closed by the caller.
+
+    Raises ``ImageError`` for what is no regular file and for more than ``max_pixels`` pixels, and whatever Pillow
+    raises for the rest, which ``image_error`` turns into an ``ImageError``.
+    """
     _prepare_pillow()
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - twice as fast as Path.stat, once per image
         raise ImageError(path, "not a regular file")
@@ -185,15 +191,19 @@ def _has_exif(image: Image.Image) -> bool:
     return "exif" in image.info or "Raw profile type exif" in image.info
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation that a picture states, 1 (upright) where it states none."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken metadata does not make a picture unreadable
         return 1
 
 
-def _in_mode(image: Image.Image, channels: int) -> Image.Image:
-    """Whatever Pillow decoded, as L, RGB or RGBA."""
+def in_mode(image: Image.Image, channels: int) -> Image.Image:
+    """Whatever Pillow decoded, as L (1 channel), RGB (3) or RGBA (4); on white where transparency has no place.
+
+    Raises ``ValueError`` where 16-bit or floating-point values are beyond their range.
+    """
     mode = _MODES[channels]
     if image.mode == "LAB":  # Pillow's convert refuses it
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -228,7 +238,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return grey
 
 
-def _image_error(path: Path, error: Exception) -> ImageError:
+def image_error(path: Path, error: Exception) -> ImageError:
+    """What was raised while a picture was decoded, as an ``ImageError`` with a reason for people."""
     if isinstance(error, ImageError):
         return error
     if isinstance(error, UnidentifiedImageError):

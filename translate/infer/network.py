@@ -24,7 +24,7 @@ from translate.infer.statistics import (
     norms_of_pictures,
     pooled,
 )
-from translate.infer.tiling import SMALLEST, Tile, padded, rows_of_tiles, up_to
+from translate.infer.tiling import SMALLEST, Tile, padded, padded_side, rows_of_tiles, up_to
 from translate.published import Published
 from translate.run import Precision
 from translate.task import Batch, Direction, Nets
@@ -101,7 +101,7 @@ class Network:
 
     def translate(self, pictures: Sequence[Pixels], seed: int = 0) -> list[Result]:
         """uint8 (H, W, C) pictures of one size. Raises `CannotTranslateError` with the reason."""
-        height, width = (up_to(max(side, SMALLEST), self.direction.multiple) for side in pictures[0].shape[:2])
+        height, width = (padded_side(side, self.direction.multiple) for side in pictures[0].shape[:2])
         count = len(pictures)
         if self._options.tile == "auto" and count * height * width * HUNGRIEST > self._usable(whole=True):
             self._measure()

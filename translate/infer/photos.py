@@ -75,28 +75,28 @@ def read_photo(
         return Photo(open_index_map(path, channels))
     notes: list[str] = []
     try:
-        with images._open(path, max_pixels) as image:
+        with images.open_header(path, max_pixels) as image:
             if any("16" in str(tile[3]) for tile in getattr(image, "tile", ())) or image.mode[0] in "IF":
                 notes.append("more than 8 bits per channel, reduced to 8")
             if getattr(image, "is_animated", False):
                 notes.append("several frames, of which the first is read")
             image.load()
-            step = images._UPRIGHT.get(images._orientation(image))
+            step = images.UPRIGHT.get(images.orientation(image))
             layer: Image.Image | None = None
             if alpha and channels < 4 and image.has_transparency_data:
-                rgba = images._in_mode(image, 4)
+                rgba = images.in_mode(image, 4)
                 layer = rgba.getchannel("A")
                 picture = rgba.convert("RGB")
                 picture = picture.convert("L") if channels == 1 else picture
             else:
-                picture = images._in_mode(image, channels)
+                picture = images.in_mode(image, channels)
             kept = Kept() if strip else _kept(image, 1 if channels == 1 else 3, scale, notes)
         pixels = np.asarray(picture if step is None else picture.transpose(step))
         pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
         mask = None if layer is None else np.asarray(layer if step is None else layer.transpose(step))
         return Photo(pixels, mask, kept, notes)
     except Exception as error:
-        raise images._image_error(path, error) from None
+        raise images.image_error(path, error) from None
 
 
 def _kept(image: Image.Image, channels: int, scale: int, notes: list[str]) -> Kept:
@@ -127,7 +127,7 @@ def _exif(image: Image.Image, scale: int, notes: list[str]) -> tuple[bytes | Non
         if _ORIENTATION in exif:
             exif[_ORIENTATION] = 1
         own = exif.get_ifd(_EXIF_IFD)
-        turned = images._orientation(image) != 1 or scale != 1
+        turned = images.orientation(image) != 1 or scale != 1
         if turned and _WIDTH in own and _HEIGHT in own:
             own.pop(_WIDTH), own.pop(_HEIGHT)
         return exif.tobytes(), _RESOLUTION in exif

@@ -39,14 +39,15 @@ LONGEST = 255
 class Job:
     """One photo to do. ``target``: where its result goes; ``format``: Pillow's name of the format to write.
 
-    ``kept``: whether that is what ``--format`` asks for; False where we do not write the photo's own. ``listed``: found
-    in a folder, not named by the user. ``number``: place among all jobs, which shards it. ``refusal``: why it cannot be
-    done, known before it is read.
+    ``alternative``: where it goes as PNG if that format turns out not to hold it. ``kept``: whether the format is what
+    ``--format`` asks for; False where we do not write the photo's own. ``listed``: found in a folder, not named by the
+    user. ``number``: place among all jobs, which shards it. ``refusal``: why it cannot be done, known before reading.
     """
 
     number: int
     path: Path
     target: Path
+    alternative: Path
     format: str
     kept: bool
     listed: bool
@@ -81,6 +82,7 @@ def plan(inputs: Sequence[Path], out: Path, options: InferOptions) -> list[Job]:
     found = list(_once(_listed(inputs, home)))
     names = _names(found, options)
     own = {identity for item in found if (identity := _identity(item.path))}
+    taken = {_folded(name) for name, *_ in names} | _folders(found)
     jobs = []
     for number, (item, (name, format_, kept)) in enumerate(zip(found, names, strict=True)):
         target = out / name
@@ -89,13 +91,12 @@ def plan(inputs: Sequence[Path], out: Path, options: InferOptions) -> list[Job]:
             refusal = "its result would overwrite an input; choose another --out or a --suffix"
         elif not item.listed and not _is_regular(item.path):
             refusal = "not a regular file"
-        jobs.append(Job(number, item.path, target, format_, kept, item.listed, refusal))
+        other, turn = name.with_name(_fitting(name.name, ".png")), 2
+        while _folded(other) in taken or _identity(out / other) in own:
+            other, turn = name.with_name(_fitting(f"{name.name}~{turn}", ".png")), turn + 1
+        taken.add(_folded(other))
+        jobs.append(Job(number, item.path, target, out / other, format_, kept, item.listed, refusal))
     return jobs
-
-
-def alternative(job: Job) -> Path:
-    """Where the job's result goes if its format turns out not to hold it: PNG, under the full name."""
-    return job.target.with_name(_fitting(job.target.name, ".png"))
 
 
 def _listed(inputs: Sequence[Path], home: Path) -> Iterator[_Found]:
@@ -148,7 +149,7 @@ def _names(found: Sequence[_Found], options: InferOptions) -> list[tuple[PurePat
     counts: dict[str, int] = {}
     for name, *_ in wanted:
         counts[_folded(name)] = counts.get(_folded(name), 0) + 1
-    taken = {_folded(folder) for item in found for folder in item.inside.parents}
+    taken = _folders(found)
     names: dict[int, PurePath] = {}
     # Whoever has its name to itself keeps it, then whoever was called so before; the others make way.
     order = sorted(
@@ -165,6 +166,10 @@ def _names(found: Sequence[_Found], options: InferOptions) -> list[tuple[PurePat
         taken.add(_folded(name))
         names[i] = name
     return [(names[i], wanted[i][2], wanted[i][3]) for i in range(len(found))]
+
+
+def _folders(found: Sequence[_Found]) -> set[str]:
+    return {_folded(folder) for item in found for folder in item.inside.parents}
 
 
 def _free(name: str, taken: set[str]) -> str:

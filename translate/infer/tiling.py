@@ -19,10 +19,15 @@ def padded(pixels: Pixels, multiple: int) -> Pixels:
     The reflection bounces to and fro where the picture is smaller than what is added to it.
     """
     height, width = pixels.shape[:2]
-    below, right = (up_to(max(side, SMALLEST), multiple) - side for side in (height, width))
+    below, right = (padded_side(side, multiple) - side for side in (height, width))
     if not (below or right):
         return pixels
     return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="reflect")
+
+
+def padded_side(side: int, multiple: int) -> int:
+    """What ``padded`` makes of a side."""
+    return up_to(max(side, SMALLEST), multiple)
 
 
 def up_to(side: int, multiple: int) -> int:
