@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -88,6 +89,15 @@ def test_json_records_go_to_stdout_and_text_does_not(tmp_path: Path, capsys: pyt
     out, err = capsys.readouterr()
     assert json.loads(out) == {"step": 1, "g/adv": 0.5}
     assert err == "hello\n"
+
+
+def test_numbers_that_json_has_no_word_for_are_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The gradient's norm in fp16, where a step overflowed.
+    with Journal(Console(json=True)) as journal:
+        journal.begin(tmp_path, total=10, start=0)
+        journal.metrics({"step": 1, "g/grad_norm": math.nan, "d/grad_norm": math.inf})
+    for text in (capsys.readouterr().out, (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")):
+        assert text == '{"step": 1, "g/grad_norm": null, "d/grad_norm": null}\n'
 
 
 def test_quiet_says_nothing_but_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,19 @@ def printable(text: str) -> str:
     """The text on one line, with control characters and undecodable bytes escaped, so that no file name can pose as
     output of ours or steer the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def json_line(record: Mapping[str, Any]) -> str:
+    """The record as one line of JSON, which has no word for numbers that are not finite: they become ``null``."""
+    return json.dumps(_finite(record), default=str, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,7 @@ class Console:
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout, where ``--json`` asks for it."""
         if self.json:
-            sys.stdout.write(json.dumps(values, default=str) + "\n")
+            sys.stdout.write(json_line(values))
             sys.stdout.flush()
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> None:

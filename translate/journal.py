@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from translate.console import Console
+from translate.console import Console, json_line
 from translate.errors import UsageError
 from translate.files import write_text_whole
 
@@ -86,7 +86,7 @@ class Journal:
     def metrics(self, record: Mapping[str, float | int]) -> None:
         """Append one record to metrics.jsonl, as a whole line, and to whatever else listens."""
         if self._file is not None:
-            self._file.write(json.dumps(record) + "\n")
+            self._file.write(json_line(record))
             self._file.flush()
         self.console.record(record)
         if self._board is not None:
