@@ -182,3 +182,16 @@ def test_the_cache_does_not_change_the_batches(shared_data: Path, tmp_path: Path
         batches("disk", 0),
     ):
         assert all(torch.equal(x, y) for x, y in zip(expected, other, strict=True))
+
+
+def test_a_grey_folder_in_a_colour_run_is_told_of(a: Path, tmp_path: Path) -> None:
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for number in range(2):
+        Image.new("L", (20, 20), 90).save(grey / f"{number}.png")
+    told: list[str] = []
+    Unpaired(a=a, b=grey).open(Loading(size=16, tell=told.append))
+    assert told == [f"--b {grey}: the images look grey; they are taken as 3 channels (--channels 1 would not)"]
+    told.clear()
+    Unpaired(a=a, b=grey, channels=1).open(Loading(size=16, tell=told.append))
+    assert not told

@@ -6,6 +6,8 @@ import importlib
 import os
 import stat
 import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -24,6 +26,9 @@ MAX_PIXELS = 178_956_970
 
 NO_IMAGES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r", "__macosx"})
 """Lower-case names of what file managers leave in folders of pictures."""
+
+LOOKED_AT = 16
+"""Files whose headers decide whether a folder looks grey."""
 
 _MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {1: "L", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 0x0112
@@ -146,6 +151,26 @@ def probe(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
             return width, height, image.mode
     except Exception as error:
         raise image_error(path, error) from None
+
+
+def is_grey(mode: str) -> bool:
+    """Whether Pillow's mode has one channel of brightness, apart from transparency."""
+    return mode in {"1", "L", "LA", "La", "F"} or mode.startswith("I")
+
+
+def look_grey(paths: Sequence[Path]) -> bool:
+    """Whether the headers of the first files all say grey. Files that cannot be read say nothing."""
+    modes: list[str] = []
+    for path in paths[:LOOKED_AT]:
+        with suppress(ImageError):
+            modes.append(probe(path)[2])
+    return bool(modes) and all(map(is_grey, modes))
+
+
+def tell_of_grey(flag: str, folder: Path, paths: Sequence[Path], channels: int, tell: Callable[[str], None]) -> None:
+    """Say where grey pictures are taken for colour ones: they can be, but mostly ``--channels 1`` was meant."""
+    if channels > 1 and look_grey(paths):
+        tell(f"{flag} {folder}: the images look grey; they are taken as {channels} channels (--channels 1 would not)")
 
 
 def open_header(path: Path, max_pixels: int) -> Image.Image:

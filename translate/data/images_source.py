@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,14 +12,11 @@ from torch import Tensor
 
 from translate.data.cache import scan
 from translate.data.idx import find_idx, is_idx, read_idx
-from translate.data.images import ImageError, Pixels, images_in, probe
+from translate.data.images import Pixels, images_in, look_grey, tell_of_grey
 from translate.data.sources import Dataset, Loading, Source
 from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
 from translate.errors import UsageError
 from translate.task import DataSpec
-
-LOOKED_AT = 16
-"""Files whose headers decide whether a folder is grey."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +41,8 @@ class Images(Source):
         if self.images.is_dir() and (files := find_idx(self.images)):
             return self._from_idx(files, fit, loading)
         paths = images_in("--images", self.images)
-        channels = self.channels or guess_channels(paths)
+        channels = self.channels or (1 if look_grey(paths) else 3)
+        tell_of_grey("--images", self.images, paths, channels, loading.tell)
         pictures = scan(paths, Reader(channels, fit), loading, root=self.images)
         if not pictures:
             raise UsageError(f"--images {self.images}: none of its {len(paths)} files can be read as an image")
@@ -91,14 +88,3 @@ class ImageSet(Dataset):
         mirrored = self._flip and bool(rng.random() < 0.5)
         centre = Geometry((height - size) // 2, (width - size) // 2, size, size, flip=mirrored)
         return {"image": to_tensor(centre(pixels))}
-
-
-def guess_channels(paths: Sequence[Path]) -> int:
-    """1 where the headers of the first files all say grey, else 3. Files that cannot be read say nothing."""
-    modes: set[str] = set()
-    for path in islice(paths, LOOKED_AT):
-        try:
-            modes.add(probe(path)[2])
-        except ImageError:
-            continue
-    return 1 if modes and all(mode in {"1", "L", "LA", "F"} or mode.startswith("I") for mode in modes) else 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from translate.data.bicubic import crop_to_multiple, resize
 from translate.data.cache import Budget, Pictures, scan
-from translate.data.images import ImageError, Pixels, images_in, open_image, probe
+from translate.data.images import ImageError, Pixels, images_in, open_image, probe, tell_of_grey
 from translate.data.sources import Dataset, Loading, Source
 from translate.data.transforms import Geometry, to_tensor
 from translate.errors import UsageError
@@ -47,8 +47,9 @@ class LowHigh(Source):
             near = f"{below} or {below + self.scale}" if below else f"{self.scale}"
             raise UsageError(f"--size {loading.size}: must be a multiple of --scale {self.scale}, such as {near}")
         faults: list[str] = []
+        to_user = loading.tell
 
-        def tell(line: str, to_user: Callable[[str], None] = loading.tell) -> None:
+        def tell(line: str) -> None:
             faults.append(line.removeprefix("left out "))
             to_user(line)
 
@@ -57,8 +58,10 @@ class LowHigh(Source):
         # The low-resolution images have a share of the memory to themselves, so that they stay even where the others,
         # from which they are costly to make, do not fit.
         share = loading.cache_budget // (self.scale**2 + 1)
+        paths = images_in("--hr", self.hr) if partner is None else list(partner)
+        tell_of_grey("--hr", self.hr, paths, self.channels, to_user)
         high = scan(
-            images_in("--hr", self.hr) if partner is None else list(partner),
+            paths,
             _High(self.channels, self.scale, loading.size),
             loading,
             root=self.hr,

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from translate.data.cache import Budget, scan
-from translate.data.images import ImageError, Pixels, images_in, open_image, probe
+from translate.data.images import ImageError, Pixels, images_in, is_grey, open_image, probe
 from translate.data.index_maps import IndexReader, one_hot
 from translate.data.sources import Dataset, Loading, Source
 from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
@@ -235,7 +235,7 @@ def _tell_of_grey(folder: Path, modes: Sequence[str], channels: Sequence[int], l
     """Say that grey pictures are taken for colour ones: right for a stray one, a wrong flag where all are grey."""
     if min(channels) == 1:
         return
-    grey = sum(mode in {"1", "L", "LA", "La", "F"} or mode.startswith("I") for mode in modes)
+    grey = sum(map(is_grey, modes))
     if grey:
         loading.tell(f"{folder}: {grey} of {len(modes)} images are grey; they are taken as {max(channels)} channels")
 

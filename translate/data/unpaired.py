@@ -13,7 +13,7 @@ from torch import Tensor
 
 from translate.data.augment import ON_CPU, ON_DEVICE, Augmenter, DeviceAugmenter, check_names
 from translate.data.cache import Budget, Pictures, scan
-from translate.data.images import images_in
+from translate.data.images import images_in, tell_of_grey
 from translate.data.sources import Dataset, Loading, Source
 from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
 from translate.errors import UsageError
@@ -51,6 +51,7 @@ class Unpaired(Source):
         _check_apart(self.a, self.b)
         for name, folder in (("a", self.a), ("b", self.b)):
             _check_enough(name, folder, len(found[name]), "images")
+            tell_of_grey(f"--{name}", folder, found[name], self.channels, loading.tell)
         augmenter = Augmenter(self.augment)
         reader = Reader(self.channels, Fit(self.resize, side, loading.size))
         budget = Budget(loading.cache_budget)
