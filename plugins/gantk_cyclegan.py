@@ -51,7 +51,7 @@ class CycleGAN(TaskModel):
         a, b = data.channels["a"], data.channels["b"]
         smallest = max(8, smallest_input(self.patch_layers))
         if data.size % 4 or data.size < smallest:
-            raise UsageError(f"size {data.size}: expected a multiple of 4, {smallest} or more")
+            raise UsageError(f"--size {data.size}: expected a multiple of 4, {smallest} or more")
         if self.identity and a != b:
             raise UsageError(f"identity {self.identity}: the domains have {a} and {b} channels; set identity to 0")
 

@@ -102,7 +102,9 @@ def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: f
         raise UsageError(f"--to spandrel: {model.plugin} has no network that spandrel knows; it knows RRDBNet (esrgan)")
     _need("spandrel", "spandrel")
     if path.suffix != ".safetensors":
-        raise UsageError(f"-o {path}: expected a name ending in .safetensors, by which other loaders know the format")
+        raise UsageError(
+            f"--out {path}: expected a name ending in .safetensors, by which other loaders know the format"
+        )
     import spandrel
 
     # Our names of RRDBNet are BasicSR's, which every loader detects.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REQUIRED = dataclasses.MISSING
 NONE = "none"
 
-TRAIN_FLAGS = frozenset({"--out", "--resume", "--config", "--dry-run", "--tensorboard"})
+TRAIN_FLAGS = frozenset({"--out", "--resume", "--config", "--dry-run", "--tensorboard", "--nproc"})
 """What ``gantk train`` takes besides the fields of source, model and run."""
 
 EVERYWHERE = frozenset({"--help", "--quiet", "--json", "--debug", "--no-plugins", "--version"})

@@ -42,7 +42,8 @@ def typer_parameter(field: Field, panel: str) -> inspect.Parameter:
         shown = f"default {plain(field.default)}"
     if field.shape != "many":
         limits = ", ".join(filter(None, dict.fromkeys([limits_of(field.annotation), *map(limits_of, field.items)])))
-    notes = "; ".join(filter(None, (shown, limits)))
+    repeatable = "may be repeated" if field.shape == "many" else ""
+    notes = "; ".join(filter(None, (shown, limits, repeatable)))
     text = " ".join(filter(None, (field.help, f"({notes})" if notes else "")))
     annotation: Any = str | None
     if field.switch:

@@ -28,8 +28,10 @@ class Estimate:
     activations: int
 
     def __str__(self) -> str:
-        total, state = (self.state + self.activations) / 2**30, self.state / 2**30
-        return f"about {total:.2f} GiB ({state:.2f} of weights and optimizers, the rest for one micro-batch in fp32)"
+        total = self.state + self.activations
+        unit, name = (2**30, "GiB") if total >= 2**30 else (2**20, "MiB")
+        state = f"{self.state / unit:.3g} of weights and optimizers"
+        return f"about {total / unit:.3g} {name} ({state}, the rest for one micro-batch in fp32)"
 
 
 def checkpoint_towers(net: nn.Module) -> int:

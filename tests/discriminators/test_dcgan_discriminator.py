@@ -36,7 +36,7 @@ def test_the_width_stops_at_eight_times_the_base():
 
 @pytest.mark.parametrize("size", [0, 16, 27, 48, 100])
 def test_other_sizes_are_refused(size):
-    with pytest.raises(UsageError, match=f"size {size}: a DCGAN takes 28 or a power of two"):
+    with pytest.raises(UsageError, match=f"--size {size}: a DCGAN takes 28 or a power of two"):
         dcgan_halvings(size)
     with pytest.raises(UsageError):
         DCGANDiscriminator(3, size)

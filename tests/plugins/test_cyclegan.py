@@ -262,7 +262,7 @@ def test_wasserstein_needs_a_bound_on_the_slope():
 
 @pytest.mark.parametrize(("size", "layers", "smallest"), [(30, 3, 24), (20, 3, 24), (4, 0, 8), (44, 4, 48)])
 def test_sizes_that_do_not_fit_are_refused(size, layers, smallest):
-    with pytest.raises(UsageError, match=f"size {size}: expected a multiple of 4, {smallest} or more"):
+    with pytest.raises(UsageError, match=f"--size {size}: expected a multiple of 4, {smallest} or more"):
         CycleGAN(patch_layers=layers).networks(dataclasses.replace(DATA, size=size))
 
 

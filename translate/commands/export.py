@@ -53,7 +53,7 @@ def export(
     """
     target = Path(out)
     if target.exists() or target.is_symlink():
-        raise UsageError(f"-o {target}: exists already; choose another name")
+        raise UsageError(f"--out {target}: exists already; choose another name")
     checked = to in ("onnx", "spandrel")
     for flag, value in (("--direction", direction), ("--tolerance", tolerance)):
         if value is not None and not checked:

@@ -26,7 +26,7 @@ def import_(
     """
     target = Path(out)
     if target.exists():
-        raise UsageError(f"-o {target}: exists already; choose another name")
+        raise UsageError(f"--out {target}: exists already; choose another name")
 
     from translate.foreign.importing import describe, import_weights
 

@@ -116,7 +116,7 @@ def _own_parameters(name: str) -> list[inspect.Parameter]:
         help="processes on this machine, one per GPU, that share each batch; torchrun does the same over many machines",
     )
     switches = {
-        "resume": "go on with the run in --out, with its settings; only those that cannot change its result may differ",
+        "resume": "go on with the run in --out; settings of the model, batch, size and seed must stay what they were",
         "dry_run": "check data and settings, show the plan, write nothing",
         "tensorboard": "write TensorBoard files beside metrics.jsonl",
     }

@@ -59,5 +59,5 @@ def dcgan_halvings(size: int) -> int:
     if size == 28:
         return 2
     if size < 32 or size & (size - 1):
-        raise UsageError(f"size {size}: a DCGAN takes 28 or a power of two from 32 (32, 64, 128, ...)")
+        raise UsageError(f"--size {size}: a DCGAN takes 28 or a power of two from 32 (32, 64, 128, ...)")
     return size.bit_length() - 3
