@@ -212,7 +212,9 @@ class Malicious:
         return os.mkdir, (str(self.target),)
 
 
-@pytest.mark.parametrize(("form", "reason"), [("zip", "mkdir"), (2, "mkdir"), (4, "not a readable PyTorch file")])
+@pytest.mark.parametrize(
+    ("form", "reason"), [("zip", "mkdir"), (2, "mkdir"), (4, "refused, because it is not of tensors alone")]
+)
 def test_a_pickle_that_runs_code_is_refused_without_running_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str | int, reason: str
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_pickle_that_runs_code_is_refused_without_running_it(
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert reason in error
+    assert "trusted" not in error
     assert not proof.exists()
     assert not (tmp_path / "out.safetensors").exists()
 
@@ -246,6 +249,7 @@ def states() -> dict[str, tuple[object, str]]:
         "shape": (state | {"model.4.weight": torch.zeros(4, 3, 3, 3)}, "model.4.weight has shape .*expected"),
         "scalar": (state | {"model.1.weight": torch.zeros(())}, "model.1.weight has shape"),
         "nan": (state | {"model.1.bias": torch.full((2,), torch.nan)}, "model.1.bias holds values that are not finite"),
+        "claims": ({"model.1.weight": torch.zeros(1).expand(2**20, 2**20)}, "claims 1,099,511,627,776 values"),
         "sparse": ({"model.1.weight": torch.eye(2).to_sparse()}, "sparse"),
         "plus": (rrdb | {"model.1.sub.0.RDB1.conv1x1.weight": torch.zeros(2, 2, 1, 1)}, "ESRGAN\\+"),
         "channels": (rrdb | {"model.10.weight": torch.zeros(2, 2, 3, 3)}, "3 channels in and 2 out"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,9 @@ def read_file(path: Path) -> ForeignFile:
 
 def _pickled(path: Path) -> Mapping[object, object]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols that it may not read: then it says so
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         called = re.search(r"GLOBAL (\S+)", str(error))
         if called:
@@ -66,7 +69,9 @@ def _pickled(path: Path) -> Mapping[object, object]:
             raise UsageError(
                 f"{path}: refused, because reading it would run {name}; expected tensors alone, as in a state dict"
             ) from None
-        raise UsageError(f"{path}: not a readable PyTorch file ({_one_line(error)})") from None
+        # Before and behind its reason, torch advises to read the file without this protection.
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the documentation")[0].strip()
+        raise UsageError(f"{path}: refused, because it is not of tensors alone ({_shortened(reason)})") from None
     except Exception as error:  # damaged files raise nearly anything
         raise UsageError(f"{path}: not a readable PyTorch file ({_one_line(error)})") from None
     if not isinstance(content, Mapping):
@@ -95,6 +100,8 @@ def _unwrapped(name: str) -> str:
 def _plain(path: Path, key: str, tensor: Tensor) -> Tensor:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
         raise UsageError(f"{path}: tensor {key} is sparse, quantised, complex or empty; expected plain numbers")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise UsageError(f"{path}: tensor {key} claims {tensor.numel():,} values, which the file does not hold")
     if not tensor.is_floating_point():
         return tensor.detach()
     plain = tensor.detach().float()
@@ -104,4 +111,10 @@ def _plain(path: Path, key: str, tensor: Tensor) -> Tensor:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    """What an exception says; its type where that is all that it tells, as a ``KeyError`` does."""
+    spoken = str(error) if isinstance(error, (OSError, RuntimeError, SafetensorError, ValueError)) else ""
+    return _shortened(spoken) or type(error).__name__
+
+
+def _shortened(text: str) -> str:
+    return " ".join(text.split())[:160]
