@@ -62,6 +62,13 @@ def test_metadata_travels_and_the_orientation_is_reset(tmp_path: Path, format_: 
     assert COMPOSITE.encode() in xmp_of(image)
 
 
+def test_a_resolution_that_no_file_states_is_not_made_up(tmp_path: Path) -> None:
+    for format_ in FORMATS:
+        path = tmp_path / format_
+        Image.fromarray(pixels(6, 9, 3)).save(path, format=format_)
+        assert read_photo(path, 3).kept.dpi is None
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_strip_and_no_provenance_leave_nothing(tmp_path: Path, format_: str) -> None:
     image = written(format_, read_photo(exif_photo(tmp_path / "x.jpg", 3), 3, strip=True), source=None)

@@ -111,7 +111,8 @@ def _kept(image: Image.Image, channels: int, scale: int, notes: list[str]) -> Ke
     if isinstance(xmp, str):
         xmp = xmp.encode()
     dpi = image.info.get("dpi")
-    if image.info.get("jfif_unit") == 0 and not resolution:
+    tags = getattr(image, "tag_v2", None)
+    if (image.info.get("jfif_unit") == 0 and not resolution) or (tags is not None and _RESOLUTION not in tags):
         dpi = None  # Pillow's own guess
     return Kept(exif, icc or None, bytes(xmp) if xmp else None, _resolution(dpi))
 
