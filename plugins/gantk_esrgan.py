@@ -41,7 +41,7 @@ class ESRGAN(TaskModel):
     lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
     betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
         0.9,
-        0.99,
+        0.999,
     )
     warmup: Annotated[int, "steps of pre-training on the mean absolute error, before the game", Ge(0)] = 1_000_000
     decay_from: Annotated[float, "share of the run from which the rate is halved four times", Ge(0), Le(1)] = 0.7143

@@ -160,6 +160,7 @@ def test_resuming_a_complete_run_changes_nothing_and_more_steps_extend_it(
     [
         (["--resume", "--cycle", "3"], "--cycle was 10.0"),
         (["--resume", "--seed", "3"], "--seed was 0"),
+        (["--resume", "--steps", "5"], "is at step 12; expected --steps 12 or more, not 5"),
         ([], "exists already; add --resume"),
     ],
 )
@@ -193,4 +194,18 @@ def test_dry_run_writes_nothing(folders: tuple[Path, Path], tmp_path: Path) -> N
     assert result.returncode == 0, result.stderr
     assert "g_ab" in result.stderr
     assert not out.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_that_the_model_cannot_have_is_refused_before_any_picture_is_read(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (folders[0] / "broken.png").write_bytes(b"no picture")
+    try:
+        result = run(arguments(folders, tmp_path / "run", "--size", "18"))
+    finally:
+        (folders[0] / "broken.png").unlink()
+    assert result.returncode == 2
+    assert "size 18: expected a multiple of 4" in result.stderr
+    assert "broken.png" not in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -33,10 +33,15 @@ def name_of(step: int) -> str:
     return f"step-{step:08d}.safetensors"
 
 
+def step_of(path: Path) -> int:
+    """The number of steps after which a checkpoint was written, from its name."""
+    return int(path.stem.removeprefix("step-"))
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     found = [path for path in folder.glob("step-*.safetensors") if NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.stem.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
 def save_checkpoint(folder: Path, engine: Engine, *, position: int, keep: int) -> Path | None:

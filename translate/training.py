@@ -98,6 +98,13 @@ def train(request: Request, journal: Journal) -> Path:
     try:
         if len(dataset) < 1:
             raise UsageError("the data has no samples")
+        total = run.total_steps(len(dataset))
+        if begun and (found := checkpoint.list_checkpoints(out / CHECKPOINTS)):
+            reached = checkpoint.step_of(found[-1])
+            if reached > total:
+                raise UsageError(
+                    f"--resume: {out} is at step {reached}; expected --steps {reached} or more, not {total}"
+                )
         engine = Engine(
             request.task,
             dataset.spec,
@@ -145,6 +152,7 @@ def open_source(request: Request, journal: Journal) -> Dataset:
             workers=run.workers,
             cache=run.cache,
             cache_budget=int(run.cache_budget * 2**30),
+            expect=request.task.networks,
             tell=journal.line,
         )
     )

@@ -43,6 +43,7 @@ class Images(Source):
         paths = images_in("--images", self.images)
         channels = self.channels or (1 if look_grey(paths) else 3)
         tell_of_grey("--images", self.images, paths, channels, loading.tell)
+        loading.expect(DataSpec(loading.size, {"image": channels}))
         pictures = scan(paths, Reader(channels, fit), loading, root=self.images)
         if not pictures:
             raise UsageError(f"--images {self.images}: none of its {len(paths)} files can be read as an image")
@@ -53,6 +54,7 @@ class Images(Source):
         channels = self.channels or 1
         if channels == 4:
             raise UsageError(f"--channels 4: {files[0]} is grey; expected 1 or 3")
+        loading.expect(DataSpec(loading.size, {"image": channels}))
         parts = [read_idx(file) for file in files]
         if len({part.shape[1:] for part in parts}) > 1:
             sizes = ", ".join(

@@ -46,6 +46,8 @@ class LowHigh(Source):
             below = loading.size - loading.size % self.scale
             near = f"{below} or {below + self.scale}" if below else f"{self.scale}"
             raise UsageError(f"--size {loading.size}: must be a multiple of --scale {self.scale}, such as {near}")
+        spec = DataSpec(size=loading.size, channels={"low": self.channels, "high": self.channels}, scale=self.scale)
+        loading.expect(spec)
         faults: list[str] = []
         to_user = loading.tell
 
@@ -80,7 +82,6 @@ class LowHigh(Source):
             pairs = [pair for pair in pairs if pair[1] in low]
         if not pairs:
             raise UsageError(f"--hr {self.hr}: none of its images can be used; the first: {faults[0]}")
-        spec = DataSpec(size=loading.size, channels={"low": self.channels, "high": self.channels}, scale=self.scale)
         return _Patches(self, spec, pairs, high, low)
 
     def _partners(self, loading: Loading) -> dict[Path, Path]:

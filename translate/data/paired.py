@@ -70,7 +70,9 @@ class Paired(Source):
         return self._from_halves(self.ab, fit, loading)
 
     def _from_folders(self, a: _Folder, b: _Folder, fit: Fit, loading: Loading) -> Dataset:
-        pairs = self._of_one_size(_match(a, b, loading), a, b, loading)
+        matched = _match(a, b, loading)
+        loading.expect(self._spec(loading.size))
+        pairs = self._of_one_size(matched, a, b, loading)
         reader = IndexReader(self.classes, fit) if self.classes else Reader(self.channels_a, fit)
         budget = Budget(loading.cache_budget)
         inputs = scan([first for first, _ in pairs], reader, loading, root=a.path, budget=budget)
@@ -92,6 +94,7 @@ class Paired(Source):
         if self.classes:
             raise UsageError("--classes needs maps in files of their own; expected --a and --b, or trainA and trainB")
         paths = images_in("--ab", folder)
+        loading.expect(self._spec(loading.size))
         _tell_of_grey(folder, [seen[2] for path in paths if (seen := _seen(path))], self._channels, loading)
         reader = _HalvesReader(self._channels, fit, swapped=self.direction == "b2a")
         pictures = scan(paths, reader, loading, root=folder)

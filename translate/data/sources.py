@@ -26,6 +26,8 @@ class Loading:
     """Bytes of decoded images kept in memory."""
     cache_dir: Path | None = None
     """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
+    expect: Callable[[DataSpec], object] = lambda spec: None
+    """Called by ``open`` once it knows the spec, before pictures are read: here a model refuses what it cannot take."""
     tell: Callable[[str], None] = lambda line: None
     """Receives lines for the user: unreadable files, pictures without a partner."""
 

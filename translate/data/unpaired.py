@@ -52,6 +52,8 @@ class Unpaired(Source):
         for name, folder in (("a", self.a), ("b", self.b)):
             _check_enough(name, folder, len(found[name]), "images")
             tell_of_grey(f"--{name}", folder, found[name], self.channels, loading.tell)
+        spec = DataSpec(size=loading.size, channels={"a": self.channels, "b": self.channels})
+        loading.expect(spec)
         augmenter = Augmenter(self.augment)
         reader = Reader(self.channels, Fit(self.resize, side, loading.size))
         budget = Budget(loading.cache_budget)
@@ -59,7 +61,6 @@ class Unpaired(Source):
         _check_enough("a", self.a, len(a), "readable images")
         b = scan(found["b"], reader, loading, root=self.b, budget=budget)
         _check_enough("b", self.b, len(b), "readable images")
-        spec = DataSpec(size=loading.size, channels={"a": self.channels, "b": self.channels})
         return _UnpairedDataset(spec, a, b, self.flip, augmenter, DeviceAugmenter(self.augment_device))
 
 
