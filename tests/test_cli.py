@@ -459,3 +459,10 @@ def test_the_number_of_a_new_run_comes_after_all_others() -> None:
     assert default_folder("toy", latest=False) == Path("runs/toy-11")
     assert default_folder("toy", latest=True) == Path("runs/toy-10")
     assert default_folder("my:toy", latest=False) == Path("runs/my-toy-1")
+
+
+def test_closed_streams_do_not_stop_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert cli.run(["--json", "plugins"]) == 0
+    assert cli.run(["inspect", "nowhere.safetensors"]) == 2

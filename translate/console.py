@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 
 def printable(text: str) -> str:
@@ -63,8 +63,7 @@ class Console:
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout, where ``--json`` asks for it."""
         if self.json:
-            sys.stdout.write(json_line(values))
-            sys.stdout.flush()
+            _put(sys.stdout, json_line(values))
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """A command's result: aligned columns on stdout, or one record per row with ``--json``."""
@@ -79,8 +78,7 @@ class Console:
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         for words in cells:
             line = "  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True))
-            sys.stdout.write(line.rstrip() + "\n")
-        sys.stdout.flush()
+            _put(sys.stdout, line.rstrip() + "\n")
 
 
 _current: ContextVar[Console | None] = ContextVar("console", default=None)
@@ -102,5 +100,10 @@ def using(console: Console) -> Iterator[None]:
 
 
 def _write(text: str) -> None:
-    sys.stderr.write("\n".join(printable(line) for line in text.split("\n")) + "\n")
-    sys.stderr.flush()
+    _put(sys.stderr, "\n".join(printable(line) for line in text.split("\n")) + "\n")
+
+
+def _put(stream: TextIO | None, text: str) -> None:
+    if stream is not None:  # None where the caller closed it: nobody wants to know, and the work goes on
+        stream.write(text)
+        stream.flush()
