@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from translate.console import printable
-from translate.errors import GantkError, InterruptedRunError
+from translate.errors import GantkError, InterruptedRunError, UsageError
 from translate.infer.options import InferOptions
 
 if TYPE_CHECKING:
@@ -105,6 +105,11 @@ def infer(
 
     options = options or InferOptions()
     direction = model.direction(options.direction)
+    if options.sample:
+        names = [d.name for d in model.directions]
+        if f"{direction.name}-sample" not in names:
+            raise UsageError(f"--sample: {model.plugin} draws no noise in direction {direction.name}")
+        direction = model.direction(f"{direction.name}-sample")
     world = world_from_environment()
     device = choose_device(options.device, world.local_rank)
     network = Network(model, direction, device, options)

@@ -21,6 +21,7 @@ class InferOptions:
     """How to apply a trained model to photos, and what the results keep of them."""
 
     direction: Annotated[str | None, "which way to translate, such as b2a; default: the model's first"] = None
+    sample: Annotated[bool, "keep the noise that the model was trained with, such as Pix2Pix's dropout"] = False
     format: Annotated[str, "keep, png, jpg[:quality], webp[:quality] or tiff"] = "keep"
     suffix: Annotated[str, "put behind each output's stem, such as _zebra"] = ""
     overwrite: Annotated[bool, "redo outputs that exist instead of skipping them"] = False
@@ -33,7 +34,7 @@ class InferOptions:
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
     precision: Annotated[Precision, "number format of the forward pass; auto is fp32, bit for bit repeatable"] = "auto"
     workers: Annotated[int | None, "threads that decode, and as many that encode; default: by device", Ge(1)] = None
-    seed: Annotated[int, "seed of directions that draw noise, such as a2b-sample", Ge(0)] = 0
+    seed: Annotated[int, "seed of what --sample draws", Ge(0)] = 0
 
     def __post_init__(self) -> None:
         name, _, quality = self.format.partition(":")
