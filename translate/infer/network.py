@@ -97,7 +97,9 @@ class Network:
     @property
     def draws_noise(self) -> bool:
         """Whether outputs may depend on chance: asked for, or through dropout that a direction keeps on."""
-        return self._options.sample or any(isinstance(module, nn.modules.dropout._DropoutNd) for module in self._nets.modules())
+        return self._options.sample or any(
+            isinstance(module, nn.modules.dropout._DropoutNd) for module in self._nets.modules()
+        )
 
     def translate(self, pictures: Sequence[Pixels], seed: int = 0) -> list[Result]:
         """uint8 (H, W, C) pictures of one size. Raises `CannotTranslateError` with the reason."""
