@@ -55,6 +55,10 @@ class Pool:
         return torch.cat(shown)
 
 
+def bce(logits: Tensor, target: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+
 def frozen(nets: list[nn.Module], yes: bool) -> None:
     for net in nets:
         net.requires_grad_(not yes)
@@ -101,9 +105,6 @@ def pix2pix(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
     opt_g = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
 
-    def bce(logits: Tensor, target: float) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
-
     def step(x: Mapping[str, Tensor]) -> None:
         a, b = x["a"], x["b"]
         with autocast():
@@ -129,9 +130,6 @@ def dcgan(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
     g, d = published(engine, "g"), published(engine, "d")
     opt_g = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
-
-    def bce(logits: Tensor, target: float) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
     def step(x: Mapping[str, Tensor]) -> None:
         d.zero_grad()
@@ -163,9 +161,6 @@ def srgan(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
     features.requires_grad_(False)
     opt_g = torch.optim.Adam(g.parameters(), 1e-4, (0.9, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), 1e-4, (0.9, 0.999))
-
-    def bce(logits: Tensor, target: float) -> Tensor:
-        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
     def step(x: Mapping[str, Tensor]) -> None:
         with autocast():

@@ -97,11 +97,7 @@ def load_checkpoint(path: Path, engine: Engine) -> int:
         raise CheckpointError(str(error)) from None
     for role, optimizer in engine.optimizers.items():
         moments: dict[int, dict[str, Any]] = {}
-        for key, tensor in groups["optimizers"].items():
-            of_role, index, name = key.split("/", 2)
-            if of_role == role:
-                moments.setdefault(int(index), {})[name] = tensor
-        for key, value in state["numbers"].items():
+        for key, value in {**groups["optimizers"], **state["numbers"]}.items():
             of_role, index, name = key.split("/", 2)
             if of_role == role:
                 moments.setdefault(int(index), {})[name] = value

@@ -47,6 +47,11 @@ def world_from_environment() -> World:
     )
 
 
+def restarted() -> bool:
+    """Whether torchrun started this process again, to go on with the run that the first ones began."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def join(device: torch.device, world: World) -> None:
     """Join the process group that the environment describes; gloo on a CPU, NCCL on CUDA."""
     if world.size > 1 and not dist.is_initialized():

@@ -202,7 +202,7 @@ class Engine:
         distributed.average_gradients(parameters, self.world)
         optimizers = [self.optimizers[role] for role in phase.updates]
         for optimizer in optimizers:
-            scaler.unscale_(optimizer) if scaler.is_enabled() else None
+            scaler.unscale_(optimizer)
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
             raise GantkError(f"phase {phase.name}: no gradient reaches {', '.join(phase.updates)}")
@@ -212,7 +212,7 @@ class Engine:
         for optimizer in optimizers:
             scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
-        scaler.update() if scaler.is_enabled() else None
+        scaler.update()
         return norm.detach().float()
 
     def _split(self, tensors: Mapping[str, Tensor], progress: float) -> list[Batch]:

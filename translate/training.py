@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +82,7 @@ def train(request: Request, journal: Journal) -> Path:
     """
     run, out = request.run, request.out
     # A rank that torchrun restarts goes on where the last checkpoint is.
-    resume = request.resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    resume = request.resume or distributed.restarted()
     world = distributed.world_from_environment()
     if not world.leads:
         journal = Silence()

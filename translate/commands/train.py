@@ -188,12 +188,13 @@ def make_request(
 ) -> Request:
     """What to train, from flags over ``--config`` over the resumed run's settings over the recipe."""
     from translate import flags
+    from translate.distributed import restarted
     from translate.folder import CONFIG
     from translate.run import Run
     from translate.training import Request
 
     resume = values["resume"]
-    out = Path(values["out"]) if values["out"] else default_folder(name, latest=resume or _restarted())
+    out = Path(values["out"]) if values["out"] else default_folder(name, latest=resume or restarted())
     given = {table: flags.given_flags(fields[table], values) for table in fields}
     layers = []
     if resume:
@@ -226,11 +227,6 @@ def default_folder(name: str, *, latest: bool) -> Path:
 
 def _folder_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]", "-", name)
-
-
-def _restarted() -> bool:
-    """Whether torchrun started this process again, to go on with the run that the first ones began."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def _show_plan(plan: Mapping[str, Any]) -> None:

@@ -15,14 +15,11 @@ from translate.data.cache import Budget, scan
 from translate.data.images import ImageError, Pixels, images_in, is_grey, open_image, probe
 from translate.data.index_maps import IndexReader, one_hot
 from translate.data.sources import Dataset, Loading, Source
-from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
+from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
 from translate.task import DataSpec
 
 Pair: TypeAlias = tuple[Path, Path]
-
-_ENLARGED = 286 / 256
-"""How much larger than the crop the paper loads its images (appendix 6.2): 286 pixels for 256."""
 
 _LAYOUTS = (("trainA", "trainB"), ("A", "B"))
 """Sub-folders that make of --ab a folder of two domains."""
@@ -50,9 +47,7 @@ class Paired(Source):
 
     def open(self, loading: Loading) -> Dataset:
         """The pairs of which both pictures can be read; all else is told of. ``UsageError`` where there are none."""
-        side = round(loading.size * _ENLARGED) if self.load_size is None else self.load_size
-        if side < loading.size:
-            raise UsageError(f"--load-size {side} is smaller than --size {loading.size}")
+        side = side_before_crop(loading.size, self.load_size)
         fit = Fit(self.resize, side, loading.size)
         if self.ab is None:
             if self.a is None or self.b is None:

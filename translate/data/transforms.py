@@ -12,9 +12,24 @@ from PIL import Image
 from torch import Tensor
 
 from translate.data.images import Pixels, open_picture, pixels_of
+from translate.errors import UsageError
 
 Resize = Literal["resize", "scale", "none"]
 """resize: squash to a square; scale: the shorter side, keeping the aspect; none: pixels as they are."""
+
+ENLARGED = 286 / 256
+"""How much larger than the crop the papers load their images (pix2pix, appendix 6.2): 286 pixels for 256."""
+
+
+def side_before_crop(size: int, load_size: int | None) -> int:
+    """The side that images are brought to for a crop of ``size``: ``load_size``, or the papers' share more.
+
+    Raises ``UsageError`` where the crop would not fit.
+    """
+    side = round(size * ENLARGED) if load_size is None else load_size
+    if side < size:
+        raise UsageError(f"--load-size {side} is smaller than --size {size}")
+    return side
 
 
 def resize(image: Pixels, width: int, height: int) -> Pixels:

@@ -15,12 +15,9 @@ from translate.data.augment import ON_CPU, ON_DEVICE, Augmenter, DeviceAugmenter
 from translate.data.cache import Budget, Pictures, scan
 from translate.data.images import images_in, tell_of_grey
 from translate.data.sources import Dataset, Loading, Source
-from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
+from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
 from translate.task import DataSpec
-
-_ENLARGED = 286 / 256
-"""How much larger than the crop the paper loads its images: 286 pixels for 256."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +41,7 @@ class Unpaired(Source):
 
     def open(self, loading: Loading) -> Dataset:
         """Both folders, scanned. Raises ``UsageError`` where one of them has fewer than two readable images."""
-        side = round(loading.size * _ENLARGED) if self.load_size is None else self.load_size
-        if side < loading.size:
-            raise UsageError(f"--load-size {side} is smaller than --size {loading.size}")
+        side = side_before_crop(loading.size, self.load_size)
         found = {"a": images_in("--a", self.a), "b": images_in("--b", self.b)}
         _check_apart(self.a, self.b)
         for name, folder in (("a", self.a), ("b", self.b)):
