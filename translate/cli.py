@@ -19,7 +19,7 @@ from translate import console as consoles
 from translate.commands import environment, export, import_, infer, inspect, plugins, sample, train
 from translate.commands.derived import switch
 from translate.console import Console
-from translate.errors import GantkError
+from translate.errors import GantkError, named_line
 
 EVERYWHERE = ("--quiet", "--json", "--debug", "--no-plugins")
 USAGE = 2
@@ -110,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
             code, message = 1, str(error)
             _trace(console)
         except Exception as error:
-            code, message = 1, f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)"
+            code, message = 1, f"{named_line(error)} (--debug shows where)"
             _trace(console)
         # Of several processes the first one speaks for all, unless another failed on its own.
         if message and (code == 1 or os.environ.get("RANK", "0") == "0"):

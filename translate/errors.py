@@ -31,3 +31,14 @@ class InterruptedRunError(GantkError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def one_line(error: BaseException, most: int = 300) -> str:
+    """What an exception says, on one line of at most ``most`` characters; its type where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def named_line(error: BaseException, most: int = 300) -> str:
+    """As ``one_line``, with the type in front: ``ValueError: what it says``."""
+    named = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return named[:most].rstrip(": ")

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from translate.errors import GantkError, UsageError
+from translate.errors import GantkError, UsageError, one_line
 from translate.files import sync_folder, write_text_whole, write_whole
 from translate.generators.rrdb import RRDBNet
 from translate.header import FILE_NAME, METADATA_KEY
@@ -69,8 +69,7 @@ def to_onnx(model: Published, direction: Direction, path: Path, tolerance: float
                 verbose=False,
             )
         except Exception as error:  # torch raises dozens of types here, each with pages of text
-            reason = " ".join(str(error).split())[:200]
-            raise ExportError(f"{model.path}: {direction.name} cannot become ONNX ({reason})") from error
+            raise ExportError(f"{model.path}: {direction.name} cannot become ONNX ({one_line(error)})") from error
     assert program is not None
     program.model.metadata_props[METADATA_KEY] = model.card.to_json()
     sizes = [(1, 9, 5), (3, 4, 7)]
@@ -118,7 +117,7 @@ def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: f
         try:
             theirs = spandrel.ModelLoader("cpu").load_from_state_dict(_read(temporary)).model.eval()
         except Exception as error:  # spandrel has no common type of error
-            raise ExportError(f"spandrel does not load this network ({' '.join(str(error).split())[:200]})") from error
+            raise ExportError(f"spandrel does not load this network ({one_line(error)})") from error
         for count, high, wide in ((1, 9, 12), (2, 16, 7)):
             given = _example(model, direction, count, high, wide)
 

@@ -18,7 +18,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from translate.errors import GantkError
+from translate.errors import GantkError, one_line
 
 FORMAT = 1
 METADATA_KEY = "gantk"
@@ -135,7 +135,7 @@ def read_header(path: Path) -> Header:
         if end != size:
             raise ValueError(f"the header tells of {end:,} bytes, the file has {size:,}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file ({_one_line(error)})") from None
+        raise ModelFileError(f"{path}: not a readable safetensors file ({one_line(error)})") from None
     return Header(path, tensors, metadata)
 
 
@@ -154,7 +154,7 @@ def read_fields(header: Header) -> CardFields:
         where = ".".join(str(part) for part in first["loc"])
         raise ModelFileError(f"{path}: damaged gantk metadata ({where}: {first['msg']})") from None
     except (ValueError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path}: damaged gantk metadata ({_one_line(error)})") from None
+        raise ModelFileError(f"{path}: damaged gantk metadata ({one_line(error)})") from None
     return card
 
 
@@ -170,7 +170,3 @@ def _wrong_length(length: int, size: int) -> str:
     if length < 0:
         return f"{size} bytes"
     return f"a header of {length:,} bytes in a file of {size:,}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -20,7 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 from translate.console import printable
-from translate.errors import GantkError, InterruptedRunError, UsageError
+from translate.errors import GantkError, InterruptedRunError, UsageError, named_line
 from translate.infer.options import InferOptions
 
 if TYPE_CHECKING:
@@ -266,8 +266,7 @@ class _Folder:
                     self._translate([item], encoders)
             else:
                 own = isinstance(error, GantkError)
-                first = (str(error).splitlines() or [""])[0]
-                reason = str(error) if own else f"the model failed ({type(error).__name__}: {first})"
+                reason = str(error) if own else f"the model failed ({named_line(error)})"
                 self._drop(batch[0], "failed", reason)
             return
         finally:

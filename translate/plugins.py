@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from translate.errors import GantkError, UsageError
+from translate.errors import GantkError, UsageError, named_line
 
 if TYPE_CHECKING:
     from translate.task import TaskModel
@@ -98,7 +98,7 @@ def installed() -> list[Plugin]:
             points = [point for point in distribution.entry_points if point.group == GROUP]
         except Exception as error:  # a stranger's metadata may be anything
             logger.warning(
-                "unreadable plugin metadata in %s: %s", getattr(distribution, "_path", "?"), _one_line(error)
+                "unreadable plugin metadata in %s: %s", getattr(distribution, "_path", "?"), named_line(error)
             )
             continue
         for point in points:
@@ -171,7 +171,7 @@ def peek(plugin: Plugin) -> Peek:
     try:
         source = _source_file(plugin.module)
     except Exception as error:  # a finder or a parent package of a stranger's
-        return Peek(plugin.summary, problem=_one_line(error))
+        return Peek(plugin.summary, problem=named_line(error))
     if source is None:
         return Peek(plugin.summary, problem=f"module {plugin.module} is not installed")
     try:
@@ -227,7 +227,7 @@ def load_plugin(plugin: Plugin) -> type[TaskModel]:
     try:
         fields.check_model(cls)
     except Exception as error:
-        raise PluginError(f"plugin {plugin.origin}: {_one_line(error)}") from error
+        raise PluginError(f"plugin {plugin.origin}: {named_line(error)}") from error
     return cls
 
 
@@ -254,7 +254,7 @@ def blamed(plugin: Plugin) -> Iterator[None]:
         frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
         if plugin.module.partition(".")[0] not in {str(name).partition(".")[0] for name in frames}:
             raise
-        raise GantkError(f"plugin {plugin.origin} failed: {_one_line(error)} (--debug shows where)") from error
+        raise GantkError(f"plugin {plugin.origin} failed: {named_line(error)} (--debug shows where)") from error
 
 
 def _source_file(module: str) -> Path | None:
@@ -290,9 +290,9 @@ def _import(plugin: Plugin) -> object:
     except AttributeError as error:
         if plugin.module in sys.modules:
             raise PluginError(f"plugin {plugin.origin}: {plugin.module} has no {plugin.attribute}") from error
-        raise PluginError(f"plugin {plugin.origin} cannot be imported: {_one_line(error)}") from error
+        raise PluginError(f"plugin {plugin.origin} cannot be imported: {named_line(error)}") from error
     except BaseException as error:  # a plugin may even call sys.exit() at import
-        raise PluginError(f"plugin {plugin.origin} cannot be imported: {_one_line(error)}") from error
+        raise PluginError(f"plugin {plugin.origin} cannot be imported: {named_line(error)}") from error
     finally:
         if said.getvalue():
             logger.info("plugin %s said at import: %s", plugin.origin, said.getvalue())
@@ -344,8 +344,3 @@ def _for_another_version(plugin: Plugin, stated: object, ours: int) -> str:
 
 def _normal(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _one_line(error: BaseException) -> str:
-    """The type and the message, without the paths and line breaks that some messages carry."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300].rstrip(": ")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
-from translate.errors import GantkError, UsageError
+from translate.errors import GantkError, UsageError, one_line
 from translate.files import write_whole
 from translate.header import FILE_NAME as FILE_NAME
 from translate.header import FORMAT, METADATA_KEY, Header, read_fields, read_header
@@ -203,7 +203,7 @@ def _card(header: Header) -> Card:
     try:
         return TypeAdapter(Card).validate_python(fields)
     except ValidationError as error:
-        raise ModelFileError(f"{header.path}: damaged gantk metadata ({_one_line(error)})") from None
+        raise ModelFileError(f"{header.path}: damaged gantk metadata ({one_line(error)})") from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -213,7 +213,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- not a dict
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file ({_one_line(error)})") from None
+        raise ModelFileError(f"{path}: not a readable safetensors file ({one_line(error)})") from None
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ModelFileError(f"{path}: tensor {key} holds values that are not finite")
@@ -246,7 +246,7 @@ def load_published(path: Path) -> Published:
     except GantkError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except Exception as error:  # sizes that no memory holds, and whatever a plugin does with strange values
-        raise ModelFileError(f"{path}: its networks cannot be built ({_one_line(error)})") from error
+        raise ModelFileError(f"{path}: its networks cannot be built ({one_line(error)})") from error
     check_shapes(nets, {key: entry.shape for key, entry in header.tensors.items()}, str(path))
     load_exactly(nets, read_tensors(path), str(path))
     return Published(path, card, task, nets.eval().requires_grad_(False), directions)
@@ -330,7 +330,3 @@ def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) ->
 def tensor_bytes(tensors: Mapping[str, Tensor]) -> int:
     """Size of the tensors in bytes."""
     return sum(math.prod(t.shape) * t.element_size() for t in tensors.values())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

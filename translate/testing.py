@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from translate.conformance import BATCH, CHECKS, SLOW_CHECKS, Check, Problem, Skipped, Subject, pictures
-from translate.errors import UsageError
+from translate.errors import UsageError, named_line
 from translate.task import DataSpec, TaskModel
 
 __all__ = ["Example", "Problem", "Result", "check_names", "check_task_model", "examine", "example_for"]
@@ -137,8 +137,7 @@ def _run(check: Check, task: TaskModel, example: Example, name: str, title: str)
         except Skipped as skipped:
             return Result(name, title, "skipped", reason=str(skipped))
         except Exception as error:  # a plugin may raise anything; it is its report's business, not the reader's
-            message = " ".join(str(error).split())[:300]
-            problems = (Problem("no error", f"{type(error).__name__}: {message}", subject.place_of(error)),)
+            problems = (Problem("no error", named_line(error), subject.place_of(error)),)
         finally:
             torch.set_rng_state(rng)
     return Result(name, title, "failed" if problems else "passed", tuple(problems))

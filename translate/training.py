@@ -15,7 +15,7 @@ from translate import checkpoint, distributed, folder, plugins, preview, publish
 from translate.data.loader import Loader, fixed_batch
 from translate.data.sources import Dataset, Loading, Source
 from translate.engine import Engine, seed_of
-from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError
+from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError, named_line
 from translate.flags import resolved_toml
 from translate.folder import CHECKPOINTS, PREVIEWS
 from translate.hardware import choose_device, choose_precision, set_determinism
@@ -285,10 +285,9 @@ class _Training:
             if "not enough memory" in str(error) or isinstance(error, MemoryError):
                 raise _out_of_memory(step) from error
             distribution, version = plugins.origin(self.request.plugin)
-            reason = " ".join(str(error).split())[:300]
             raise GantkError(
                 f"plugin {self.request.plugin} ({distribution} {version}) failed at step {step}: "
-                f"{type(error).__name__}: {reason} (--debug shows where)"
+                f"{named_line(error)} (--debug shows where)"
             ) from error
 
     def _log(self, images_per_s: float, waiting: float) -> None:

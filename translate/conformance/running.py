@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from translate import checkpoint, plugins
-from translate.conformance.subject import BATCH, Problem, Skipped, Subject, one_line
+from translate.conformance.subject import BATCH, Problem, Skipped, Subject
+from translate.errors import named_line
 from translate.published import build_nets, load_published, needed_roles, save_published
 from translate.task import Batch, Direction, Nets
 
@@ -36,7 +37,7 @@ def _direction(
             alone = _seeded(direction, nets, Batch({name: tensor[:1] for name, tensor in x.items()}), 0)
         except Exception as error:
             needs = f"{title} to run on {shape[1]}x{shape[0]} pixels with {', '.join(direction.roles)} alone"
-            yield Problem(needs, f"{type(error).__name__}: {one_line(error)}", where)
+            yield Problem(needs, named_line(error), where)
             return
     channels = subject.data.channels.get(direction.outputs)
     side = (subject.data.size, subject.data.size)

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from translate.conformance.subject import Gradients, Problem, Skipped, Subject, freeze, one_line, unequal
+from translate.conformance.subject import Gradients, Problem, Skipped, Subject, freeze, unequal
 from translate.distributed import World
+from translate.errors import named_line, one_line
 from translate.task import Batch, Nets, Phase, Terms
 
 
@@ -37,7 +38,7 @@ def compiled(subject: Subject) -> Iterator[Problem]:
             torch.compile(run, fullgraph=True, backend="aot_eager", dynamic=False)(tensors)
         except Exception as error:
             where = subject.where(phase.loss)
-            yield Problem(f"phase {phase.name} in one graph", f"{type(error).__name__}: {one_line(error)}", where)
+            yield Problem(f"phase {phase.name} in one graph", named_line(error), where)
 
 
 def processes(subject: Subject) -> Iterator[Problem]:

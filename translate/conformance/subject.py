@@ -157,7 +157,3 @@ def unequal(one: Gradients, two: Gradients, expected: str, subject: Subject) -> 
         if apart > 1e-3 * whole + 1e-12 and role not in told:
             told.add(role)
             yield Problem(expected.format(role=f"role {role}"), f"{apart / whole:.1%} apart", where)
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from translate import checkpoint
-from translate.conformance.subject import Gradients, Problem, Subject, freeze, one_line, unequal
+from translate.conformance.subject import Gradients, Problem, Subject, freeze, unequal
 from translate.engine import Engine
-from translate.errors import UsageError
+from translate.errors import UsageError, one_line
 from translate.plugins import API_VERSION
 from translate.task import Batch, Nets, Phase, Terms
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from translate.errors import GantkError, UsageError
+from translate.errors import GantkError, UsageError, one_line
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """uint8 (H, W, C) with 1 (grey), 3 (RGB) or 4 (RGBA, not premultiplied) channels."""
@@ -290,4 +290,4 @@ def _what_it_is(path: Path) -> str:
 def _plain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from translate.data.images import ImageError, Pixels, probe
 from translate.data.transforms import Fit
-from translate.errors import UsageError
+from translate.errors import UsageError, one_line
 
 UNLABELLED = 255
 """Where the picture says nothing, as in COCO-Stuff and Cityscapes, unless there are 256 classes."""
@@ -32,7 +32,7 @@ def open_index_map(path: Path, classes: int) -> Pixels:
             lossy = image.format == "JPEG"
             values = np.asarray(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise anything on broken input
-        raise ImageError(path, " ".join(str(error).split()) or type(error).__name__) from None
+        raise ImageError(path, one_line(error)) from None
     if lossy:
         raise ImageError(path, "JPEG does not keep class indices; expected PNG")
     if values.min() < 0 or values.max() > UNLABELLED:
