@@ -208,11 +208,14 @@ class _Folder:
             direction = self.network.direction
             pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
             # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
-            if pixels > max(self.options.max_pixels, MAX_PIXELS):
-                reason = f"{width}x{height} is padded to {pixels} pixels for this model, which are too many"
+            if pixels > (most := max(self.options.max_pixels, MAX_PIXELS)):
+                reason = (
+                    f"{width}x{height} is padded to {pixels:,} pixels for this model, more than {most:,}; "
+                    "--max-pixels raises this limit"
+                )
             weight = pixels * (1 + direction.scale**2) // 2
         except GantkError as error:
-            reason = getattr(error, "reason", str(error))
+            reason = self._reason(error)
         if not self.gate.enter(ticket, weight) or reason:
             return _Decoded(job, None, reason or "stopped", weight)
         start = time.perf_counter()
@@ -228,9 +231,17 @@ class _Folder:
             )
             return _Decoded(job, photo, "", weight)
         except GantkError as error:
-            return _Decoded(job, None, getattr(error, "reason", str(error)), weight)
+            return _Decoded(job, None, self._reason(error), weight)
         finally:
             self._spent("decode", start)
+
+    def _reason(self, error: GantkError) -> str:
+        """Why a photo could not be read, without its name."""
+        from translate.data.images import TooLargeError
+
+        if isinstance(error, TooLargeError):  # Pillow's limit is beyond --max-pixels, so that one is what counts
+            return f"it has {error.pixels:,} pixels, more than --max-pixels {self.options.max_pixels}"
+        return str(getattr(error, "reason", error))
 
     def _next_batch(self, waiting: deque[Future[_Decoded]]) -> list[_Decoded]:
         """The oldest photo, and others of its size that are decoded by now."""

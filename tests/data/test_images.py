@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from translate.data import images
-from translate.data.images import ImageError, find_images, images_in, open_image, probe
+from translate.data.images import MAX_PIXELS, ImageError, TooLargeError, find_images, images_in, open_image, probe
 from translate.errors import UsageError
 
 WHITE_UNDER_HALF_RED = (255, 127, 127)
@@ -308,16 +309,31 @@ def test_heif_where_its_plugin_is_installed(tmp_path: Path, monkeypatch: pytest.
     images._register_heif.cache_clear()
 
 
+def claiming(png: bytes, side: int) -> bytes:
+    """The PNG with another size in its header, and the checksum that belongs to it."""
+    header = png[12:16] + struct.pack(">II", side, side) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+
+
 def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.png", gradient())
-    with pytest.raises(ImageError, match="24x16 is more than 383 pixels"):
+    with pytest.raises(TooLargeError, match=r"x\.png: it has 384 pixels, more than the limit of 383"):
         open_image(path, 3, max_pixels=383)
     assert open_image(path, 3, max_pixels=384).shape == (16, 24, 3)
-    header = bytearray(path.read_bytes())
-    header[16:24] = struct.pack(">II", 200_000, 200_000)
-    path.write_bytes(header)
-    with pytest.raises(ImageError):
-        open_image(path, 3)
+    path.write_bytes(claiming(path.read_bytes(), 200_000))
+    # Here Pillow's own limit comes first, and its error must read the same.
+    for read in (lambda: open_image(path, 3), lambda: probe(path)):
+        with pytest.raises(TooLargeError, match=f"it has 40,000,000,000 pixels, more than the limit of {MAX_PIXELS:,}"):
+            read()
+
+
+def test_a_bomb_within_an_icon_is_refused(tmp_path: Path) -> None:
+    """Its directory says 16x16, the PNG in it something else."""
+    png = claiming(saved(tmp_path / "x.png", gradient()).read_bytes(), 200_000)
+    entry = struct.pack("<HHH4B2H2I", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(png), 22)
+    (tmp_path / "x.ico").write_bytes(entry + png)
+    with pytest.raises(TooLargeError, match="40,000,000,000 pixels"):
+        open_image(tmp_path / "x.ico", 3)
 
 
 def test_broken_metadata_is_no_reason_and_makes_no_noise(tmp_path: Path) -> None:

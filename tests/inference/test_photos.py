@@ -213,5 +213,8 @@ def test_a_broken_file_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(ImageError):
         read_photo(tmp_path / "x.jpg", 3)
     Image.fromarray(pixels(9, 9, 3)).save(tmp_path / "big.png")
-    with pytest.raises(ImageError, match="more than 80 pixels"):
+    with pytest.raises(ImageError, match="it has 81 pixels, more than the limit of 80"):
         read_photo(tmp_path / "big.png", 3, max_pixels=80)
+    Image.new("L", (9, 9), 1).save(tmp_path / "map.png")
+    with pytest.raises(ImageError, match="it has 81 pixels, more than the limit of 80"):
+        read_photo(tmp_path / "map.png", 2, max_pixels=80, indexed=True)

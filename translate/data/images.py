@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import stat
 import warnings
 from collections.abc import Callable, Sequence
@@ -51,6 +52,14 @@ class ImageError(GantkError):
         super().__init__(f"{path}: {reason}")
         self.path = Path(path)
         self.reason = reason
+
+
+class TooLargeError(ImageError):
+    """A picture of more pixels than the limit; ``pixels`` says how many."""
+
+    def __init__(self, path: Path | str, pixels: int, most: int) -> None:
+        super().__init__(path, f"it has {pixels:,} pixels, more than the limit of {most:,}")
+        self.pixels = pixels
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -113,7 +122,7 @@ def open_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Pixel
     Recognised by content. Of an animation, the first frame. EXIF orientation is applied; colour profiles are not.
     16-bit and floating-point (0 to 1, or else 0 to 255) values are scaled to 8 bits. Grey becomes equal RGB and RGB
     becomes luma (ITU-R 601). Where ``channels`` has no room for transparency, the picture is laid on white. Raises
-    ``ImageError`` for whatever cannot be decoded whole, and for more than ``max_pixels`` pixels.
+    ``ImageError`` for whatever cannot be decoded whole, ``TooLargeError`` for more than ``max_pixels`` pixels.
     """
     return pixels_of(open_picture(path, channels, max_pixels))
 
@@ -176,8 +185,8 @@ def tell_of_grey(flag: str, folder: Path, paths: Sequence[Path], channels: int, 
 def open_header(path: Path, max_pixels: int) -> Image.Image:
     """Pillow's image of a file, of which only the header is read yet; to be closed by the caller.
 
-    Raises ``ImageError`` for what is no regular file and for more than ``max_pixels`` pixels, and whatever Pillow
-    raises for the rest, which ``image_error`` turns into an ``ImageError``.
+    Raises ``ImageError`` for what is no regular file, ``TooLargeError`` for more than ``max_pixels`` pixels, and
+    whatever Pillow raises for the rest, which ``image_error`` turns into one of them.
     """
     _prepare_pillow()
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - twice as fast as Path.stat, once per image
@@ -185,7 +194,7 @@ def open_header(path: Path, max_pixels: int) -> Image.Image:
     image = Image.open(path)
     if image.width * image.height > max_pixels:
         image.close()
-        raise ImageError(path, f"{image.width}x{image.height} is more than {max_pixels} pixels")
+        raise TooLargeError(path, image.width * image.height, max_pixels)
     return image
 
 
@@ -267,6 +276,11 @@ def image_error(path: Path, error: Exception) -> ImageError:
     """What was raised while a picture was decoded, as an ``ImageError`` with a reason for people."""
     if isinstance(error, ImageError):
         return error
+    if isinstance(error, Image.DecompressionBombError):
+        # Pillow's own limit, met before the size can be asked for: its message is where the numbers are.
+        numbers = [int(number) for number in re.findall(r"(\d+) pixels", str(error))]
+        if len(numbers) == 2:
+            return TooLargeError(path, *numbers)
     if isinstance(error, UnidentifiedImageError):
         return ImageError(path, _what_it_is(path))
     if isinstance(error, MemoryError):

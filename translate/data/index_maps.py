@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from translate.data.images import ImageError, Pixels, probe
+from translate.data.images import MAX_PIXELS, ImageError, Pixels, probe
 from translate.data.transforms import Fit
 from translate.errors import UsageError, one_line
 
@@ -18,13 +18,14 @@ UNLABELLED = 255
 """Where the picture says nothing, as in COCO-Stuff and Cityscapes, unless there are 256 classes."""
 
 
-def open_index_map(path: Path, classes: int) -> Pixels:
+def open_index_map(path: Path, classes: int, max_pixels: int = MAX_PIXELS) -> Pixels:
     """The class indices in a file, uint8 (H, W, 1): the values of a grey or the indices of a palette picture.
 
-    Raises ``ImageError`` for a file that is no such map, and ``UsageError`` where a class is ``classes`` or above and
-    not 255, which stands for unlabelled: that is a wrong flag rather than a wrong file.
+    Raises ``ImageError`` for a file that is no such map, or of more than ``max_pixels`` pixels, and ``UsageError``
+    where a class is ``classes`` or above and not 255, which stands for unlabelled: that is a wrong flag rather than a
+    wrong file.
     """
-    mode = probe(path)[2]
+    mode = probe(path, max_pixels)[2]
     if mode not in ("1", "L", "P") and not mode.startswith("I"):
         raise ImageError(path, f"its mode is {mode}; expected a map of class indices, grey or palette")
     try:

@@ -72,7 +72,7 @@ def read_photo(
     ``scale``: how much larger the result will be, for the sizes in EXIF. Raises ``GantkError``.
     """
     if indexed:
-        return Photo(open_index_map(path, channels))
+        return Photo(open_index_map(path, channels, max_pixels))
     notes: list[str] = []
     try:
         with images.open_header(path, max_pixels) as image:
