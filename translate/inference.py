@@ -113,7 +113,7 @@ def infer(
     world = world_from_environment()
     device = choose_device(options.device, world.local_rank)
     network = Network(model, direction, device, options)
-    jobs = plan(inputs, out, options)
+    jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels)
     meeting = Meeting(world)
     out.mkdir(parents=True, exist_ok=True)
     if world.leads:

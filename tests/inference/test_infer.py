@@ -140,6 +140,24 @@ def test_a_photo_is_not_taken_for_done_by_anothers_result(tmp_path: Path) -> Non
     assert files(out) == {"a.jpg", "a.jpg.png"}
 
 
+def test_a_grey_netpbm_that_gets_colours_says_so_and_is_skipped_when_done(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels(0)[:, :, 0]).save(tmp_path / "in" / "a.pgm")
+    Image.fromarray(pixels(1)).save(tmp_path / "in" / "a.ppm")
+    out = tmp_path / "out"
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", out)
+    assert (summary.done, files(out)) == (2, {"a.ppm", "a.pgm.ppm"})
+    assert {path.read_bytes()[:2] for path in out.iterdir()} == {b"P6"}
+    assert np.array_equal(open_image(out / "a.ppm", 3), pixels(1))
+    assert np.array_equal(open_image(out / "a.pgm.ppm", 1), pixels(0)[:, :, :1])
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", out)
+    assert (summary.done, summary.skipped) == (0, 2)
+    grey = publish(nn.Identity(), channels=(1, 1))
+    summary, _ = run(grey, tmp_path / "in", tmp_path / "grey")
+    assert files(tmp_path / "grey") == {"a.pgm", "a.ppm.pgm"}
+    assert {path.read_bytes()[:2] for path in (tmp_path / "grey").iterdir()} == {b"P5"}
+
+
 def test_a_folder_with_an_outputs_name_is_a_failure(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "0.png").mkdir(parents=True)
     summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")

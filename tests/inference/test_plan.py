@@ -47,6 +47,22 @@ def test_suffix_and_format(tmp_path: Path) -> None:
     }
 
 
+def test_netpbm_is_named_by_what_the_result_holds(tmp_path: Path) -> None:
+    for name in ("a.pgm", "a.ppm", "B.PGM", "c.pnm", "d.ppm", "no_suffix"):
+        picture(tmp_path / "in" / name, "PPM")
+
+    def named(channels: int) -> dict[str, str]:
+        jobs = plan([tmp_path / "in"], tmp_path / "out", InferOptions(), channels)
+        assert {job.format for job in jobs} == {"PPM"}
+        assert all(job.kept for job in jobs)
+        return {job.path.name: job.target.name for job in jobs}
+
+    colour = {"a.pgm": "a.pgm.ppm", "a.ppm": "a.ppm", "B.PGM": "B.ppm", "c.pnm": "c.pnm", "d.ppm": "d.ppm"}
+    assert named(3) == colour | {"no_suffix": "no_suffix.ppm"}
+    grey = {"a.pgm": "a.pgm", "a.ppm": "a.ppm.pgm", "B.PGM": "B.PGM", "c.pnm": "c.pnm", "d.ppm": "d.pgm"}
+    assert named(1) == grey | {"no_suffix": "no_suffix.pgm"}
+
+
 def test_no_two_inputs_share_an_output(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "a.tiff", "a.jpg.png", "b.bmp", "c/x.jpg"):
         picture(tmp_path / "in" / name)

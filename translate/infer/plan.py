@@ -67,20 +67,21 @@ class _Found:
     listed: bool
 
 
-def plan(inputs: Sequence[Path], out: Path, options: InferOptions) -> list[Job]:
+def plan(inputs: Sequence[Path], out: Path, options: InferOptions, channels: int = 3) -> list[Job]:
     """All photos in a fixed order, each with an output of its own.
 
     A file goes to the top of ``out``; a folder's content too where it is the only input, else into a folder of its
     name, so that ``gantk infer MODEL photos/*`` mirrors ``photos``. A photo reached twice is done once. Where two
     results would have one name (``a.jpg`` and ``a.png`` with ``--format png``), they keep the photo's full name
-    (``a.jpg.png``), and else get a number. What lies in ``out`` is never an input. Raises ``UsageError`` where an
-    input does not exist, is ``out`` itself, or would be overwritten.
+    (``a.jpg.png``), and else get a number. ``channels``: of the results; a ``.pgm`` becomes a ``.ppm`` where it gets
+    colours. What lies in ``out`` is never an input. Raises ``UsageError`` where an input does not exist, is ``out``
+    itself, or would be overwritten.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: this is a file; expected a folder")
     home = out.resolve()
     found = list(_once(_listed(inputs, home)))
-    names = _names(found, options)
+    names = _names(found, options, channels)
     own = {identity for item in found if (identity := _identity(item.path))}
     taken = {_folded(name) for name, *_ in names} | _folders(found)
     jobs = []
@@ -128,16 +129,14 @@ def _once(found: Iterator[_Found]) -> Iterator[_Found]:
             yield item
 
 
-def _names(found: Sequence[_Found], options: InferOptions) -> list[tuple[PurePath, str, bool]]:
+def _names(found: Sequence[_Found], options: InferOptions, channels: int) -> list[tuple[PurePath, str, bool]]:
     """Each result's path below the output folder, its format, and whether that is as asked for."""
     wanted = []
     for item in found:
         if options.format == "keep":
             sniffed = _sniffed(item.path)
             format_, kept = sniffed or "PNG", sniffed is not None
-            suffix = item.path.suffix
-            if suffix.lower() not in SUFFIXES[format_]:
-                suffix = SUFFIXES[format_][0]
+            suffix = _suffix(item.path.suffix, format_, channels)
         else:
             suffix = options.target_suffix
             kept = True
@@ -166,6 +165,14 @@ def _names(found: Sequence[_Found], options: InferOptions) -> list[tuple[PurePat
         taken.add(_folded(name))
         names[i] = name
     return [(names[i], wanted[i][2], wanted[i][3]) for i in range(len(found))]
+
+
+def _suffix(own: str, format_: str, channels: int) -> str:
+    """A photo's own suffix where that is true of its result, else the format's first."""
+    known = SUFFIXES[format_]
+    if format_ == "PPM":  # the one format whose suffix tells grey from colour; .pnm is either
+        known = (".pgm" if channels == 1 else ".ppm", ".pnm")
+    return own if own.lower() in known else known[0]
 
 
 def _folders(found: Sequence[_Found]) -> set[str]:
