@@ -42,7 +42,10 @@ class Facts:
 
     license: str | None = None
     data_note: str | None = None
+    """What it was trained on."""
     metrics: Mapping[str, float] | None = None
+    metric_data: str | None = None
+    """What the metrics were measured on, which is seldom what it was trained on."""
 
 
 def to_onnx(model: Published, direction: Direction, path: Path, tolerance: float = TOLERANCE) -> float:
@@ -162,21 +165,24 @@ def model_card(card: Card, name: str, facts: Facts) -> str:
     kind = "unconditional-image-generation" if latent else "image-to-image"
     front = ["---", "library_name: gantk", f"pipeline_tag: {kind}", "tags:", "- gantk", f"- {json.dumps(card.plugin)}"]
     if facts.license:
-        front.insert(1, f"license: {json.dumps(facts.license)}")
-    if facts.metrics:
+        front.insert(1, f"license: {json.dumps(facts.license.lower())}")
+    # No `datasets:`, which is for data sets of the hub, by their names there.
+    if facts.metrics and facts.metric_data:
         front += ["model-index:", f"- name: {json.dumps(name)}", "  results:", f"  - task: {{type: {kind}}}"]
-        dataset = json.dumps(facts.data_note or "not stated")
-        front += [f"    dataset: {{name: {dataset}, type: {dataset}}}", "    metrics:"]
-        front += [f"    - {{type: {json.dumps(key)}, value: {value!r}}}" for key, value in facts.metrics.items()]
+        front += [f"    dataset: {{name: {json.dumps(facts.metric_data)}, type: unknown}}", "    metrics:"]
+        front += [
+            f"    - {{type: {json.dumps(key.lower())}, name: {json.dumps(key)}, value: {value!r}}}"
+            for key, value in facts.metrics.items()
+        ]
     channels = ", ".join(f"{domain} {count}" for domain, count in card.data.channels.items())
-    trained = f"after {card.step:,} training steps" if card.step else "imported"
+    size = "" if card.imported else f"Training images of {card.data.size} pixels. "
     body = [
         "---",
         "",
         f"# {name}",
         "",
-        f"A {card.plugin} model for gantk (plugin of {card.distribution} {card.version}).",
-        f"Weights: {card.weights}, {trained}.",
+        f"Made for gantk: {card.plugin} of {card.distribution} {card.version}.",
+        f"Weights: {card.weights}, {card.origin}.",
         "",
         "## Use",
         "",
@@ -186,17 +192,24 @@ def model_card(card: Card, name: str, facts: Facts) -> str:
         "",
         facts.data_note or "Not stated.",
         "",
-        f"Training images of {card.data.size} pixels; channels: {channels}; scale {card.data.scale}.",
+        f"{size}Channels: {channels}; scale {card.data.scale}.",
         "",
         "## Metrics",
         "",
-        *([f"- {key}: {value:g}" for key, value in facts.metrics.items()] if facts.metrics else ["Not stated."]),
+        *(_measured(facts.metrics, facts.metric_data) if facts.metrics else ["Not stated."]),
         "",
         "## Licence",
         "",
         facts.license or "Not stated.",
     ]
     return "\n".join([*front, *body]) + "\n"
+
+
+def _measured(metrics: Mapping[str, float], data: str | None) -> Iterator[str]:
+    if data:
+        yield f"Measured on {data}:"
+        yield ""
+    yield from (f"- {key}: {value:g}" for key, value in metrics.items())
 
 
 def _commands(directions: Sequence[Mapping[str, Any]], name: str) -> Iterator[str]:

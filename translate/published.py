@@ -52,8 +52,19 @@ class Card:
     weights: Weights = "raw"
     """Whether the averaged roles hold their moving average."""
     step: int = 0
+    """Training steps, at least 1; 0 where the weights were imported."""
     value_range: tuple[float, float] = (-1.0, 1.0)
     format: int = FORMAT
+
+    @property
+    def imported(self) -> bool:
+        """Whether another code trained it, so that the training size is a guess."""
+        return self.step == 0
+
+    @property
+    def origin(self) -> str:
+        """``after step 1,000``, or ``imported``."""
+        return "imported" if self.imported else f"after step {self.step:,}"
 
     def to_json(self) -> str:
         """Canonical: sorted keys, no spaces, so that equal cards are equal bytes."""
@@ -85,7 +96,7 @@ class Published:
         offered = [d for d in self.directions if (d.latent is not None) == latent]
         if not offered:
             kind, other = ("sample", "infer") if latent else ("infer", "sample")
-            raise UsageError(f"{self.path}: a {self.plugin} model cannot be used by gantk {kind}; use gantk {other}")
+            raise UsageError(f"{self.path}: gantk {kind} has no use for a model of {self.plugin}; use gantk {other}")
         if name is None:
             return offered[0]
         for direction in offered:

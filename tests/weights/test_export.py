@@ -30,7 +30,7 @@ SMALL: dict[str, tuple[dict[str, object], DataSpec, str]] = {
 def made(tmp_path: Path) -> Callable[..., Path]:
     """A model file with random weights of a plugin."""
 
-    def make(plugin: str, weights: str = "raw", **more: object) -> Path:
+    def make(plugin: str, weights: str = "raw", step: int = 7, **more: object) -> Path:
         model, data, _ = SMALL[plugin]
         torch.manual_seed(0)
         task = load(plugin)(**(model | more))  # type: ignore[arg-type]
@@ -45,8 +45,8 @@ def made(tmp_path: Path) -> Callable[..., Path]:
             task=task,
             data=data,
             tensors=nets.state_dict(),
-            weights=weights,
-            step=7,  # type: ignore[arg-type]
+            weights=weights,  # type: ignore[arg-type]
+            step=step,
         )
         return path
 
@@ -63,7 +63,7 @@ def test_safetensors_are_byte_identical_and_say_which_weights(
     model = made("esrgan", "averaged")
     for name in ("one", "two"):
         assert export(model, "-o", tmp_path / name) == 0
-    assert "averaged weights after step 7" in capsys.readouterr().err
+    assert "averaged weights, after step 7" in capsys.readouterr().err
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() == model.read_bytes()
 
 
@@ -167,6 +167,7 @@ def test_what_spandrel_cannot_load_or_has_not_is_refused(
 def test_a_hub_folder_is_a_model_with_its_card(made: Callable[..., Path], tmp_path: Path) -> None:
     model, folder = made("cyclegan"), tmp_path / "horses"
     facts = ["--license", "mit", "--data-note", 'horses: "350" pictures', "--metric", "FID=77.2", "--metric", "KID=0.5"]
+    facts += ["--metric-data", "horse2zebra: testA"]
     assert export(model, "-o", folder, "--to", "hub", *facts) == 0
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert load_published(folder).card == load_published(model).card
@@ -182,9 +183,34 @@ def test_a_hub_folder_is_a_model_with_its_card(made: Callable[..., Path], tmp_pa
     assert (card["license"], card["library_name"], card["pipeline_tag"]) == ("mit", "gantk", "image-to-image")
     assert card["tags"] == ["gantk", "cyclegan"]
     (result,) = card["model-index"][0]["results"]
-    assert result["dataset"]["name"] == 'horses: "350" pictures'
-    assert result["metrics"] == [{"type": "FID", "value": 77.2}, {"type": "KID", "value": 0.5}]
+    assert result["dataset"] == {"name": "horse2zebra: testA", "type": "unknown"}
+    assert result["metrics"] == [
+        {"type": "fid", "name": "FID", "value": 77.2},
+        {"type": "kid", "name": "KID", "value": 0.5},
+    ]
+    assert "datasets" not in card
+    assert 'horses: "350" pictures\n\nTraining images of 32 pixels. Channels: a 3, b 3; scale 1.' in readme
+    assert "Measured on horse2zebra: testA:\n\n- FID: 77.2\n- KID: 0.5" in readme
+    assert "Made for gantk: cyclegan of gantk" in readme
     assert "gantk infer horses photos/ --out results/ --direction b2a" in readme
+
+
+def test_the_card_of_imported_weights_does_not_know_how_they_were_trained(
+    made: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = made("srgan", step=0)
+    assert export(model, "-o", tmp_path / "hub", "--to", "hub", "--license", "MIT") == 0
+    assert "srgan, raw weights, imported" in capsys.readouterr().err
+    readme = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith('---\nlicense: "mit"\n')
+    assert "Weights: raw, imported." in readme
+    assert "Not stated.\n\nChannels: high 3, low 3; scale 2." in readme
+    assert "Training images" not in readme
+    assert "model-index" not in readme
+    assert cli.run(["inspect", str(model)]) == 0
+    about = capsys.readouterr().out
+    assert "raw, imported" in about
+    assert "not known, as it was imported" in about
 
 
 def test_a_hub_folder_appears_whole_or_not_at_all(
@@ -206,7 +232,9 @@ def test_a_hub_folder_appears_whole_or_not_at_all(
         (["--to", "onnx", "--direction", "c2d"], "offers a2b, b2a"),
         (["--direction", "a2b"], "--direction: expected --to onnx or --to spandrel"),
         (["--license", "mit"], "--license: expected --to hub"),
-        (["--to", "hub", "--metric", "good"], "--metric good: expected NAME=NUMBER"),
+        (["--to", "hub", "--metric", "good", "--metric-data", "x"], "--metric good: expected NAME=NUMBER"),
+        (["--to", "hub", "--metric", "FID=3"], "--metric: expected --metric-data as well"),
+        (["--to", "hub", "--metric-data", "Set5"], "--metric-data: expected --metric as well"),
         (["--weights", "raw"], "has no checkpoint"),
     ],
 )

@@ -39,12 +39,18 @@ def export(
         float | None,
         typer.Option(help="largest difference of an onnx or spandrel file [0.001, on -1 to 1]", metavar="NUMBER"),
     ] = None,
-    license: Annotated[str | None, typer.Option(help="licence", metavar="TEXT", rich_help_panel=HUB)] = None,
+    license: Annotated[
+        str | None,
+        typer.Option(help="licence, by the hub's name for it, such as mit", metavar="TEXT", rich_help_panel=HUB),
+    ] = None,
     data_note: Annotated[
         str | None, typer.Option(help="what it was trained on", metavar="TEXT", rich_help_panel=HUB)
     ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="a measured value, repeatable", metavar="NAME=NUMBER", rich_help_panel=HUB)
+    ] = None,
+    metric_data: Annotated[
+        str | None, typer.Option(help="what the metrics were measured on", metavar="TEXT", rich_help_panel=HUB)
     ] = None,
 ) -> None:
     """Write a model in a form that travels; the same model always gives the same safetensors bytes.
@@ -58,9 +64,13 @@ def export(
     for flag, value in (("--direction", direction), ("--tolerance", tolerance)):
         if value is not None and not checked:
             raise UsageError(f"{flag}: expected --to onnx or --to spandrel, not {to}")
-    for flag, text in (("--license", license), ("--data-note", data_note), ("--metric", metric)):
+    cards = (("--license", license), ("--data-note", data_note), ("--metric", metric), ("--metric-data", metric_data))
+    for flag, text in cards:
         if text and to != "hub":
             raise UsageError(f"{flag}: expected --to hub, not {to}")
+    if bool(metric) != bool(metric_data):
+        given, other = ("--metric", "--metric-data") if metric else ("--metric-data", "--metric")
+        raise UsageError(f"{given}: expected {other} as well; a value says little without what it was measured on")
     if checked and weights == "raw":
         raise UsageError(f"--weights raw --to {to}: export to safetensors first, and that file to {to}")
     metrics = _metrics(metric or [])
@@ -91,10 +101,10 @@ def export(
         if to == "hub":
             from translate.export import Facts, to_hub
 
-            to_hub(card, tensors, target, Facts(license, data_note, metrics))
+            to_hub(card, tensors, target, Facts(license, data_note, metrics, metric_data))
         else:
             write_card(target, card, tensors)
-    console.line(f"{target}: {card.plugin}, {card.weights} weights after step {card.step}{said}")
+    console.line(f"{target}: {card.plugin}, {card.weights} weights, {card.origin}{said}")
     console.record({**record, "plugin": card.plugin, "weights": card.weights, "step": card.step})
 
 

@@ -39,15 +39,17 @@ def _about(header: Header, card: CardFields) -> dict[str, str]:
     for key, entry in header.tensors.items():
         role = key.partition(".")[0]
         numbers[role] = numbers.get(role, 0) + entry.numbers
-    data = card["data"]
+    data, step = card["data"], card["step"]
     return {
         "file": f"{header.path} ({header.path.stat().st_size:,} bytes)",
         "model": f"{card['plugin']} ({card['distribution']} {card['version']})",
-        "weights": f"{card['weights']}, after step {card['step']:,}",
+        "weights": f"{card['weights']}, {f'after step {step:,}' if step else 'imported'}",
         "networks": ", ".join(f"{role}: {count:,} numbers" for role, count in sorted(numbers.items())),
         "tensors": f"{len(header.tensors):,}, {_bytes(header):,} bytes",
         "directions": "; ".join(_direction(direction) for direction in card["directions"]),
-        "trained on": f"{data['size']} pixels, channels {_pairs(data['channels'])}, scale {data['scale']}",
+        "trained on": f"{data['size']} pixels" if step else "not known, as it was imported",
+        "channels": _pairs(data["channels"]),
+        "scale": str(data["scale"]),
         "value range": f"{card['value_range'][0]:g} to {card['value_range'][1]:g}",
         "model flags": _pairs(card["model"]),
     }
