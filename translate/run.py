@@ -37,7 +37,11 @@ class Run:
     seed: Annotated[int, "seed of everything random", Ge(0)] = 0
     deterministic: Annotated[bool, "refuse operations that may differ between runs", MayChange()] = False
     workers: Annotated[int, "threads that decode and augment", Ge(0), MayChange()] = 2
-    cache: Annotated[Literal["memory", "disk", "off"], "where decoded images are kept", MayChange()] = "memory"
+    cache: Annotated[
+        Literal["memory", "disk", "device", "off"],
+        "where decoded images are kept; device: all of them on the GPU, where crops are cut",
+        MayChange(),
+    ] = "memory"
     cache_budget: Annotated[float, "most memory for decoded images, in GiB", Gt(0), MayChange()] = 2.0
     strict_data: Annotated[bool, "stop at the first unreadable image instead of leaving it out", MayChange()] = False
     save_every: Annotated[int, "steps between checkpoints", Ge(1), MayChange()] = 1000

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from translate import checkpoint, distributed, folder, plugins, preview, published
 from translate.data.loader import Loader, fixed_batch
-from translate.data.sources import Dataset, Loading, Source
+from translate.data.sources import CutDataset, Dataset, Loading, Source
 from translate.engine import Engine, seed_of
 from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError, named_line
 from translate.flags import resolved_toml
@@ -144,7 +144,7 @@ def _check_folder(request: Request, config: str, journal: Journal, resume: bool)
 def open_source(request: Request, journal: Journal) -> Dataset:
     """Scan the data; what cannot be used is told to the journal."""
     run = request.run
-    return request.source.open(
+    dataset = request.source.open(
         Loading(
             size=run.size,
             strict=run.strict_data,
@@ -155,6 +155,15 @@ def open_source(request: Request, journal: Journal) -> Dataset:
             tell=journal.line,
         )
     )
+    if run.cache == "device":
+        if not isinstance(dataset, CutDataset) or not dataset.packs:
+            source = type(request.source).__name__
+            raise UsageError(
+                f"--cache device: the source {source} prepares its samples on the host; use --cache memory"
+            )
+        size = sum(pack.nbytes for pack in dataset.packs)
+        journal.line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
+    return dataset
 
 
 def plan(request: Request, journal: Journal) -> dict[str, Any]:
@@ -280,10 +289,10 @@ class _Training:
         except GantkError:
             raise
         except torch.OutOfMemoryError as error:
-            raise _out_of_memory(step) from error
+            raise _out_of_memory(step, self.run) from error
         except Exception as error:
             if "not enough memory" in str(error) or isinstance(error, MemoryError):
-                raise _out_of_memory(step) from error
+                raise _out_of_memory(step, self.run) from error
             distribution, version = plugins.origin(self.request.plugin)
             raise GantkError(
                 f"plugin {self.request.plugin} ({distribution} {version}) failed at step {step}: "
@@ -348,8 +357,9 @@ class _Training:
         return distributed.any_of(self.stop.received, world, self.engine.device)
 
 
-def _out_of_memory(step: int) -> GantkError:
+def _out_of_memory(step: int, run: Run) -> GantkError:
+    cache = "--cache memory, " if run.cache == "device" else ""
     return GantkError(
-        f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, "
+        f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, {cache}"
         "--checkpointing or --precision bf16 would help"
     )

@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-Mode = Literal["memory", "disk", "off"]
+Mode = Literal["memory", "disk", "device", "off"]
 
 
 def load(folder: Path, reader: Counted, mode: Mode, *, lines: list[str] | None = None, **settings: object) -> Pictures:
@@ -57,7 +57,7 @@ def agree(pictures: Pictures) -> bool:
     return all((pixels == open_image(path, 3)).all() for path, pixels in pictures.items())
 
 
-@pytest.mark.parametrize("mode", ["memory", "disk", "off"])
+@pytest.mark.parametrize("mode", ["memory", "disk", "device", "off"])
 def test_unreadable_files_are_told_and_left_out(folder: Path, mode: Mode) -> None:
     lines: list[str] = []
     pictures = load(folder, Counted(), mode, lines=lines)
@@ -68,14 +68,14 @@ def test_unreadable_files_are_told_and_left_out(folder: Path, mode: Mode) -> Non
     assert lines[1] == f"left out {folder / '4_text.jpg'}: not an image, or a damaged one"
 
 
-@pytest.mark.parametrize("mode", ["memory", "disk", "off"])
+@pytest.mark.parametrize("mode", ["memory", "disk", "device", "off"])
 def test_strict_names_the_first_unreadable_file(folder: Path, mode: Mode) -> None:
     with pytest.raises(UsageError, match=r"1_broken.png: .*--strict-data"):
         load(folder, Counted(), mode, strict=True)
     assert list(folder.parent.glob("cache/*")) == []
 
 
-@pytest.mark.parametrize("mode", ["memory", "disk"])
+@pytest.mark.parametrize("mode", ["memory", "disk", "device"])
 def test_nothing_is_decoded_twice(folder: Path, mode: Mode) -> None:
     reader = Counted()
     pictures = load(folder, reader, mode)
@@ -108,7 +108,7 @@ def test_a_budget_is_shared_by_the_folders_of_a_source(folder: Path) -> None:
 
 
 def test_pixels_are_read_only(folder: Path) -> None:
-    for mode in ("memory", "disk"):
+    for mode in ("memory", "disk", "device"):
         pixels = load(folder, Counted(), mode)[folder / "0.png"]
         with pytest.raises(ValueError, match="read-only"):
             pixels[0, 0, 0] = 1

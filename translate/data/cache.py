@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import mmap
 import os
 import sys
@@ -16,18 +17,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 import PIL
 
 from translate.data.images import ImageError, Pixels
-from translate.data.sources import Loading
+from translate.data.sources import Loading, Pack
 from translate.errors import GantkError, UsageError
 
 _MAGIC = b"gantk pixels 1\n"
 _WINDOW = 1024  # files handed to the threads at once: bounds memory for very large folders
 _PATIENCE = 10.0  # seconds of silence before the scan says how far it is
+
+Key = TypeVar("Key")
 
 
 class Reader(Protocol):
@@ -44,12 +47,15 @@ class Budget:
 
     def __init__(self, total: int) -> None:
         self.total = total
+        self.asked = 0
+        """Bytes that were wanted, whether there was room or not."""
         self._left = total
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
         """Take ``count`` bytes; False where so many are no longer left."""
         with self._lock:
+            self.asked += count
             if count > self._left:
                 return False
             self._left -= count
@@ -59,8 +65,12 @@ class Budget:
 class Pictures(Mapping[Path, Pixels]):
     """The readable files of a folder, in order, as pixels: from the cache where it has them, or else decoded again."""
 
-    def __init__(self, paths: Sequence[Path], reader: Reader, held: Mapping[Path, Pixels]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], reader: Reader, held: Mapping[Path, Pixels], packs: Sequence[Pack] = ()
+    ) -> None:
         self.paths = list(paths)
+        self.packs = packs
+        """With ``cache="device"``: what all the pictures are views of."""
         self._known = frozenset(self.paths)
         self._reader = reader
         self._held = held
@@ -88,7 +98,7 @@ def scan(
 
     What was decoded goes into the cache that ``loading`` asks for. ``root``: the folder, which names the file of a
     cache on disk. ``budget``: shared by the scans of one source. Raises ``UsageError`` naming the first unreadable
-    file where ``loading.strict``.
+    file where ``loading.strict``, and where the budget is too small for ``cache="device"``.
     """
     if loading.cache == "disk":
         return _scan_to_disk(paths, reader, loading, root)
@@ -96,16 +106,43 @@ def scan(
     held: dict[Path, Pixels] = {}
 
     def keep(path: Path, pixels: Pixels) -> None:
-        if loading.cache == "memory" and budget.take(pixels.nbytes):
+        if loading.cache != "off" and budget.take(pixels.nbytes):
             held[path] = _planar(pixels)
 
     good = _read(paths, reader, keep, loading)
+    if loading.cache == "device":
+        check_room(root, budget)
+        return Pictures(good, reader, held, [pack(held)])
     if loading.cache == "memory" and len(held) < len(good):
         loading.tell(
             f"{root}: {len(held)} of {len(good)} decoded images fit into the {budget.total / 2**30:.3g} GiB of "
             "--cache-budget; the others are decoded each time (--cache disk avoids that)"
         )
     return Pictures(good, reader, held)
+
+
+def check_room(root: Path, budget: Budget) -> None:
+    """Raise ``UsageError`` where ``budget`` did not suffice for what was read from ``root`` and before it."""
+    if budget.asked > budget.total:
+        needed = math.ceil(budget.asked / 2**30 * 100) / 100
+        raise UsageError(
+            f"{root}: --cache device keeps all decoded images, which take {needed:.2f} GiB up to here, more than the "
+            f"{budget.total / 2**30:.3g} GiB of --cache-budget; raise it, or use --cache memory"
+        )
+
+
+def pack(held: dict[Key, Pixels]) -> Pack:
+    """Move pictures into one array; ``held`` has read-only views of it after that."""
+    packed = np.empty(sum(pixels.nbytes for pixels in held.values()), np.uint8)
+    end = 0
+    for key, pixels in held.items():
+        height, width, channels = pixels.shape
+        planes = packed[end : end + pixels.nbytes].reshape(channels, height, width)
+        planes[...] = pixels.transpose(2, 0, 1)
+        planes.flags.writeable = False
+        held[key] = planes.transpose(1, 2, 0)  # lets go of the picture's own array, so that memory is not needed twice
+        end += pixels.nbytes
+    return packed
 
 
 def _planar(pixels: Pixels) -> Pixels:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from torch import Tensor
 
-from translate.data.cache import scan
+from translate.data.cache import Budget, check_room, pack, scan
 from translate.data.idx import find_idx, is_idx, read_idx
 from translate.data.images import Pixels, images_in, look_grey, tell_of_grey
-from translate.data.sources import Dataset, Loading, Source
-from translate.data.transforms import Fit, Geometry, Reader, Resize, to_tensor
+from translate.data.sources import CutDataset, Dataset, Loading, Pack, Source
+from translate.data.transforms import Fit, Geometry, Reader, Resize
 from translate.errors import UsageError
 from translate.task import DataSpec
 
@@ -48,7 +47,14 @@ class Images(Source):
         if not pictures:
             raise UsageError(f"--images {self.images}: none of its {len(paths)} files can be read as an image")
         names = pictures.paths
-        return ImageSet(len(names), lambda index: pictures[names[index]], loading.size, channels, flip=self.flip)
+        return ImageSet(
+            len(names),
+            lambda index: pictures[names[index]],
+            loading.size,
+            channels,
+            flip=self.flip,
+            packs=pictures.packs,
+        )
 
     def _from_idx(self, files: Sequence[Path], fit: Fit, loading: Loading) -> Dataset:
         channels = self.channels or 1
@@ -66,27 +72,41 @@ class Images(Source):
         def pixels(index: int) -> Pixels:
             return np.repeat(fit(digits[index][:, :, None]), channels, axis=2)
 
-        return ImageSet(len(digits), pixels, loading.size, channels, flip=self.flip)
+        if loading.cache != "device":
+            return ImageSet(len(digits), pixels, loading.size, channels, flip=self.flip)
+        budget = Budget(loading.cache_budget)
+        budget.take(len(digits) * pixels(0).nbytes)
+        check_room(self.images, budget)
+        held = {index: pixels(index) for index in range(len(digits))}
+        return ImageSet(len(held), held.__getitem__, loading.size, channels, flip=self.flip, packs=[pack(held)])
 
 
-class ImageSet(Dataset):
+class ImageSet(CutDataset):
     """Pictures by number; a sample is the centre of one, mirrored half of the time where ``flip``.
 
-    ``pixels``: gives the picture of a number, (H, W, channels) with no side smaller than ``size``.
+    ``pixels``: gives the picture of a number, (H, W, channels) with no side smaller than ``size``. ``packs``: what all
+    the pictures are views of.
     """
 
     def __init__(
-        self, count: int, pixels: Callable[[int], Pixels], size: int, channels: int, *, flip: bool = False
+        self,
+        count: int,
+        pixels: Callable[[int], Pixels],
+        size: int,
+        channels: int,
+        *,
+        flip: bool = False,
+        packs: Sequence[Pack] = (),
     ) -> None:
-        self.spec = DataSpec(size, {"image": channels})
+        self.spec, self.packs = DataSpec(size, {"image": channels}), packs
         self._count, self._pixels, self._flip = count, pixels, flip
 
     def __len__(self) -> int:
         return self._count
 
-    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
         pixels, size = self._pixels(index), self.spec.size
         height, width = pixels.shape[:2]
         mirrored = self._flip and bool(rng.random() < 0.5)
         centre = Geometry((height - size) // 2, (width - size) // 2, size, size, flip=mirrored)
-        return {"image": to_tensor(centre(pixels))}
+        return {"image": centre(pixels)}

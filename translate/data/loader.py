@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from enum import IntEnum
 from threading import Event
@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from translate.data.sources import Dataset
+from translate.data.resident import Places, Resident
+from translate.data.sources import CutDataset, Dataset
 from translate.errors import UsageError
 
 _WHITE = 127.5  # uint8 / 127.5 - 1 lies in [-1, 1]
@@ -70,7 +71,8 @@ class Loader:
 
     The batch at a position is the same whatever the number of ``workers`` (threads; 0: none, all in ``next_batch``),
     and whichever position the loader began with. Of each batch of ``batch`` samples, rank r of ``world`` gets the r-th
-    part. An error in a thread is raised by the ``next_batch`` that would have given the batch.
+    part. An error in a thread is raised by the ``next_batch`` that would have given the batch. Pictures of a
+    ``CutDataset`` that has ``packs`` are sent to the device but once, and cut there.
     """
 
     def __init__(
@@ -97,9 +99,10 @@ class Loader:
         self._part = slice(rank * batch // world, (rank + 1) * batch // world)
         self._order = Order(len(dataset), batch, seed)
         self._device = torch.device(device)
+        self._resident = Resident(dataset, self._device) if isinstance(dataset, CutDataset) and dataset.packs else None
         self._workers = workers
         self._pool: ThreadPoolExecutor | None = None
-        self._ahead: deque[Future[dict[str, Tensor]]] = deque()
+        self._ahead: deque[Future[dict[str, Tensor] | Places]] = deque()
         self._closed = Event()
 
     def next_batch(self) -> dict[str, Tensor]:
@@ -109,7 +112,7 @@ class Loader:
         began = time.perf_counter()
         host = self._from_threads() if self._workers > 0 else self._prepare(self._choose(self.position))
         self.waited += time.perf_counter() - began
-        batch = {name: self._transfer(tensor) for name, tensor in host.items()}
+        batch = self._transfer(host)
         seed = int(random_stream(_Use.DEVICE, self._seed, self.position, self._rank).integers(2**63))
         self.position += 1
         return self._dataset.on_device(batch, seed)
@@ -130,7 +133,7 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _from_threads(self) -> dict[str, Tensor]:
+    def _from_threads(self) -> dict[str, Tensor] | Places:
         if self._pool is None:  # only now, so that a loader that is made and thrown away reads nothing
             self._pool = ThreadPoolExecutor(self._workers, "gantk-data")
         while len(self._ahead) < self._workers + 2:  # what is waited for, one being made by each thread, one in hand
@@ -145,19 +148,30 @@ class Loader:
     def _choose(self, position: int) -> list[tuple[int, int]]:
         return self._order(position)[self._part]
 
-    def _prepare(self, chosen: Sequence[tuple[int, int]]) -> dict[str, Tensor]:
-        samples = []
+    def _prepare(self, chosen: Sequence[tuple[int, int]]) -> dict[str, Tensor] | Places:
+        if self._resident is not None:
+            return self._resident.places(self._draws(chosen))
+        return _collate([self._dataset.sample(index, rng) for index, rng in self._draws(chosen)], self._device)
+
+    def _draws(self, chosen: Sequence[tuple[int, int]]) -> Iterator[tuple[int, np.random.Generator]]:
+        """Index and random stream of each sample, until the loader is closed."""
         for lap, index in chosen:
             if self._closed.is_set():
                 raise CancelledError
-            samples.append(self._dataset.sample(index, random_stream(_Use.SAMPLE, self._seed, lap, index)))
-        return _collate(samples, self._device)
+            yield index, random_stream(_Use.SAMPLE, self._seed, lap, index)
 
-    def _transfer(self, tensor: Tensor) -> Tensor:
-        if self._device.type == "cpu":
-            return tensor
-        moved = tensor.to(self._device, non_blocking=tensor.is_pinned())
-        return moved.float().div_(_WHITE).sub_(1) if _are_images(tensor, batched=True) else moved
+    def _transfer(self, host: dict[str, Tensor] | Places) -> dict[str, Tensor]:
+        if isinstance(host, Places):
+            assert self._resident is not None
+            moved = self._resident.cut(host)
+        elif self._device.type == "cpu":
+            return host
+        else:
+            moved = {name: tensor.to(self._device, non_blocking=tensor.is_pinned()) for name, tensor in host.items()}
+        return {
+            name: tensor.float().div_(_WHITE).sub_(1) if _are_images(tensor, batched=True) else tensor
+            for name, tensor in moved.items()
+        }
 
 
 def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from translate.data.bicubic import crop_to_multiple, resize
 from translate.data.cache import Budget, Pictures, scan
 from translate.data.images import ImageError, Pixels, images_in, open_image, probe, tell_of_grey
-from translate.data.sources import Dataset, Loading, Source
+from translate.data.sources import CutDataset, Dataset, Loading, Source
 from translate.data.transforms import Geometry, to_tensor
 from translate.errors import UsageError
 from translate.task import DataSpec
@@ -70,7 +70,7 @@ class LowHigh(Source):
             budget=Budget(loading.cache_budget - share),
         )
         pairs = [(path, path if partner is None else partner[path]) for path in high.paths]
-        low: Mapping[Path, Pixels] | None = None
+        low: Pictures | None = None
         if self.degradation == "bicubic":
             low = scan(
                 [path for _, path in pairs],
@@ -187,7 +187,7 @@ class _Given:
         return open_image(path, self.channels)
 
 
-class _Patches(Dataset):
+class _Patches(CutDataset):
     """A random patch of a pair per sample; without ``low``, of the high-resolution image alone."""
 
     def __init__(
@@ -195,28 +195,32 @@ class _Patches(Dataset):
         source: LowHigh,
         spec: DataSpec,
         pairs: Sequence[tuple[Path, Path]],
-        high: Mapping[Path, Pixels],
-        low: Mapping[Path, Pixels] | None,
+        high: Pictures,
+        low: Pictures | None,
     ) -> None:
         self.spec = spec
+        self.packs = (*high.packs, *(low.packs if low is not None else ()))
         self._source, self._pairs, self._high, self._low = source, pairs, high, low
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        cuts = self.cuts(index, rng)
+        # Where it is made on the device, previews, which go without one, show a bicubic one.
+        low = cuts["low"] if "low" in cuts else resize(cuts["high"], 1 / self.spec.scale)
+        return {"low": to_tensor(low), "high": to_tensor(cuts["high"])}
+
+    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
         high_path, low_path = self._pairs[index]
         high = self._high[high_path]
         flip, turn = self._source.flip, self._source.rotate
         if self._low is None:
-            patch = Geometry.draw(rng, high, self.spec.size, flip=flip, turn=turn)
-            crop = patch(high)
-            # Shown in previews, which are made without a device; ``on_device`` replaces it.
-            return {"low": to_tensor(resize(crop, 1 / self.spec.scale)), "high": to_tensor(crop)}
+            return {"high": Geometry.draw(rng, high, self.spec.size, flip=flip, turn=turn)(high)}
         scale = self.spec.scale
         low = self._low[low_path]
         patch = Geometry.draw(rng, low, self.spec.size // scale, flip=flip, turn=turn)
-        return {"low": to_tensor(patch(low)), "high": to_tensor(patch(high, scale))}
+        return {"low": patch(low), "high": patch(high, scale)}
 
     def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         """With ``degradation="real"``, the low-resolution patches are made where the batch is."""

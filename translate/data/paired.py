@@ -14,7 +14,7 @@ from torch import Tensor
 from translate.data.cache import Budget, scan
 from translate.data.images import ImageError, Pixels, images_in, is_grey, open_image, probe
 from translate.data.index_maps import IndexReader, one_hot
-from translate.data.sources import Dataset, Loading, Source
+from translate.data.sources import CutDataset, Dataset, Loading, Pack, Source
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
 from translate.task import DataSpec
@@ -47,6 +47,8 @@ class Paired(Source):
 
     def open(self, loading: Loading) -> Dataset:
         """The pairs of which both pictures can be read; all else is told of. ``UsageError`` where there are none."""
+        if loading.cache == "device" and self.classes:
+            raise UsageError("--cache device: the planes of --classes are made on the host; use --cache memory")
         side = side_before_crop(loading.size, self.load_size)
         fit = Fit(self.resize, side, loading.size)
         if self.ab is None:
@@ -83,7 +85,8 @@ class Paired(Source):
             first, second = pairs[index]
             return inputs[first], targets[second]
 
-        return PairSet(len(pairs), pixels, self._spec(loading.size), flip=self.flip)
+        packs = [*inputs.packs, *targets.packs]
+        return PairSet(len(pairs), pixels, self._spec(loading.size), flip=self.flip, packs=packs)
 
     def _from_halves(self, folder: Path, fit: Fit, loading: Loading) -> Dataset:
         if self.classes:
@@ -100,7 +103,7 @@ class Paired(Source):
             both = pictures[pictures.paths[index]]
             return both[:, :, : self.channels_a], both[:, :, self.channels_a :]
 
-        return PairSet(len(pictures), pixels, self._spec(loading.size), flip=self.flip)
+        return PairSet(len(pictures), pixels, self._spec(loading.size), flip=self.flip, packs=pictures.packs)
 
     def _of_one_size(self, pairs: Sequence[Pair], a: _Folder, b: _Folder, loading: Loading) -> list[Pair]:
         """The pairs whose headers promise one size. Of files that have no readable header, the scan will tell."""
@@ -133,27 +136,37 @@ class Paired(Source):
         return DataSpec(size, channels, indexed=("a",) if self.classes else ())
 
 
-class PairSet(Dataset):
+class PairSet(CutDataset):
     """Pairs by number; a sample is one random crop of both, mirrored both or neither.
 
     ``pixels``: gives the two pictures of a number, of one height and width. A domain that ``spec`` says is indexed
-    comes as one-hot float planes, every other one as uint8.
+    comes as one-hot float planes, every other one as uint8. ``packs``: what all the pictures are views of.
     """
 
     def __init__(
-        self, count: int, pixels: Callable[[int], tuple[Pixels, Pixels]], spec: DataSpec, *, flip: bool
+        self,
+        count: int,
+        pixels: Callable[[int], tuple[Pixels, Pixels]],
+        spec: DataSpec,
+        *,
+        flip: bool,
+        packs: Sequence[Pack] = (),
     ) -> None:
-        self.spec = spec
+        self.spec, self.packs = spec, packs
         self._count, self._pixels, self._flip = count, pixels, flip
 
     def __len__(self) -> int:
         return self._count
 
     def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        cuts = self.cuts(index, rng)
+        a = one_hot(cuts["a"], self.spec.channels["a"]) if "a" in self.spec.indexed else to_tensor(cuts["a"])
+        return {"a": a, "b": to_tensor(cuts["b"])}
+
+    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
         first, second = self._pixels(index)
         crop = Geometry.draw(rng, first, self.spec.size, flip=self._flip)
-        a = one_hot(crop(first), self.spec.channels["a"]) if "a" in self.spec.indexed else to_tensor(crop(first))
-        return {"a": a, "b": to_tensor(crop(second))}
+        return {"a": crop(first), "b": crop(second)}
 
 
 @dataclass(frozen=True)

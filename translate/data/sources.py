@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from translate.data.images import Pixels
+from translate.data.transforms import to_tensor
 from translate.task import DataSpec
+
+Pack: TypeAlias = NDArray[np.uint8]
+"""Many pictures in one array of one dimension, each with its planes one after the other."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +27,10 @@ class Loading:
     size: int
     strict: bool = False
     workers: int = 0
-    cache: Literal["memory", "disk", "off"] = "memory"
+    cache: Literal["memory", "disk", "device", "off"] = "memory"
+    """``device``: the dataset to be returned is a ``CutDataset`` with ``packs``; what cannot be is a ``UsageError``."""
     cache_budget: int = 2 << 30
-    """Bytes of decoded images kept in memory."""
+    """Bytes of decoded images kept in memory, and with ``cache="device"`` on the device."""
     cache_dir: Path | None = None
     """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
     expect: Callable[[DataSpec], object] = lambda spec: None
@@ -55,6 +62,27 @@ class Dataset(ABC):
         Everything random comes from ``seed``, another one for each batch. Previews go without this step.
         """
         return batch
+
+
+class CutDataset(Dataset):
+    """A data set whose samples are cut from its pictures without a change of any pixel.
+
+    Opened with ``cache="device"``, it has all its pictures in ``packs``. The loader then copies these to the device
+    and takes the pixels of each batch from there.
+    """
+
+    packs: Sequence[Pack] = ()
+
+    @abstractmethod
+    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
+        """The sample as views of the pictures, uint8 (H, W, C), drawn from ``rng`` just as by ``sample``.
+
+        Every sample has the same names, and the same shape for each. What only previews need may be missing.
+        """
+
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        """The cuts as tensors (C, H, W)."""
+        return {name: to_tensor(cut) for name, cut in self.cuts(index, rng).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from translate.data.augment import ON_CPU, ON_DEVICE, Augmenter, DeviceAugmenter, check_names
 from translate.data.cache import Budget, Pictures, scan
-from translate.data.images import images_in, tell_of_grey
-from translate.data.sources import Dataset, Loading, Source
+from translate.data.images import Pixels, images_in, tell_of_grey
+from translate.data.sources import CutDataset, Dataset, Loading, Source
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
 from translate.task import DataSpec
@@ -41,6 +41,8 @@ class Unpaired(Source):
 
     def open(self, loading: Loading) -> Dataset:
         """Both folders, scanned. Raises ``UsageError`` where one of them has fewer than two readable images."""
+        if loading.cache == "device" and self.augment:
+            raise UsageError("--cache device: --augment works on the host; use --augment-device, or --cache memory")
         side = side_before_crop(loading.size, self.load_size)
         found = {"a": images_in("--a", self.a), "b": images_in("--b", self.b)}
         _check_apart(self.a, self.b)
@@ -59,11 +61,12 @@ class Unpaired(Source):
         return _UnpairedDataset(spec, a, b, self.flip, augmenter, DeviceAugmenter(self.augment_device))
 
 
-class _UnpairedDataset(Dataset):
+class _UnpairedDataset(CutDataset):
     def __init__(
         self, spec: DataSpec, a: Pictures, b: Pictures, flip: bool, augmenter: Augmenter, on_device: DeviceAugmenter
     ) -> None:
         self.spec = spec
+        self.packs = (*a.packs, *b.packs)
         self._a, self._b, self._flip = a, b, flip
         self._augmenter, self._device_augmenter = augmenter, on_device
 
@@ -72,19 +75,22 @@ class _UnpairedDataset(Dataset):
 
     def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         """Image ``index`` of ``a``, counted round, and any of ``b``: (C, size, size) each."""
-        path_a = self._a.paths[index % len(self._a)]
-        path_b = self._b.paths[int(rng.integers(len(self._b)))]
-        return {"a": self._one(self._a, path_a, rng), "b": self._one(self._b, path_b, rng)}
+        return {name: to_tensor(*self._augmenter([cut], rng)) for name, cut in self._draw(index, rng)}
+
+    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
+        return dict(self._draw(index, rng))
 
     def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         """``batch`` with both domains augmented, each with draws of its own."""
         augment = self._device_augmenter
         return {**batch, "a": augment(batch["a"], seed), "b": augment(batch["b"], seed ^ 1)}
 
-    def _one(self, pictures: Pictures, path: Path, rng: np.random.Generator) -> Tensor:
-        image = pictures[path]
-        crop = Geometry.draw(rng, image, self.spec.size, flip=self._flip)(image)
-        return to_tensor(*self._augmenter([crop], rng))
+    def _draw(self, index: int, rng: np.random.Generator) -> Iterator[tuple[str, Pixels]]:
+        """One by one, since what augments ``a`` draws from ``rng`` before the cut of ``b`` does."""
+        path_a = self._a.paths[index % len(self._a)]
+        path_b = self._b.paths[int(rng.integers(len(self._b)))]
+        for name, image in (("a", self._a[path_a]), ("b", self._b[path_b])):
+            yield name, Geometry.draw(rng, image, self.spec.size, flip=self._flip)(image)
 
 
 def _check_apart(a: Path, b: Path) -> None:
