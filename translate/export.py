@@ -32,6 +32,10 @@ TOLERANCE = 1e-3
 """Largest accepted difference of an exported model's pictures, on values in [-1, 1]; 8 bits see 8e-3."""
 
 
+SPANDREL_GROWTH = 32
+"""Channels that each convolution of a dense block adds in spandrel's RRDBNet."""
+
+
 class ExportError(GantkError):
     """An exported model that does not compute what the original does, or that cannot be exported."""
 
@@ -94,14 +98,22 @@ def to_onnx(model: Published, direction: Direction, path: Path, tolerance: float
 
 
 def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: float = TOLERANCE) -> float:
-    """Write a super-resolution generator with the key names that chaiNNer, ComfyUI and others detect.
+    """Write ESRGAN's generator with the key names that chaiNNer, ComfyUI and others detect.
 
     A safetensors file of the network alone, taking and giving 0 to 1; returns the maximum difference to spandrel's own
-    run of it. Raises ``UsageError`` for a network that spandrel has not.
+    run of it. Raises ``UsageError`` for all but an RRDBNet as spandrel builds it: it has neither SRResNet nor MSRResNet
+    (srgan), and takes growth 32 and enlargements by 2 alone for granted.
     """
     net = model.nets[direction.roles[0]] if len(direction.roles) == 1 else None
     if not isinstance(net, RRDBNet):
-        raise UsageError(f"--to spandrel: {model.plugin} has no network that spandrel knows; it knows RRDBNet (esrgan)")
+        raise UsageError(
+            f"--to spandrel: expected an esrgan model; spandrel does not know the network of {model.plugin}"
+        )
+    if net.growth != SPANDREL_GROWTH or set(net.factors) - {2}:
+        raise UsageError(
+            f"--to spandrel: expected --growth {SPANDREL_GROWTH} and a scale of 1, 2, 4 or 8, as spandrel takes for "
+            f"granted; {model.path} has growth {net.growth} and scale {direction.scale}"
+        )
     _need("spandrel", "spandrel")
     if path.suffix != ".safetensors":
         raise UsageError(

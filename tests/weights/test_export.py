@@ -151,16 +151,22 @@ def test_spandrel_detects_and_computes_the_same(
 
 
 def test_what_spandrel_cannot_load_or_has_not_is_refused(
-    made: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("spandrel")
     target = tmp_path / "net.safetensors"
-    assert export(made("srgan"), "-o", target, "--to", "spandrel") == 2
-    assert "no network that spandrel knows" in capsys.readouterr().err
+    for network in ("srresnet", "msrresnet"):
+        assert export(made("srgan", generator_net=network), "-o", target, "--to", "spandrel") == 2
+        assert "expected an esrgan model; spandrel does not know the network of srgan" in capsys.readouterr().err
     assert export(made("esrgan"), "-o", tmp_path / "net.pth", "--to", "spandrel") == 2
     assert "expected a name ending in .safetensors" in capsys.readouterr().err
-    assert export(made("esrgan", growth=8), "-o", target, "--to", "spandrel") == 1  # spandrel takes 32 for granted
-    assert capsys.readouterr().err.count("\n") == 1
+    assert export(made("esrgan", growth=8), "-o", target, "--to", "spandrel") == 2
+    assert "has growth 8 and scale 4" in capsys.readouterr().err
+    monkeypatch.setitem(SMALL, "esrgan", ({"width": 4, "blocks": 1}, DataSpec(96, {"low": 3, "high": 3}, scale=3), "g"))
+    assert export(made("esrgan"), "-o", target, "--to", "spandrel") == 2
+    error = capsys.readouterr().err
+    assert "expected --growth 32 and a scale of 1, 2, 4 or 8" in error
+    assert error.count("\n") == 1
     assert not list(tmp_path.glob("*net*")), "no file and no leftover"
 
 

@@ -26,7 +26,9 @@ def export(
     out: Annotated[str, typer.Option("-o", "--out", help="file or folder to write; must not exist", metavar="PATH")],
     to: Annotated[
         Literal["safetensors", "onnx", "spandrel", "hub"],
-        typer.Option(help="our own file, ONNX, names that other upscalers detect, or a folder for a model hub"),
+        typer.Option(
+            help="our own file, ONNX, names that other upscalers detect (esrgan alone), or a folder for a model hub"
+        ),
     ] = "safetensors",
     direction: Annotated[
         str | None, typer.Option(help="what to export to onnx or spandrel, if there are several", metavar="TEXT")

@@ -62,6 +62,7 @@ class RRDBNet(nn.Module):
     ) -> None:
         super().__init__()
         self.unshuffle = unshuffle
+        self.growth = growth
         self.factors = upsampling_stages(scale * unshuffle)
         self.conv_first = nn.Conv2d(channels * unshuffle**2, width, 3, padding=1)
         self.body = nn.Sequential(*(RRDB(width, growth) for _ in range(blocks)))
