@@ -133,6 +133,7 @@ def _own_parameters(name: str) -> list[inspect.Parameter]:
 
 def _train(name: str, cls: type[TaskModel], fields: Mapping[str, list[Field]], values: Mapping[str, Any]) -> None:
     from translate.distributed import world_from_environment
+    from translate.hardware import keep_freed_memory
     from translate.journal import Journal
     from translate.published import FILE_NAME
     from translate.training import plan, train
@@ -146,6 +147,7 @@ def _train(name: str, cls: type[TaskModel], fields: Mapping[str, list[Field]], v
         if (values["nproc"] or 1) > 1:
             launch(values["nproc"], request)
             return
+        keep_freed_memory()
         folder = train(request, journal)
     if world_from_environment().leads:
         console.line(f"done: {folder}")
