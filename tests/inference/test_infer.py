@@ -27,7 +27,6 @@ from translate.errors import InterruptedRunError, UsageError
 from translate.infer import outputs
 from translate.infer.outputs import Gate, TakenError, remove_leftovers, write_result
 from translate.inference import InferOptions, Summary, infer
-from translate.layers.norms import InstanceNorm
 from translate.published import Published
 
 AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward"
@@ -438,23 +437,3 @@ def test_sample_takes_the_noisy_twin_of_a_direction(tmp_path: Path) -> None:
     assert one.std() > 10
     assert (one == again).all()
     assert not (one == two).all()
-
-
-@pytest.mark.parametrize(("layers", "planar"), [([InstanceNorm()], True), ([], False)])
-def test_instance_norm_sees_planes_in_order(layers: list[nn.Module], planar: bool, tmp_path: Path) -> None:
-    """In channels_last its statistics lose digits on large photos, and tiles then differ from the whole."""
-
-    class Spy(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 3, 1)
-            self.norms = nn.Sequential(*layers)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen.append(x.is_contiguous())
-            return self.norms(x)
-
-    seen: list[bool] = []
-    Image.effect_noise((16, 12), 50).convert("RGB").save(tmp_path / "in.png")
-    assert infer(publish(Spy(), margin=None), [tmp_path / "in.png"], tmp_path / "out").done == 1
-    assert set(seen) == {planar}

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from translate.infer.norms import moments
 from translate.infer.tiling import Tile
 from translate.layers.norms import InstanceNorm
 
@@ -187,6 +188,9 @@ def _is_global(module: nn.Module) -> bool:
 
 
 def _moments(x: Tensor, groups: int) -> Moments:
+    if groups == x.shape[1] and x.device.type == "cpu":
+        x = x.contiguous(memory_format=torch.channels_last)  # torch.var_mean takes eight times as long
+        return Moments(*moments(x), x.numel() // groups)
     parts = x.float().unflatten(1, (groups, -1))
     variance, mean = torch.var_mean(parts, dim=(0, 2, 3, 4), correction=0)
     precise = torch.float32 if x.device.type == "mps" else torch.float64
