@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from translate.files import remove_leftovers, write_text_whole, write_whole
+from translate import files
+from translate.errors import UsageError
+from translate.files import make_folder, remove_leftovers, write_text_whole, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -27,6 +29,23 @@ def test_the_longest_name_has_a_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / ("é" * 127)  # 254 bytes
     write_text_whole(path, "text")
     assert path.read_text(encoding="utf-8") == "text"
+
+
+def test_a_folder_for_results_is_tried_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_folder(tmp_path / "new" / "deep", "--out x")
+    make_folder(tmp_path / "new" / "deep", "--out x")
+    assert list((tmp_path / "new" / "deep").iterdir()) == []
+    (tmp_path / "file").touch()
+    for way in (tmp_path / "file", tmp_path / "file" / "deep"):
+        with pytest.raises(UsageError, match=r"--out x: a file is in the way; expected a folder"):
+            make_folder(way, "--out x")
+
+    def refuse(**where: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(UsageError, match=r"--out x: cannot be written to \(permission denied\)"):
+        make_folder(tmp_path, "--out x")
 
 
 def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from gantk_dcgan import DCGAN
 from gantk_gan import GAN
+from translate import cli
 from translate.errors import UsageError
 from translate.published import Published, build_nets, load_published, save_published
 from translate.sampling import interpolate, latents, sample, sample_batches, save_each, save_grid, to_bytes, walk
@@ -99,6 +100,41 @@ def test_grid_and_files_are_exact_and_marked(faces: Published, digits: Published
         assert digit.mode == "L"
         assert "trainedAlgorithmicMedia" in digit.info["XML:com.adobe.xmp"]
         np.testing.assert_allclose(np.asarray(digit), to_bytes(sample(digits, 5, seed=2))[4][:, :, 0], atol=1)
+
+
+def test_the_command_replaces_nothing_unasked(
+    faces: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid, out = tmp_path / "grid.png", tmp_path / "out"
+
+    def command(*words: object) -> int:
+        return cli.run(["sample", str(faces.path), "-n", "4", "--device", "cpu", *map(str, words)])
+
+    def refused(*words: object) -> str:
+        assert command(*words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert command("--grid", grid, "--out", out) == 0
+    before = grid.read_bytes()
+    capsys.readouterr()
+    assert f"--grid {grid}: exists already; choose another name, or --overwrite" in refused("--grid", grid, "--seed", 1)
+    (out / "seed0-00000.png").unlink()
+    assert "seed0-00001.png exists already; choose another folder or --seed" in refused("--out", out)
+    assert not (out / "seed0-00000.png").exists()
+    assert command("--out", out, "--seed", 1) == 0
+    assert grid.read_bytes() == before
+    assert command("--grid", grid, "--out", out, "--seed", 1, "--overwrite") == 0
+    assert grid.read_bytes() != before
+    capsys.readouterr()
+    assert "a file is in the way; expected a folder" in refused("--out", grid)
+    assert "a file is in the way; expected a folder" in refused("--grid", grid / "x.png")
+    assert "expected a file name that ends in .png" in refused("--grid", tmp_path / "x.jpg")
+    (tmp_path / "folder.png").mkdir()
+    assert "expected a file name that ends in .png" in refused("--grid", tmp_path / "folder.png", "--overwrite")
+    assert "--direction x" in refused("--out", tmp_path / "never", "--direction", "x")
+    assert not (tmp_path / "never").exists()
 
 
 def test_levels() -> None:

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+
+from translate.errors import UsageError, one_line
+
+
+def make_folder(folder: Path, said: str) -> None:
+    """Create a folder for results where it is missing, and try whether a file can be made in it.
+
+    Raises ``UsageError`` that begins with ``said``, the flag and its value, before any work is done for nothing.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{said}: a file is in the way; expected a folder") from None
+    except OSError as error:
+        reason = error.strerror or one_line(error)
+        raise UsageError(f"{said}: cannot be written to ({reason[:1].lower()}{reason[1:]})") from None
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from translate.console import printable
 from translate.errors import GantkError, InterruptedRunError, UsageError, named_line
+from translate.files import make_folder
 from translate.infer.options import InferOptions
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def infer(
     network = Network(model, direction, device, options)
     jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels)
     meeting = Meeting(world)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out, f"--out {out}")
     if world.leads:
         remove_leftovers(out)
         tell(f"{model.plugin} {direction.name} on {device.type} ({network.precision}): {len(jobs)} files")

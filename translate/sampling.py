@@ -100,28 +100,38 @@ def to_bytes(images: Tensor) -> NDArray[np.uint8]:
     return pictures
 
 
+def check_grid(path: Path) -> None:
+    """Raise ``UsageError`` for a name that ``save_grid`` does not take."""
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise UsageError(f"--grid {path}: expected a file name that ends in .png")
+
+
 def save_grid(path: Path, images: Tensor, rows: int | None = None) -> None:
     """Write pictures (N, C, H, W) in [-1, 1] as one PNG, whole or not at all, marked as made by a model.
 
     ``rows``: as many as columns unless given; for ``interpolate``, its ``rows``. Raises ``UsageError`` for a name that
     does not end in .png.
     """
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--grid {path}: expected a file name that ends in .png")
+    check_grid(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(path, grid([images], rows=rows).permute(1, 2, 0).numpy(), TRAINED)
+
+
+def picture_path(folder: Path, seed: int, number: int) -> Path:
+    """Where ``save_each`` puts the picture of that number, counted from 0."""
+    return folder / f"seed{seed}-{number:05d}.png"
 
 
 def save_each(folder: Path, batches: Iterator[Tensor], seed: int) -> list[Path]:
     """Write each picture as ``seed<seed>-<k>.png`` into the folder, marked as made by a model; returns the paths.
 
-    A file of that name is replaced: it is the same picture where model and seed are the same.
+    A file of that name is replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for batch in batches:
         for picture in to_bytes(batch):
-            path = folder / f"seed{seed}-{len(written):05d}.png"
+            path = picture_path(folder, seed, len(written))
             save_png(path, picture, TRAINED)
             written.append(path)
     return written

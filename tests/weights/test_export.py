@@ -254,6 +254,14 @@ def test_wrong_usage(
     assert not (tmp_path / "x").exists()
 
 
+def test_a_place_that_cannot_be_written_to_is_wrong_usage(
+    made: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = made("cyclegan")
+    assert export(model, "-o", model / "x.safetensors") == 2
+    assert f"--out {model / 'x.safetensors'}: a file is in the way" in capsys.readouterr().err
+
+
 def test_a_direction_alone_can_be_published(made: Callable[..., Path], tmp_path: Path) -> None:
     whole = load_published(made("cyclegan"))
     state: dict[str, Tensor] = whole.nets.state_dict()

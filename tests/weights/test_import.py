@@ -305,6 +305,7 @@ def test_refusals_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     record = json.loads(capsys.readouterr().out)
     assert (record["plugin"], record["family"], record["direction"]) == ("pix2pix", "resnet", "a2b")
     assert "exists already" in refused(str(tmp_path / "batch.pth"), "-o", str(out))
+    assert "a file is in the way" in refused(str(tmp_path / "batch.pth"), "-o", str(out / "x.safetensors"))
     assert "gantk model already" in refused(str(out), "-o", str(tmp_path / "again.safetensors"))
 
 

@@ -77,9 +77,11 @@ def export(
         raise UsageError(f"--weights raw --to {to}: export to safetensors first, and that file to {to}")
     metrics = _metrics(metric or [])
 
+    from translate.files import make_folder
     from translate.published import load_published, read_card, read_tensors, write_card
 
     published = load_published(Path(model))  # refuses what could not be run
+    make_folder(target.parent, f"--out {target}")
     console = current()
     card = published.card
     record: dict[str, object] = {"file": str(target), "to": to}

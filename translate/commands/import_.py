@@ -25,7 +25,7 @@ def import_(
     MSRResNet, leftthomas/SRGAN and PyTorch's DCGAN. Nothing in the file is run.
     """
     target = Path(out)
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise UsageError(f"--out {target}: exists already; choose another name")
 
     from translate.foreign.importing import describe, import_weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ def sample(
     direction: Annotated[str | None, typer.Option(help="which sampler, if there are several", metavar="TEXT")] = None,
     batch: Annotated[int, typer.Option(help="pictures made at once", metavar="INT")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps", metavar="TEXT")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist", metavar="")] = False,
 ) -> None:
     """Draw pictures from a trained model into a grid, into a folder, or both."""
     if grid is None and out is None:
@@ -37,11 +39,27 @@ def sample(
         raise UsageError(f"-n {count} --interpolate: expected a multiple of {WALK}")
 
     from translate import sampling
+    from translate.files import make_folder
     from translate.hardware import choose_device
     from translate.published import load_published
 
+    if grid is not None:
+        sampling.check_grid(Path(grid))
+        if not overwrite and os.path.lexists(grid):
+            raise UsageError(f"--grid {grid}: exists already; choose another name, or --overwrite")
+    if out is not None and not overwrite:
+        paths = (sampling.picture_path(Path(out), seed, number) for number in range(count))
+        if taken := next(filter(os.path.lexists, paths), None):
+            raise UsageError(
+                f"--out {out}: {taken.name} exists already; choose another folder or --seed, or --overwrite"
+            )
     chosen = choose_device(device)
     published = load_published(Path(model))
+    published.direction(direction, latent=True)
+    if grid is not None:
+        make_folder(Path(grid).parent, f"--grid {grid}")
+    if out is not None:
+        make_folder(Path(out), f"--out {out}")
     if interpolate:
         rows = count // WALK
         pictures = sampling.interpolate(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from translate import plugins
 from translate.errors import GantkError, UsageError
+from translate.files import make_folder
 from translate.foreign.files import ForeignFile, read_file
 from translate.foreign.layout import Family, Layout, layer_of
 from translate.foreign.registry import families_for
@@ -47,6 +48,7 @@ def import_weights(source: Path, target: Path, plugin: str | None = None) -> Imp
         message = str(error).removeprefix(f"{source}: ")
         raise UsageError(f"{source}: looks like {family.title}, but {message}") from None
     tensors = translate(file, family, layout, net.state_dict())
+    make_folder(target.parent, f"--out {target}")
     save_published(
         target,
         plugin=layout.plugin,
