@@ -9,12 +9,9 @@ One core, no worker threads, batch 1, from the file to a float tensor: load at 2
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -22,6 +19,7 @@ from typing import Literal
 import PIL
 import torch
 from PIL import Image
+from tables import add_json, append, row, spread, take_turns, tell_machine
 from torchvision import __version__ as torchvision_version
 from torchvision import transforms
 
@@ -57,17 +55,12 @@ def ours(a: Path, b: Path, size: int, cache: Literal["memory", "disk", "off"], f
     return Loader(dataset, batch=1, seed=0, workers=0, device=torch.device("cpu")).next_batch
 
 
-def measure(pipelines: dict[str, Callable[[], object]], rounds: int, pairs: int) -> dict[str, list[float]]:
-    """Images per second of each pipeline in each round, after one round that does not count."""
-    rates: dict[str, list[float]] = {name: [] for name in pipelines}
-    for turn in range(rounds + 1):
-        for name, pair in pipelines.items():
-            began = time.perf_counter()
-            for _ in range(pairs):
-                pair()
-            if turn:
-                rates[name].append(2 * pairs / (time.perf_counter() - began))
-    return rates
+def many(pair: Callable[[], object], pairs: int) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(pairs):
+            pair()
+
+    return run
 
 
 def main() -> None:
@@ -77,27 +70,25 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--pairs", type=int, default=40, help="pairs per pipeline and round")
-    parser.add_argument("--json", type=Path, help="file to append the results to, one line of JSON")
+    add_json(parser)
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         pipelines = {"Pillow + torchvision": reference(given.a, given.b, given.size)}
         for name, cache in (("ours, cold", "off"), ("ours, memory cache", "memory"), ("ours, disk cache", "disk")):
             pipelines[name] = ours(given.a, given.b, given.size, cache, Path(folder))  # type: ignore[arg-type]
-        rates = measure(pipelines, given.rounds, given.pairs)
+        times = take_turns({name: many(pair, given.pairs) for name, pair in pipelines.items()}, given.rounds)
         pipelines.clear()  # the disk cache is still mapped, which keeps Windows from removing it
+    rates = {name: [2 * given.pairs / seconds for seconds in taken] for name, taken in times.items()}
     base = statistics.median(rates["Pillow + torchvision"])
-    print(f"{'pipeline':24}{'images/s':>10}{'min':>8}{'max':>8}{'ratio':>8}")
+    row(("pipeline", "images/s", "ratio"), (24, 24, 8))
+    versions = {"torchvision": torchvision_version, "pillow": PIL.__version__}
     for name, values in rates.items():
-        median = statistics.median(values)
-        print(f"{name:24}{median:10.0f}{min(values):8.0f}{max(values):8.0f}{median / base:8.2f}")
-    machine = f"{platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
-    versions = {"torch": torch.__version__, "torchvision": torchvision_version, "pillow": PIL.__version__}
-    print(f"{machine}; {', '.join(f'{name} {version}' for name, version in versions.items())}; one thread")
-    if given.json:
-        record = {"bench": "data", "a": str(given.a), "b": str(given.b), "size": given.size, "images_per_s": rates}
-        with given.json.open("a", encoding="utf-8") as out:
-            out.write(json.dumps({**record, "machine": machine, "versions": versions}) + "\n")
+        row((name, spread(values, 0), statistics.median(values) / base), (24, 24, 8))
+        result = {"pipeline": name, "a": given.a, "b": given.b, "size": given.size, "images_per_s": values}
+        append(given.json, "data", result | versions)
+    tell_machine()
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 if __name__ == "__main__":

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import platform
-import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from tables import add_json, alone, append, peak_bytes, row, spread, take_turns, tell_machine
 from torch import nn
 from torchvision import transforms
 
@@ -85,61 +83,75 @@ def reference_network(model: Published) -> nn.Module:
     return net
 
 
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-
-
-def throughput(arguments: argparse.Namespace, root: Path) -> dict[str, object]:
+def throughput(given: argparse.Namespace, root: Path) -> None:
     """Seconds per photo of both, their ratio, and the shares of the stages."""
-    model = fresh(arguments.network)
-    device = choose_device(arguments.device)
+    model = fresh(given.network)
+    device = choose_device(given.device)
     net = reference_network(model).to(device)
-    photos = root / "in"
+    photos, plain = root / "in", root / "plain"
     photos.mkdir()
-    draw(photos, arguments.count, arguments.side, arguments.side, ".jpg")
+    plain.mkdir()
+    draw(photos, given.count, given.side, given.side, ".jpg")
     options = InferOptions(
-        format="png", overwrite=True, device=arguments.device, precision=arguments.precision, batch=arguments.batch
+        format="png", overwrite=True, device=given.device, precision=given.precision, batch=given.batch
     )
-    loops, ours, shares = [], [], []
-    for turn in range(arguments.rounds + 1):
-        (root / "plain").mkdir(exist_ok=True)
-        start = time.perf_counter()
-        plain_loop(net, photos, root / "plain", device)
-        loop = time.perf_counter() - start
-        summary = infer(model, [photos], root / "out", options)
-        if turn:  # the first round warms up
-            total = summary.seconds["total"]
-            loops.append(loop / arguments.count)
-            ours.append(total / arguments.count)
-            shares.append({stage: summary.seconds[stage] / total for stage in ("decode", "network", "encode")})
-    return {
-        "plain loop, s per photo": spread(loops),
-        "infer, s per photo": spread(ours),
-        "ratio": spread([loop / own for loop, own in zip(loops, ours, strict=True)]),
-        **{f"share of {stage}": spread([share[stage] for share in shares]) for stage in shares[0]},
+    stages: list[dict[str, float]] = []
+    runs: dict[str, Callable[[], object]] = {
+        "plain loop": lambda: plain_loop(net, photos, plain, device),
+        "infer": lambda: stages.append(infer(model, [photos], root / "out", options).seconds),
     }
+    times = take_turns(runs, given.rounds, device)
+    figures = {f"{name}, s per photo": [each / given.count for each in times[name]] for name in times}
+    figures["ratio"] = [loop / ours for loop, ours in zip(*times.values(), strict=True)]
+    for stage in ("decode", "network", "encode"):
+        figures[f"share of {stage}"] = [seconds[stage] / seconds["total"] for seconds in stages[1:]]  # 0: the warm-up
+    print(f"{given.network}, {given.count} photos of {given.side} px, {given.precision}")
+    for name, values in figures.items():
+        row((name, spread(values)), (28, 28))
+    setting = {name: value for name, value in vars(given).items() if name not in ("json", "megapixels")}
+    append(given.json, "infer", setting | figures, device)
 
 
-def memory(arguments: argparse.Namespace, root: Path) -> dict[str, object]:
-    """Peak memory of the process while it does one photo of so many megapixels."""
-    import resource
+def large_photo(folder: Path, megapixels: float) -> tuple[Path, int]:
+    """One drawn photo of three by two, and how many pixels it has."""
+    width = round((megapixels * 1.5e6) ** 0.5)
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(folder, 1, width * 2 // 3, width, ".jpg")
+    return folder / "000.jpg", width * (width * 2 // 3)
 
-    width = round((arguments.megapixels * 1.5e6) ** 0.5)
-    photos = root / "in"
-    photos.mkdir()
-    photo = Image.effect_mandelbrot((width * 2 // 3, width), (-2, -1.2, 0.6, 1.2), 60).rotate(90, expand=True)
-    photo.convert("RGB").save(photos / "large.jpg")
-    del photo
-    records: list[dict[str, object]] = []
-    model = fresh(arguments.network)
-    options = InferOptions(device=arguments.device, precision=arguments.precision)
-    summary = infer(model, [photos], root / "out", options, record=records.append)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peak, GB": peak * 1024 / 1e9, "seconds": summary.seconds["total"], **records[0]}
+
+def one_photo(network: str, photo: Path, out: Path, options: InferOptions) -> dict[str, Any]:
+    """What ``infer`` takes for one photo: seconds, peak bytes of this process, and those that came after its start."""
+    device = choose_device(options.device)
+    model = fresh(network)
+    before = peak_bytes(device)
+    records: list[dict[str, Any]] = []
+    summary = infer(model, [photo], out, options, record=records.append)
+    if not summary.done:
+        raise SystemExit(f"{network}: {summary.failures}")
+    peak = peak_bytes(device)
+    tiles, passes, notes = (records[0][name] for name in ("tiles", "passes", "notes"))
+    figures = {"seconds": summary.seconds["total"], "peak": peak, "own": peak - before}
+    return figures | {"tiles": tiles, "passes": passes, "notes": notes}
+
+
+def memory(given: argparse.Namespace, root: Path) -> None:
+    """Peak memory of a process while it does one photo of so many megapixels."""
+    photo, pixels = large_photo(root, given.megapixels)
+    options = InferOptions(format="png", device=given.device, precision=given.precision)
+    result = alone(one_photo, given.network, photo, root / "out", options)
+    print(f"{given.network}, one photo of {pixels / 1e6:.3f} megapixels, {given.precision}")
+    for name, value in (("peak, GB", result["peak"] / 1e9), ("of it after the start", result["own"] / 1e9)):
+        row((name, value), (28, 10))
+    for name in ("seconds", "tiles", "passes"):
+        row((name, result[name]), (28, 10))
+    print("\n".join(result["notes"]), end="\n" * bool(result["notes"]))
+    setting = {"network": given.network, "megapixels": pixels / 1e6, "precision": given.precision}
+    append(given.json, "infer memory", setting | result, choose_device(given.device))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=list(MODELS), default="cyclegan")
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--count", type=int, default=8)
@@ -148,12 +160,12 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--megapixels", type=float, help="measure memory on one photo of this size instead")
-    arguments = parser.parse_args()
+    add_json(parser)
+    given = parser.parse_args()
     warnings.filterwarnings("ignore", "input's size at dim=1")  # the plain loop's norms do not know their channels
     with tempfile.TemporaryDirectory() as place:
-        measured = (memory if arguments.megapixels else throughput)(arguments, Path(place))
-    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}
-    print(json.dumps(vars(arguments) | machine | measured, indent=1, default=str))
+        (memory if given.megapixels else throughput)(given, Path(place))
+    tell_machine(choose_device(given.device))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+from tables import add_json, append
 from train import CASES, make_task
 
 from translate.task import parameter_count
@@ -33,18 +34,23 @@ def main() -> None:
     parser.add_argument("--inside", type=float, default=300.0, help="GB/s of a link within a machine of 8")
     parser.add_argument("--between", type=float, default=40.0, help="GB/s of a process's share of the network")
     parser.add_argument("--latency-us", type=float, default=50.0, help="of one all-reduce")
+    add_json(parser)
     given = parser.parse_args()
     print(f"{'model':10} {'MB/step':>8} {'step ms':>8} {'8: ms':>8} {'8: gain':>8} {'64: ms':>8} {'64: gain':>9}")
     for item in given.step_ms:
         name, _, milliseconds = item.partition("=")
         step = float(milliseconds)
         size, calls = reduced_bytes(name)
+        result: dict[str, object] = {"model": name, "step_ms": step, "bytes": size, "calls": calls}
         row = f"{name:10} {size / 1e6:8.1f} {step:8.1f}"
         for processes, speed in ((8, given.inside), (64, given.between)):
             ring = 2 * (processes - 1) / processes * size / (speed * 1e9) * 1e3
             spent = ring + calls * given.latency_us * 1e-3
-            row += f" {spent:8.2f} {processes * step / (step + spent):8.1f}"
+            gain = processes * step / (step + spent)
+            result |= {f"ms_{processes}": spent, f"gain_{processes}": gain}
+            row += f" {spent:8.2f} {gain:8.1f}"
         print(row)
+        append(given.json, "scaling", result)
 
 
 if __name__ == "__main__":

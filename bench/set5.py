@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from tables import add_json, append
 from torch import Tensor
 
 from translate.data.bicubic import crop_to_multiple, resize
@@ -47,7 +48,9 @@ def enlarge(model: Published, low: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="run folder or model file")
-    model = load_published(parser.parse_args().model)
+    add_json(parser)
+    given = parser.parse_args()
+    model = load_published(given.model)
     scale, channels = model.data.scale, model.data.channels["high"]
     print(f"{model.path}: {model.plugin} x{scale}, {model.card.weights} weights after step {model.card.step}")
     print(f"{'':16}{'PSNR, dB':>10}{'bicubic':>10}{'gain':>8}{'SSIM':>10}{'bicubic':>10}")
@@ -59,7 +62,12 @@ def main() -> None:
             row = [measure(o, target, border=scale).item() for measure in (psnr, ssim) for o in outputs]
             rows.append(row)
             show(f"  {stem}", row)
-        show(f"{name} mean", torch.tensor(rows).mean(0).tolist())
+        mean = torch.tensor(rows).mean(0).tolist()
+        show(f"{name} mean", mean)
+        result = {"model": model.path, "plugin": model.plugin, "step": model.card.step, "set": name}
+        append(
+            given.json, "set5", result | dict(zip(("psnr", "bicubic_psnr", "ssim", "bicubic_ssim"), mean, strict=True))
+        )
 
 
 def show(name: str, row: list[float]) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
+
+from tables import add_json, append, row, spread, take_turns, tell_machine
 
 PLUGINS = 20
 MODULE = "import torch\nraise SystemExit('imported')\n"
@@ -35,35 +36,30 @@ def install(folder: Path, count: int) -> None:
         (folder / f"{name}.py").write_text(MODULE, encoding="utf-8")
 
 
-def seconds(words: tuple[str, ...], path: Path) -> float:
-    """Wall time of one run."""
+def start(words: tuple[str, ...], path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(path)}
-    start = time.perf_counter()
     subprocess.run([sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - start
 
 
 def main() -> None:
-    """Measure, the commands taking turns so that a busy moment hits them all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9)
-    runs = parser.parse_args().runs
+    add_json(parser)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        few, many = Path(folder, "few"), Path(folder, "many")
-        for path, count in ((few, 0), (many, PLUGINS)):
+        paths = {count: Path(folder, str(count)) for count in (0, PLUGINS)}
+        for count, path in paths.items():
             path.mkdir()
             install(path, count)
-        times: dict[tuple[str, int], list[float]] = {}
-        for turn in range(runs + 1):
-            for name, words in COMMANDS.items():
-                for path, count in ((few, 0), (many, PLUGINS)):
-                    taken = seconds(words, path)
-                    if turn:  # the first one fills caches
-                        times.setdefault((name, count), []).append(taken)
-    print(f"{'median of ' + str(runs) + ' runs':22}  no stranger  {PLUGINS} strangers")
+        runs = {(name, n): partial(start, words, path) for name, words in COMMANDS.items() for n, path in paths.items()}
+        times = take_turns(runs, given.runs)
+    widths = (20, 24, 24)
+    row((f"s, {given.runs} runs each", "no stranger", f"{PLUGINS} strangers"), widths)
     for name in COMMANDS:
-        alone, together = (statistics.median(times[name, count]) for count in (0, PLUGINS))
-        print(f"{name:22}  {alone:9.3f} s  {together:10.3f} s")
+        row((name, *(spread(times[name, count]) for count in paths)), widths)
+    for (name, count), seconds in times.items():
+        append(given.json, "startup", {"command": name, "strangers": count, "seconds": seconds})
+    tell_machine()
 
 
 if __name__ == "__main__":
