@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from translate import files
+from translate import files, folder
 from translate.errors import UsageError
 from translate.files import make_folder, remove_leftovers, write_text_whole, write_whole
 
@@ -39,6 +39,8 @@ def test_a_folder_for_results_is_tried_before_the_work(tmp_path: Path, monkeypat
     for way in (tmp_path / "file", tmp_path / "file" / "deep"):
         with pytest.raises(UsageError, match=r"--out x: a file is in the way; expected a folder"):
             make_folder(way, "--out x")
+    with pytest.raises(UsageError, match=r"--out .*run: a file is in the way"):
+        folder.make(tmp_path / "file" / "run", "")
 
     def refuse(**where: Path) -> None:
         raise PermissionError(13, "Permission denied")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.errors import UsageError
-from translate.files import remove_leftovers, sync_folder, write_text_whole
+from translate.files import make_folder, remove_leftovers, sync_folder, write_text_whole
 from translate.run import Run
 
 CONFIG = "config.toml"
@@ -51,7 +51,7 @@ def _changes(saved: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any,
 
 def make(out: Path, config: str) -> None:
     """Make the folder with its config in one rename, so that a run folder without config never exists."""
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent, f"--out {out}")
     fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
     fresh.mkdir()
     try:
