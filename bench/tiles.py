@@ -3,10 +3,10 @@
     python bench/tiles.py cyclegan srgan esrgan --side 512 --tile 128 --rounds 3
 
 Fresh networks of the published sizes on one generated square photo, in memory: nothing is decoded or encoded. Whole and
-tiles take turns in one process; `ratio` is tiles / whole. `computed` is how many pixels went through the network per pixel of the photo: the
-tiles' overlap, times the passes that instance norm takes. `apart` is the largest difference of the two results in
-steps of 1/255, `differ` the share of values that are not equal, and `deviation` the standard deviation of the whole
-result in the same steps: the less of it a fresh network has, the less the other two say.
+tiles take turns in one process; `ratio` is tiles / whole. `computed` is how many pixels went through the network per
+pixel of the photo: the tiles' overlap, times the passes that instance norm takes. `apart` is the largest difference of
+the two results in steps of 1/255, `differ` the share of values that are not equal, and `deviation` the standard
+deviation of the whole result in the same steps: the less of it a fresh network has, the less the other two say.
 """
 
 from __future__ import annotations
