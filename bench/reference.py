@@ -12,16 +12,26 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.vgg import cfgs, make_layers
 
 from translate.engine import Engine
 from translate.layers.norms import InstanceNorm
+from translate.task import parameter_count
 
 Step = Callable[[Mapping[str, Tensor]], None]
+
+
+class TorchInstanceNorm(nn.Module):
+    """``nn.InstanceNorm2d`` without weights, for any number of channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.instance_norm(x)
 
 
 def published(engine: Engine, role: str) -> nn.Module:
@@ -30,7 +40,7 @@ def published(engine: Engine, role: str) -> nn.Module:
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, InstanceNorm):
-                setattr(module, name, nn.InstanceNorm2d(0))  # no weights: the number of channels is not used
+                setattr(module, name, TorchInstanceNorm())
     return net.train().requires_grad_(True)
 
 
@@ -57,6 +67,19 @@ class Pool:
 
 def bce(logits: Tensor, target: float) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+
+
+def vgg(engine: Engine) -> Callable[[Tensor], Tensor]:
+    """torchvision's layers, whose rectifiers work in place, with the weights of ours, on an input as they expect it."""
+    ours = engine.nets["features"]
+    layers = make_layers(cfgs["E"], batch_norm=False)[: len(ours.features)]
+    layers.load_state_dict(ours.features.state_dict())
+    layers.eval().requires_grad_(False).to(ours.mean.device)
+
+    def features(image: Tensor) -> Tensor:
+        return layers(((image + 1) / 2 - ours.mean) / ours.std)
+
+    return features
 
 
 def frozen(nets: list[nn.Module], yes: bool) -> None:
@@ -137,7 +160,7 @@ def dcgan(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
             real = d(x["image"])
             loss = bce(real, 1.0)
         loss.backward()
-        z = torch.randn(len(x["image"]), 100)
+        z = torch.randn(len(x["image"]), 100, device=real.device)
         with autocast():
             fake = g(z)
             loss = bce(d(fake.detach()), 0.0)
@@ -157,8 +180,7 @@ def srgan(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
 
     As in those codes the discriminator's gradients are computed in the generator's step too, and thrown away.
     """
-    g, d, features = published(engine, "g"), published(engine, "d"), published(engine, "features").eval()
-    features.requires_grad_(False)
+    g, d, features = published(engine, "g"), published(engine, "d"), vgg(engine)
     opt_g = torch.optim.Adam(g.parameters(), 1e-4, (0.9, 0.999))
     opt_d = torch.optim.Adam(d.parameters(), 1e-4, (0.9, 0.999))
 
@@ -178,24 +200,104 @@ def srgan(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
     return step
 
 
-def peer(path: Path, model: str, size: int, device: torch.device) -> Step:
-    """A step of the public code in a checkout, through its own options and its own model class."""
-    sys.path.insert(0, str(path))
-    folder = tempfile.mkdtemp()
-    arguments = ["--dataroot", folder, "--checkpoints_dir", folder, "--name", "bench", "--model", model]
-    arguments += ["--crop_size", str(size), "--load_size", str(size)]
-    if device.type == "cpu":
-        arguments += ["--gpu_ids", "-1"]
-    before, sys.argv = sys.argv, ["train.py", *arguments]
-    try:
-        from models import create_model  # type: ignore[import-not-found]
-        from options.train_options import TrainOptions  # type: ignore[import-not-found]
+def esrgan(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
+    """The order of the authors' ESRGAN code: the generator with the discriminator frozen, then the discriminator.
 
-        options = TrainOptions().parse()
-        net = create_model(options)
-        net.setup(options)
+    BasicSR's later version takes the same steps, but forwards the fakes once more in the discriminator's.
+    """
+    g, d, features = published(engine, "g"), published(engine, "d"), vgg(engine)
+    opt_g = torch.optim.Adam(g.parameters(), 1e-4, (0.9, 0.999))
+    opt_d = torch.optim.Adam(d.parameters(), 1e-4, (0.9, 0.999))
+
+    def step(x: Mapping[str, Tensor]) -> None:
+        frozen([d], True)
+        opt_g.zero_grad()
+        with autocast():
+            fake = g(x["low"])
+            loss = 1e-2 * F.l1_loss(fake, x["high"]) / 2 + F.l1_loss(features(fake), features(x["high"]).detach())
+            on_fake, on_real = d(fake), d(x["high"]).detach()
+            loss = loss + 5e-3 * (bce(on_real - on_fake.mean(), 0.0) + bce(on_fake - on_real.mean(), 1.0)) / 2
+        loss.backward()
+        opt_g.step()
+        frozen([d], False)
+        opt_d.zero_grad()
+        with autocast():
+            on_real, on_fake = d(x["high"]), d(fake.detach())
+            loss = (bce(on_real - on_fake.mean(), 1.0) + bce(on_fake - on_real.mean(), 0.0)) / 2
+        loss.backward()
+        opt_d.step()
+
+    return step
+
+
+def gan(engine: Engine, autocast: Callable[[], torch.autocast]) -> Step:
+    """Algorithm 1 of Goodfellow et al. (2014) with k = 1: the discriminator, then the generator on fresh noise.
+
+    Adam for the paper's momentum, as ours has it. As in the PyTorch codes of it, the discriminator's gradients are
+    computed in the generator's step too, and thrown away.
+    """
+    g, d = published(engine, "g"), published(engine, "d")
+    opt_g = torch.optim.Adam(g.parameters(), 2e-4, (0.5, 0.999))
+    opt_d = torch.optim.Adam(d.parameters(), 2e-4, (0.5, 0.999))
+
+    def noise(images: Tensor) -> Tensor:
+        return torch.rand(len(images), 100, device=images.device) * 2 - 1
+
+    def step(x: Mapping[str, Tensor]) -> None:
+        opt_d.zero_grad()
+        with autocast():
+            loss = bce(d(x["image"]), 1.0) + bce(d(g(noise(x["image"])).detach()), 0.0)
+        loss.backward()
+        opt_d.step()
+        opt_g.zero_grad()
+        with autocast():
+            loss = bce(d(g(noise(x["image"]))), 1.0)
+        loss.backward()
+        opt_g.step()
+
+    return step
+
+
+PEERS = {"cyclegan": "cycle_gan", "pix2pix": "pix2pix"}
+"""The models that the public CycleGAN/pix2pix code has too, under its own names; CUT's code has the first alone."""
+
+
+def peer(path: Path, model: str, engine: Engine) -> Step:
+    """A step of the public code in a checkout, through its own options and its own model class.
+
+    Its networks are those of our defaults at that size: as many blocks, and without the blurring that CUT's code added.
+    """
+    size, device = engine.data.size, engine.device
+    known = (path / "options" / "base_options.py").read_text(encoding="utf-8")
+    if model == "cyclegan":
+        net_g = "resnet_9blocks" if size >= 256 else "resnet_6blocks"
+    else:
+        net_g = "unet_128" if size == 128 else "unet_256"
+    arguments = ["--name", "bench", "--model", PEERS[model]]
+    arguments += ["--crop_size", str(size), "--load_size", str(size), "--netG", net_g, "--init_type", "normal"]
+    arguments += [flag for flag in ("--no_antialias", "--no_antialias_up") if flag in known]
+    if device.type == "cpu" and "--gpu_ids" in known:
+        arguments += ["--gpu_ids", "-1"]
+    before = sys.argv
+    sys.path.insert(0, str(path))  # before this folder, which has a data.py too
+    try:
+        with redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
+            sys.argv = ["train.py", "--dataroot", folder, "--checkpoints_dir", folder, *arguments]
+            from models import create_model  # type: ignore[import-not-found]
+            from options.train_options import TrainOptions  # type: ignore[import-not-found]
+
+            options = TrainOptions().parse()
+            options.device = device  # the latest version takes it from here, others from gpu_ids
+            options.amp = False  # CUT's CycleGAN asks for it, but has no such option
+            net = create_model(options)
+            net.setup(options)
     finally:
         sys.argv = before
+        sys.path.remove(str(path))
+    theirs = sum(parameter_count(getattr(net, f"net{name}")) for name in net.model_names)
+    ours = sum(parameter_count(engine.nets[role]) for role in engine.optimizers)
+    if theirs != ours:
+        raise SystemExit(f"{path}: its networks have {theirs} weights, ours {ours}; these steps cannot be compared")
 
     def step(x: Mapping[str, Tensor]) -> None:
         net.set_input({"A": x["a"], "B": x["b"], "A_paths": [""], "B_paths": [""]})
@@ -204,4 +306,4 @@ def peer(path: Path, model: str, size: int, device: torch.device) -> Step:
     return step
 
 
-STEPS = {"cyclegan": cyclegan, "pix2pix": pix2pix, "dcgan": dcgan, "srgan": srgan}
+STEPS = {"cyclegan": cyclegan, "pix2pix": pix2pix, "dcgan": dcgan, "srgan": srgan, "esrgan": esrgan, "gan": gan}

@@ -6,14 +6,15 @@
 The two take turns in one process, step by step, on the same fixed batch (data loading is measured by bench/data.py).
 Each row is the median with the lowest and highest; `ratio` is reference / ours. Peak memory is measured in a process of
 its own with --memory.
+
+On a CPU under glibc `gantk train` tells the allocator to keep freed memory, and the public codes do not. So each side's
+turn begins with its own setting and with a step that does not count, which maps the pages that a step of a long run
+would still have; --same-allocator leaves the allocator alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,23 +24,27 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import allocator
 import reference
 import torch
+from tables import add_json, append, peak_bytes
 from torch import Tensor, nn
 
 from translate import plugins
 from translate.engine import Engine
-from translate.hardware import AUTOCAST, choose_device
+from translate.hardware import AUTOCAST, choose_device, keep_freed_memory
+from translate.losses.perceptual import VGGFeatures
 from translate.task import DataSpec, TaskModel
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model as the paper trains it: its batch size and what its data are."""
+    """A model as the paper trains it: its batch size and what its data are. ``size`` is what is measured unasked."""
 
     batch: int
     data: Callable[[int], DataSpec]
     settings: Mapping[str, object]
+    size: int = 64
 
 
 CASES = {
@@ -47,23 +52,24 @@ CASES = {
     "pix2pix": Case(1, lambda size: DataSpec(size, {"a": 3, "b": 3}), {}),
     "dcgan": Case(64, lambda size: DataSpec(size, {"image": 3}), {}),
     "srgan": Case(16, lambda size: DataSpec(size, {"low": 3, "high": 3}, scale=4), {"warmup": 0}),
+    "esrgan": Case(16, lambda size: DataSpec(size, {"low": 3, "high": 3}, scale=4), {"warmup": 0}),
+    "gan": Case(100, lambda size: DataSpec(size, {"image": 1}), {}, size=28),
 }
+
+FEATURES = {"srgan": "relu5_4", "esrgan": "conv5_4"}
+"""The VGG19 layer on which a model compares."""
 
 
 def make_task(name: str) -> TaskModel:
     cls = plugins.load(name)
-    if name != "srgan":
+    if name not in FEATURES:
         return cls(**CASES[name].settings)  # type: ignore[arg-type]
 
     class WithRandomFeatures(cls):  # type: ignore[misc, valid-type]
         """VGG19's layers without its weights: the cost is the same, and nothing has to be downloaded."""
 
         def networks(self, data: DataSpec) -> Mapping[str, Callable[[], nn.Module]]:
-            from torchvision.models import vgg19
-
-            built = dict(super().networks(data))
-            built["features"] = lambda: vgg19(weights=None).features[:36]
-            return built
+            return {**super().networks(data), "features": lambda: VGGFeatures(FEATURES[name])}
 
     return WithRandomFeatures(**CASES[name].settings)
 
@@ -89,16 +95,28 @@ def make_engine(name: str, size: int, batch: int, precision: str, device: torch.
     )
 
 
-def measure(runs: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each step, taking turns, after two rounds that do not count."""
+def measure(
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    device: torch.device,
+    before: Mapping[str, Callable[[], object]],
+) -> dict[str, list[float]]:
+    """Seconds of each step, taking turns, after two steps of each side that do not count.
+
+    ``before``: the allocator's setting of a side; after it, one more step that does not count.
+    """
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 2):
+    warmup = 1 if before else 2
+    for turn in range(warmup + rounds):
         for name, run in runs.items():
+            if name in before:
+                before[name]()
+                run()
             began = time.perf_counter()
             run()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            if turn >= 2:
+            if turn >= warmup:
                 times[name].append(time.perf_counter() - began)
     return times
 
@@ -114,11 +132,12 @@ def compare(given: argparse.Namespace, size: int, precision: str) -> dict[str, l
         return nullcontext() if dtype is None or given.reference_fp32 else torch.autocast(device.type, dtype)
 
     if given.peer:
-        theirs = reference.peer(given.peer, "cycle_gan" if given.model == "cyclegan" else given.model, size, device)
+        theirs = reference.peer(given.peer, given.model, ours)
     else:
         theirs = reference.STEPS[given.model](ours, autocast)  # type: ignore[arg-type]
     runs = {"reference": lambda: theirs(x), "ours": lambda: ours.train_step(lambda: x, 0.0)}
-    times = measure(runs, given.rounds, device)
+    with nullcontext({}) if given.same_allocator else allocator.taking_turns(device) as before:
+        times = measure(runs, given.rounds, device, before)
     ours.read()
     return times
 
@@ -127,28 +146,27 @@ def peak_memory(given: argparse.Namespace, size: int, precision: str) -> float:
     """GiB that two of our steps need, in a process of its own."""
     command = [sys.executable, __file__, given.model, "--sizes", str(size), "--precisions", precision, "--only-memory"]
     command += ["--batch", str(given.batch)] if given.batch else []
+    command += ["--same-allocator"] if given.same_allocator else []
     result = subprocess.run([*command, "--device", given.device], capture_output=True, text=True, check=True)
     return float(result.stdout)
 
 
 def only_memory(given: argparse.Namespace) -> None:
     device = choose_device(given.device)
+    if device.type == "cpu" and not given.same_allocator:
+        keep_freed_memory()
     batch = given.batch or CASES[given.model].batch
     engine = make_engine(given.model, given.sizes[0], batch, given.precisions[0], device, False)
     x = make_batch(engine.data, batch, device)
     for _ in range(2):
         engine.train_step(lambda: x, 0.0)
-    if device.type == "cuda":
-        print(torch.cuda.max_memory_allocated() / 2**30)
-    else:
-        scale = 1 if sys.platform == "darwin" else 1024
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30)
+    print(peak_bytes(device) / 2**30)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=sorted(CASES))
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64])
+    parser.add_argument("--sizes", type=int, nargs="+", help="sides of the images [gan: 28, else 64]")
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--batch", type=int, help="instead of the paper's")
     parser.add_argument("--rounds", type=int, default=7)
@@ -156,10 +174,14 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="ours with --compile")
     parser.add_argument("--reference-fp32", action="store_true", help="the reference stays in fp32, as it is published")
     parser.add_argument("--peer", type=Path, help="checkout of the public CycleGAN/pix2pix code, or of CUT's")
+    parser.add_argument("--same-allocator", action="store_true", help="leave the allocator as it is, for both")
     parser.add_argument("--memory", action="store_true", help="measure our peak memory too")
     parser.add_argument("--only-memory", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="file to append the results to, one line of JSON each")
+    add_json(parser)
     given = parser.parse_args()
+    given.sizes = given.sizes or [CASES[given.model].size]
+    if given.peer and given.model not in reference.PEERS:
+        parser.error(f"--peer: the public code has {' and '.join(reference.PEERS)}, not {given.model}")
     if given.only_memory:
         only_memory(given)
         return
@@ -178,18 +200,10 @@ def main() -> None:
             peak = peak_memory(given, size, precision) if given.memory else None
             tail = f"{peak:10.2f}" if peak is not None else ""
             print(f"{size:5} {precision:9} {shown[0]:>24} {shown[1]:>24} {ratio:6.2f}{tail}", flush=True)
-            if given.json:
-                record = {
-                    "bench": "train",
-                    "model": given.model,
-                    "size": size,
-                    "precision": precision,
-                    "seconds": times,
-                }
-                record |= {"peer": str(given.peer or ""), "compile": given.compile, "peak_gib": peak}
-                record |= {"machine": f"{platform.machine()} {machine}", "torch": torch.__version__}
-                with given.json.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(record) + "\n")
+            result = {"model": given.model, "size": size, "precision": precision, "seconds": times}
+            result |= {"batch": given.batch or CASES[given.model].batch, "same_allocator": given.same_allocator}
+            result |= {"peer": str(given.peer or ""), "compile": given.compile, "peak_gib": peak}
+            append(given.json, "train", result, device)
 
 
 if __name__ == "__main__":
