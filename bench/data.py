@@ -2,8 +2,9 @@
 
     python bench/data.py --a ../shared/data/horse2zebra/trainA --b ../shared/data/horse2zebra/trainB
 
-One core, no worker threads, batch 1, from the file to a float tensor: load at 286/256 of the size, random crop, flip,
-[-1, 1]. The pipelines take turns in one process; each row is the median of the rounds, with the lowest and highest.
+One core, no worker threads, batch 1, from the file to a float tensor on --device: load at 286/256 of the size, random
+crop, flip, [-1, 1]. The pipelines take turns in one process; each row is the median of the rounds, with the lowest and
+highest.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import PIL
 import torch
@@ -27,9 +28,18 @@ from translate.data.images import find_images
 from translate.data.loader import Loader
 from translate.data.sources import Loading
 from translate.data.unpaired import Unpaired
+from translate.hardware import choose_device
+
+Cache: TypeAlias = Literal["memory", "disk", "device", "off"]
+CACHES: dict[str, Cache] = {
+    "ours, cold": "off",
+    "ours, memory cache": "memory",
+    "ours, disk cache": "disk",
+    "ours, device cache": "device",
+}
 
 
-def reference(a: Path, b: Path, size: int) -> Callable[[], object]:
+def reference(a: Path, b: Path, size: int, device: torch.device) -> Callable[[], object]:
     """One pair as the public CycleGAN code reads it: Pillow, then torchvision's transforms."""
     load = round(size * 286 / 256)
     steps = transforms.Compose(
@@ -44,15 +54,15 @@ def reference(a: Path, b: Path, size: int) -> Callable[[], object]:
     paths = find_images(a), find_images(b)
 
     def pair() -> object:
-        return [steps(Image.open(random.choice(found)).convert("RGB"))[None] for found in paths]
+        return [steps(Image.open(random.choice(found)).convert("RGB"))[None].to(device) for found in paths]
 
     return pair
 
 
-def ours(a: Path, b: Path, size: int, cache: Literal["memory", "disk", "off"], folder: Path) -> Callable[[], object]:
+def ours(a: Path, b: Path, size: int, cache: Cache, folder: Path, device: torch.device) -> Callable[[], object]:
     loading = Loading(size=size, cache=cache, cache_budget=8 << 30, cache_dir=folder, tell=print)
     dataset = Unpaired(a=a, b=b).open(loading)
-    return Loader(dataset, batch=1, seed=0, workers=0, device=torch.device("cpu")).next_batch
+    return Loader(dataset, batch=1, seed=0, workers=0, device=device).next_batch
 
 
 def many(pair: Callable[[], object], pairs: int) -> Callable[[], None]:
@@ -70,14 +80,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the crops")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--pairs", type=int, default=40, help="pairs per pipeline and round")
+    parser.add_argument("--device", default="auto")
     add_json(parser)
     given = parser.parse_args()
+    device = choose_device(given.device)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        pipelines = {"Pillow + torchvision": reference(given.a, given.b, given.size)}
-        for name, cache in (("ours, cold", "off"), ("ours, memory cache", "memory"), ("ours, disk cache", "disk")):
-            pipelines[name] = ours(given.a, given.b, given.size, cache, Path(folder))  # type: ignore[arg-type]
-        times = take_turns({name: many(pair, given.pairs) for name, pair in pipelines.items()}, given.rounds)
+        pipelines = {"Pillow + torchvision": reference(given.a, given.b, given.size, device)}
+        for name, cache in CACHES.items():
+            pipelines[name] = ours(given.a, given.b, given.size, cache, Path(folder), device)
+        runs = {name: many(pair, given.pairs) for name, pair in pipelines.items()}
+        times = take_turns(runs, given.rounds, device)
+        runs.clear()
         pipelines.clear()  # the disk cache is still mapped, which keeps Windows from removing it
     rates = {name: [2 * given.pairs / seconds for seconds in taken] for name, taken in times.items()}
     base = statistics.median(rates["Pillow + torchvision"])
@@ -86,8 +100,8 @@ def main() -> None:
     for name, values in rates.items():
         row((name, spread(values, 0), statistics.median(values) / base), (24, 24, 8))
         result = {"pipeline": name, "a": given.a, "b": given.b, "size": given.size, "images_per_s": values}
-        append(given.json, "data", result | versions)
-    tell_machine()
+        append(given.json, "data", result | versions, device)
+    tell_machine(device)
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
