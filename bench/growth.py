@@ -48,8 +48,7 @@ LINKS = 1000
 
 def make_step(model: str, size: int, batch: int, precision: str, device: torch.device) -> Callable[[], object]:
     """A training step of a network that is the same at every size, where the model permits."""
-    if device.type == "cpu":
-        keep_freed_memory()  # as `gantk train` does
+    keep_freed_memory()  # as `gantk train` does
     task = make_task(model)
     if model == "cyclegan":
         task = replace(task, blocks=9)  # type: ignore[call-arg]
