@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
 import re
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -255,7 +257,7 @@ def states() -> dict[str, tuple[object, str]]:
         "channels": (rrdb | {"model.10.weight": torch.zeros(2, 2, 3, 3)}, "3 channels in and 2 out"),
         "strange": ({"stage1.0.weight": torch.zeros(3)}, "not recognised, its keys begin with stage1.0.weight"),
         "no tensors": ({"epoch": 3, "loss": 0.1}, "no tensors.*its keys are epoch, loss"),
-        "a list": ([torch.zeros(3)], "holds a list; expected a state dict"),
+        "a list": ([torch.zeros(3)], "its content is of type list; expected a state dict"),
         "small dcgan": (dcgan(4, 2, 3, 3).state_dict(), "3 convolutions make 16 pixels"),
         "instance norm with weights": (state | {"model.2.weight": torch.ones(2)}, "cyclegan|missing"),
     }
@@ -275,19 +277,66 @@ def test_what_is_not_recognised_names_the_nearest_family_and_the_difference(
     assert not (tmp_path / "out.safetensors").exists()
 
 
-@pytest.mark.parametrize(("name", "content"), [("x.pth", b""), ("x.pth", b"\x80junk"), ("x.safetensors", b"junk" * 9)])
-def test_damaged_files_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def packed(**members: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"archive/{name}.pkl", content)
+    return file.getvalue()
+
+
+def saved(content: object, *, zipped: bool = True) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()
+
+
+WEIGHTS = {"model.1.weight": torch.zeros(64, 3, 7, 7)}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "the file is empty; expected weights"),
+        (b"hello", "neither a zip archive nor a pickle"),
+        (b"\n<!DOCTYPE html><html>", "a web page; expected the file that was to be downloaded"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"name" + bytes(253) + b"ustar\0", "a tar archive; expected the file of weights that is in it"),
+        (b"\x80junk", "damaged"),
+        (b"\x80\x02", "cut short"),
+        (pickle.dumps(WEIGHTS["model.1.weight"].shape[0], 2), "a pickle that torch.save did not write"),
+        (saved(WEIGHTS, zipped=False)[:-9], "cut short"),
+        (saved(WEIGHTS, zipped=False)[:300], "cut short"),
+        (saved(WEIGHTS)[:20_000], "a zip archive that is cut short: its end is missing"),
+        (saved(WEIGHTS)[:4], "a zip archive that is cut short: its end is missing"),
+        (packed(data=b"junk"), "damaged"),
+        (packed(other=b""), "a zip archive of something else: PyTorch's hold a data.pkl"),
+        (packed(data=b"", constants=b""), "a TorchScript archive, which holds code; expected a state dict"),
+        (b"\x02\0\0\0\0\0\0\0{]", "not a readable safetensors file"),
+        ((1 << 20).to_bytes(8, "little") + b"{", "a header of 1,048,576 bytes in a file of 9"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
+def test_damaged_files_are_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, reason: str
+) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(Exception, match="not a readable"):
-        import_weights(tmp_path / name, tmp_path / "out.safetensors")
+    assert cli.run(["import", str(tmp_path / name), "-o", str(tmp_path / "out.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"gantk: error: {tmp_path / name}: ")
+    assert error.count("\n") == 1
+    assert reason in error
+    assert "Error" not in error
+    assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    torch.save(rename(resnet(3, 3, 2, 1)), tmp_path / "x.pth")
-    whole = (tmp_path / "x.pth").read_bytes()
-    (tmp_path / "x.pth").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(Exception, match="not a readable PyTorch file"):
-        import_weights(tmp_path / "x.pth", tmp_path / "out.safetensors")
+def test_the_content_counts_and_not_the_suffix(tmp_path: Path, image: Tensor) -> None:
+    net = resnet(3, 3, 2, 1)
+    save_file(rename(net), tmp_path / "theirs.pth")
+    torch.save(rename(net), tmp_path / "theirs.safetensors")
+    for number, name in enumerate(("theirs.pth", "theirs.safetensors")):
+        import_weights(tmp_path / name, tmp_path / f"{number}.safetensors")
+        agree(load_published(tmp_path / f"{number}.safetensors"), net, image)
 
 
 def test_refusals_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

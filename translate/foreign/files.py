@@ -8,19 +8,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Literal, TypeAlias
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from translate.errors import UsageError
-from translate.header import METADATA_KEY
+from translate.errors import UsageError, one_line
+from translate.header import LARGEST_HEADER, METADATA_KEY, read_header
 
 AVERAGED = ("params_ema", "g_ema")
 CONTAINERS = (*AVERAGED, "params", "state_dict", "netG", "generator")
 """Under which keys training codes keep the generator's state, the best first."""
 WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DataParallel and torch.compile add to every name."""
+
+
+Form: TypeAlias = Literal["safetensors", "zip", "pickle"]
+"""How tensors are stored: PyTorch's files are zip archives since 1.6, and pickles before."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ def read_file(path: Path) -> ForeignFile:
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file; expected weights (.pth, .pt, .ckpt, .tar, .th or .safetensors)")
-    content = _safetensors(path) if path.suffix.lower() == ".safetensors" else _pickled(path)
+    form = _form(path)
+    content = _safetensors(path) if form == "safetensors" else _pickled(path, form)
     averaged = False
     while key := next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None):
         averaged = averaged or key in AVERAGED
@@ -57,11 +64,35 @@ def read_file(path: Path) -> ForeignFile:
     return ForeignFile(path, {key: _plain(path, key, tensor) for key, tensor in tensors.items()}, averaged)
 
 
-def _pickled(path: Path) -> Mapping[object, object]:
+def _form(path: Path) -> Form:
+    """What the first bytes say the file is, whatever its name; ``UsageError`` where it holds no weights."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise UsageError(f"{path}: the file is empty; expected weights")
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
+        return "safetensors"
+    if head.startswith(b"PK"):
+        return "zip"
+    if head.startswith(b"\x80"):
+        return "pickle"
+    if head.startswith(b"version https://git-lfs"):
+        found = "a pointer of Git LFS, not the file itself (git lfs pull fetches it)"
+    elif head.lstrip().startswith(b"<"):
+        found = "a web page; expected the file that was to be downloaded"
+    elif head[257:262] == b"ustar":
+        found = "a tar archive; expected the file of weights that is in it"
+    else:
+        found = "neither a zip archive nor a pickle, as PyTorch writes them, nor safetensors"
+    raise UsageError(f"{path}: not a readable file of weights ({found})")
+
+
+def _pickled(path: Path, form: Form) -> Mapping[object, object]:
     try:
-        with warnings.catch_warnings():
+        # An open file, as torch would otherwise go by the suffix.
+        with warnings.catch_warnings(), path.open("rb") as file:
             warnings.simplefilter("ignore")  # of pickle protocols that it may not read: then it says so
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         called = re.search(r"GLOBAL (\S+)", str(error))
         if called:
@@ -70,25 +101,54 @@ def _pickled(path: Path) -> Mapping[object, object]:
                 f"{path}: refused, because reading it would run {name}; expected tensors alone, as in a state dict"
             ) from None
         # Before and behind its reason, torch advises to read the file without this protection.
-        reason = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the documentation")[0].strip()
-        raise UsageError(f"{path}: refused, because it is not of tensors alone ({_shortened(reason)})") from None
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the documentation")[0]
+        reason = re.sub(r"Unsupported operand (\d+)", r"pickle operation \1, which no state dict needs", reason)
+        reason = " ".join(reason.split())[:160]
+        raise UsageError(f"{path}: refused, because it is not of tensors alone ({reason})") from None
     except Exception as error:  # damaged files raise nearly anything
-        raise UsageError(f"{path}: not a readable PyTorch file ({_one_line(error)})") from None
+        wrong = _wrong_with_zip(path, error) if form == "zip" else _wrong_with_pickle(error)
+        raise UsageError(f"{path}: not a readable PyTorch file ({wrong})") from None
     if not isinstance(content, Mapping):
-        raise UsageError(f"{path}: holds a {type(content).__name__}; expected a state dict")
+        raise UsageError(f"{path}: its content is of type {type(content).__name__}; expected a state dict")
     return content
 
 
+def _wrong_with_zip(path: Path, error: Exception) -> str:
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()
+    except (BadZipFile, OSError, ValueError):
+        return "a zip archive that is cut short: its end is missing"
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "a TorchScript archive, which holds code; expected a state dict"
+    if not any(name.endswith("/data.pkl") for name in names):
+        return "a zip archive of something else: PyTorch's hold a data.pkl"
+    return _damage(error)
+
+
+def _wrong_with_pickle(error: Exception) -> str:
+    if "Invalid magic number" in str(error):
+        return "a pickle that torch.save did not write"
+    if isinstance(error, EOFError) or "unexpected EOF" in str(error):
+        return "cut short"
+    return _damage(error)
+
+
+def _damage(error: Exception) -> str:
+    """With the error's own words where it is of a kind that uses words, which a ``KeyError`` is not."""
+    worded = isinstance(error, (MemoryError, OSError, RuntimeError, ValueError))
+    return f"damaged or cut short: {one_line(error, 160)}" if worded else "damaged or cut short"
+
+
 def _safetensors(path: Path) -> Mapping[object, object]:
+    header = read_header(path)  # whose reasons are plainer than those of safetensors
+    if METADATA_KEY in header.metadata:
+        raise UsageError(f"{path}: is a gantk model already; use it as it is")
     try:
         with safe_open(path, framework="pt") as file:
-            ours = METADATA_KEY in (file.metadata() or {})
-            tensors: dict[object, object] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return {key: file.get_tensor(key) for key in header.tensors}
     except (SafetensorError, OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a readable safetensors file ({_one_line(error)})") from None
-    if ours:
-        raise UsageError(f"{path}: is a gantk model already; use it as it is")
-    return tensors
+        raise UsageError(f"{path}: not a readable safetensors file ({one_line(error, 160)})") from None
 
 
 def _unwrapped(name: str) -> str:
@@ -108,13 +168,3 @@ def _plain(path: Path, key: str, tensor: Tensor) -> Tensor:
     if not bool(torch.isfinite(plain).all()):
         raise UsageError(f"{path}: tensor {key} holds values that are not finite")
     return plain
-
-
-def _one_line(error: Exception) -> str:
-    """What an exception says; its type where that is all that it tells, as a ``KeyError`` does."""
-    spoken = str(error) if isinstance(error, (OSError, RuntimeError, SafetensorError, ValueError)) else ""
-    return _shortened(spoken) or type(error).__name__
-
-
-def _shortened(text: str) -> str:
-    return " ".join(text.split())[:160]
