@@ -255,6 +255,15 @@ def states() -> dict[str, tuple[object, str]]:
         "sparse": ({"model.1.weight": torch.eye(2).to_sparse()}, "sparse"),
         "plus": (rrdb | {"model.1.sub.0.RDB1.conv1x1.weight": torch.zeros(2, 2, 1, 1)}, "ESRGAN\\+"),
         "channels": (rrdb | {"model.10.weight": torch.zeros(2, 2, 3, 3)}, "3 channels in and 2 out"),
+        "SRVGGNetCompact": (
+            {"params": {f"body.{i}.weight": torch.zeros(4, 4, 3, 3) for i in range(0, 9, 2)}},
+            "not recognised, its keys begin with body.0.weight, body.2.weight, body.4.weight; expected .*RRDBNet",
+        ),
+        "old SRResNet": (
+            {f"model.1.sub.{i}.res.0.weight": torch.zeros(4, 4, 3, 3) for i in range(16)}
+            | {f"model.{i}.weight": torch.zeros(4, 4, 3, 3) for i in (0, 2, 5, 8, 10)},
+            "not recognised, its keys begin with model.1.sub.0.res.0.weight",  # and not: nearest to the CycleGAN
+        ),
         "strange": ({"stage1.0.weight": torch.zeros(3)}, "not recognised, its keys begin with stage1.0.weight"),
         "no tensors": ({"epoch": 3, "loss": 0.1}, "no tensors.*its keys are epoch, loss"),
         "a list": ([torch.zeros(3)], "its content is of type list; expected a state dict"),

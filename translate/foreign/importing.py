@@ -20,6 +20,8 @@ from translate.published import build_nets, make_task, save_published
 
 SHOWN = 3
 """Differing keys that a refusal names of each kind."""
+NEAR = 0.2
+"""The share of layers that a file must have in common with a family for their differences to tell anything."""
 COUNTERS = "num_batches_tracked"
 """Of batch norm; not saved by PyTorch before 0.4.1, and of no use here."""
 
@@ -70,7 +72,7 @@ def recognise(file: ForeignFile, plugin: str | None) -> tuple[Family, Layout]:
         raise UsageError(f"--as {plugin}: expected one of {', '.join(known)}")
     candidates = [(family, family.read(file.state, plugin)) for family in families]
     family, layout = max(candidates, key=lambda candidate: _likeness(candidate[1]))
-    if not _likeness(layout):
+    if _likeness(layout) < NEAR:
         keys = ", ".join(list(file.state)[:SHOWN])
         titles = "; ".join(family.title for family in families)
         raise UsageError(f"{file.path}: not recognised, its keys begin with {keys}; expected {titles}")
