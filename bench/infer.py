@@ -2,11 +2,15 @@
 
     python bench/infer.py --network cyclegan --side 256 --count 8 --rounds 5
     python bench/infer.py --network srgan --megapixels 50        # peak memory of one large photo
+    python bench/infer.py --network esrgan --megapixels 50 --every 30
 
 Fresh networks of the published sizes on generated photos. Loop and ``infer`` take turns in one process; each figure is
 the median of the rounds, with the lowest and highest. The plain loop is what the public codes do: Pillow, torchvision's
 transforms, torch's own norms in NCHW under ``no_grad``, Pillow's default PNG. ``decode`` and ``encode`` are summed over
 threads, so the shares of the three stages can add up to more than 100 % of the time that passed.
+
+``--every K`` sends only every K-th tile through the network and leaves the others grey: all stages run, on a picture of
+full size, and each takes the memory that it takes; the seconds are then no measure of anything.
 """
 
 from __future__ import annotations
@@ -15,7 +19,9 @@ import argparse
 import copy
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +29,7 @@ import numpy as np
 import torch
 from PIL import Image
 from tables import add_json, alone, append, peak_bytes, row, spread, take_turns, tell_machine
-from torch import nn
+from torch import Tensor, nn
 from torchvision import transforms
 
 from gantk_cyclegan import CycleGAN
@@ -33,7 +39,7 @@ from translate.hardware import choose_device
 from translate.inference import InferOptions, infer
 from translate.layers.norms import InstanceNorm
 from translate.published import Card, Published, build_nets
-from translate.task import DataSpec, TaskModel
+from translate.task import Batch, DataSpec, Nets, TaskModel
 
 MODELS: dict[str, tuple[Callable[[], TaskModel], DataSpec]] = {
     "cyclegan": (CycleGAN, DataSpec(256, {"a": 3, "b": 3})),
@@ -120,10 +126,26 @@ def large_photo(folder: Path, megapixels: float) -> tuple[Path, int]:
     return folder / "000.jpg", width * (width * 2 // 3)
 
 
-def one_photo(network: str, photo: Path, out: Path, options: InferOptions) -> dict[str, Any]:
+def thinned(model: Published, every: int) -> Published:
+    """``model``, whose network sees every ``every``-th picture of one shape only, and of batches (of crops) all."""
+    direction = model.directions[0]
+    seen: Counter[torch.Size] = Counter()
+
+    def run(nets: Nets, x: Batch) -> Tensor:
+        shape = x[direction.inputs].shape
+        seen[shape] += 1
+        if shape[0] > 1 or (seen[shape] - 1) % every == 0:
+            return direction.run(nets, x)
+        size = [direction.scale * side for side in shape[2:]]
+        return torch.zeros(1, model.data.channels[direction.outputs], *size)
+
+    return replace(model, directions=(replace(direction, run=run), *model.directions[1:]))
+
+
+def one_photo(network: str, photo: Path, out: Path, options: InferOptions, every: int = 1) -> dict[str, Any]:
     """What ``infer`` takes for one photo: seconds, peak bytes of this process, and those that came after its start."""
     device = choose_device(options.device)
-    model = fresh(network)
+    model = thinned(fresh(network), every)
     before = peak_bytes(device)
     records: list[dict[str, Any]] = []
     summary = infer(model, [photo], out, options, record=records.append)
@@ -139,14 +161,15 @@ def memory(given: argparse.Namespace, root: Path) -> None:
     """Peak memory of a process while it does one photo of so many megapixels."""
     photo, pixels = large_photo(root, given.megapixels)
     options = InferOptions(format="png", device=given.device, precision=given.precision)
-    result = alone(one_photo, given.network, photo, root / "out", options)
-    print(f"{given.network}, one photo of {pixels / 1e6:.3f} megapixels, {given.precision}")
+    result = alone(one_photo, given.network, photo, root / "out", options, given.every)
+    share = f", one tile in {given.every} computed" if given.every > 1 else ""
+    print(f"{given.network}, one photo of {pixels / 1e6:.3f} megapixels, {given.precision}{share}")
     for name, value in (("peak, GB", result["peak"] / 1e9), ("of it after the start", result["own"] / 1e9)):
         row((name, value), (28, 10))
     for name in ("seconds", "tiles", "passes"):
         row((name, result[name]), (28, 10))
     print("\n".join(result["notes"]), end="\n" * bool(result["notes"]))
-    setting = {"network": given.network, "megapixels": pixels / 1e6, "precision": given.precision}
+    setting = {"network": given.network, "megapixels": pixels / 1e6, "precision": given.precision, "every": given.every}
     append(given.json, "infer memory", setting | result, choose_device(given.device))
 
 
@@ -160,6 +183,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--megapixels", type=float, help="measure memory on one photo of this size instead")
+    parser.add_argument("--every", type=int, default=1, help="with --megapixels: compute one tile in so many")
     add_json(parser)
     given = parser.parse_args()
     warnings.filterwarnings("ignore", "input's size at dim=1")  # the plain loop's norms do not know their channels

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tables import add_json, append
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -205,7 +206,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--features", type=Path, default=DATA / "weights" / "features" / "model_best.pth.tar")
-    parser.add_argument("--json", type=Path, help="file to append the results to, one line of JSON each")
+    add_json(parser)
     given = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given.work.mkdir(parents=True, exist_ok=True)
@@ -216,11 +217,9 @@ def main() -> None:
         for precision, seed in both():
             model = load_published(trained(name, precision, seed, given))
             scores.append(STUDIES[name].judge(model, features))
-            record = {"bench": "precision", "model": name, "precision": precision, "seed": seed, "steps": given.steps}
-            print(json.dumps(record | scores[-1]), flush=True)
-            if given.json:
-                with given.json.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(record | scores[-1]) + "\n")
+            record = {"model": name, "precision": precision, "seed": seed, "steps": given.steps} | scores[-1]
+            print(json.dumps(record), flush=True)
+            append(given.json, "precision", record)
         print(f"{name}, {given.steps} steps, torch {torch.__version__}")
         print("\n".join(f"  {verdict(scores, judged)}" for judged in scores[0]), flush=True)
 
