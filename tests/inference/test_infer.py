@@ -172,6 +172,11 @@ def test_out_within_the_input(photos: Path) -> None:
     assert "out/out" not in {path.rpartition("/")[0] for path in files(photos)}
 
 
+def test_an_out_that_cannot_be_written_to_is_wrong_usage(photos: Path) -> None:
+    with pytest.raises(UsageError, match=r"--out .*: a file is in the way; expected a folder"):
+        run(publish(nn.Identity()), photos, photos / "0.png" / "out")
+
+
 def test_inputs_are_not_touched(photos: Path, tmp_path: Path) -> None:
     before = {name: (photos / name).read_bytes() for name in files(photos)}
     out = tmp_path / "out"
