@@ -29,6 +29,7 @@ class CycleGAN(TaskModel):
 
     source = Unpaired
     recipe = Run(batch=1, size=256, epochs=200)
+    bf16_proven = True  # bench/RESULTS.md
 
     cycle: Annotated[float, "weight of the cycle-consistency term", Ge(0)] = 10.0
     identity: Annotated[float, "weight of the identity term, relative to cycle", Ge(0)] = 0.5

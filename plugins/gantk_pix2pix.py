@@ -74,6 +74,7 @@ class Pix2Pix(TaskModel):
 
     source = Paired
     recipe = Run(batch=1, size=256, epochs=200)
+    bf16_proven = True  # bench/RESULTS.md
 
     generator: Annotated[Literal["unet", "resnet"], "network that translates"] = "unet"
     width: Annotated[int, "channels of each network's first layer", Ge(1)] = 64

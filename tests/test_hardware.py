@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from PIL import Image
+
+from translate import cli, hardware, plugins
 
 # Takes and frees blocks as large as a training step's tensors; prints what stays with the process, in MiB.
 PROGRAM = """
@@ -45,3 +49,39 @@ def test_freed_memory_stays_where_it_is_asked_to():
     _, taken, kept = left("default")
     assert int(taken) >= 199
     assert int(kept) <= 10
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16", "fp16"])
+def test_a_number_format_that_is_asked_for_is_used(wanted):
+    assert hardware.choose_precision(wanted, torch.device("cpu")) == wanted
+    assert hardware.choose_precision(wanted, torch.device("cpu"), bf16_proven=True) == wanted
+
+
+@pytest.mark.parametrize("proven", [True, False])
+@pytest.mark.parametrize("computes", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_auto_is_bf16_only_where_runs_were_compared_and_the_processor_computes_it(
+    device, computes, proven, monkeypatch
+):
+    monkeypatch.setattr(hardware, "_cpu_computes_bf16", lambda: computes)
+    chosen = hardware.choose_precision("auto", torch.device(device), bf16_proven=proven)
+    assert chosen == ("bf16" if device == "cpu" and computes and proven else "fp32")
+
+
+def test_the_models_whose_runs_were_compared_are_these():
+    built_in = ("cyclegan", "pix2pix", "srgan", "esrgan", "dcgan", "gan")
+    assert [name for name in built_in if plugins.load(name).bf16_proven] == ["cyclegan", "pix2pix"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--precision", "fp32"]])
+def test_a_run_says_that_it_is_in_bf16_unasked(flags, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(hardware, "_cpu_computes_bf16", lambda: True)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            Image.effect_noise((16, 16), 60).convert("RGB").save(tmp_path / name / f"{index}.png")
+    data = ["--a", str(tmp_path / "a"), "--b", str(tmp_path / "b"), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    small = ["--size", "16", "--width", "4", "--blocks", "1", "--patch-layers", "1", "--steps", "1", "--workers", "0"]
+    assert cli.run(["train", "cyclegan", *data, *small, *flags]) == 0
+    said = capsys.readouterr().err
+    assert ("precision: bf16, which this processor computes; --precision fp32" in said) == (not flags)

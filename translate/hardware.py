@@ -35,13 +35,21 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device(kind)
 
 
-def choose_precision(wanted: Precision, device: torch.device) -> Precision:
-    """``auto`` is fp32: bf16 has to be asked for until whole runs are measured equal (see bench/RESULTS.md)."""
+def choose_precision(wanted: Precision, device: torch.device, *, bf16_proven: bool = False) -> Precision:
+    """``auto`` is bf16 for what is ``bf16_proven``, on a CPU that computes it; else fp32.
+
+    On other devices no whole runs were compared yet (bench/RESULTS.md). Raises ``UsageError`` for what a GPU lacks.
+    """
     if wanted == "auto":
-        return "fp32"
+        return "bf16" if bf16_proven and device.type == "cpu" and _cpu_computes_bf16() else "fp32"
     if wanted == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise UsageError("--precision bf16: this GPU has no bfloat16; use fp16 or fp32")
     return wanted
+
+
+def _cpu_computes_bf16() -> bool:
+    """Whether there are instructions for it; without them it is slower than fp32."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def has_instance_norm(module: nn.Module) -> bool:

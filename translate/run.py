@@ -26,7 +26,12 @@ class Run:
     batch: Annotated[int, "images per step and domain", Ge(1)] = 1
     size: Annotated[int, "side in pixels of the training images", Ge(4)] = 256
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps", MayChange()] = "auto"
-    precision: Annotated[Precision, "number format of the forward pass", MayChange()] = "auto"
+    precision: Annotated[
+        Precision,
+        "number format of the forward pass; auto: bf16 on a CPU that computes it, where the model was seen to learn as "
+        "well in it, else fp32",
+        MayChange(),
+    ] = "auto"
     compile: Annotated[bool, "compile each phase with torch.compile", MayChange()] = False
     accumulate: Annotated[int, "micro-batches per step; saves memory, same result", Ge(1), MayChange()] = 1
     checkpointing: Annotated[

@@ -168,6 +168,8 @@ class TaskModel(ABC):
     """The run settings (batch, size, epochs) that the paper used: the defaults of ``gantk train``."""
     averaged: ClassVar[tuple[str, ...]] = ()
     """Roles whose moving average is kept, previewed and shipped."""
+    bf16_proven: ClassVar[bool] = False
+    """Whether whole runs in bf16 were seen to end as well as in fp32; ``--precision auto`` heeds it."""
 
     lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
     betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (

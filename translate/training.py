@@ -87,7 +87,7 @@ def train(request: Request, journal: Journal) -> Path:
     if not world.leads:
         journal = Silence()
     device = choose_device(run.device, world.local_rank)
-    precision = choose_precision(run.precision, device)
+    precision = choose_precision(run.precision, device, bf16_proven=request.task.bf16_proven)
     config = resolved_toml(request.plugin, request.source, request.task, run)
     begun = _check_folder(request, config, journal, resume)
     set_determinism(run.deterministic)
@@ -169,7 +169,7 @@ def open_source(request: Request, journal: Journal) -> Dataset:
 def plan(request: Request, journal: Journal) -> dict[str, Any]:
     """What ``train`` would do, without doing it: checks data and settings, builds the networks, writes nothing."""
     device = choose_device(request.run.device)
-    precision = choose_precision(request.run.precision, device)
+    precision = choose_precision(request.run.precision, device, bf16_proven=request.task.bf16_proven)
     config = resolved_toml(request.plugin, request.source, request.task, request.run)
     _check_folder(request, config, journal, request.resume)
     dataset = open_source(request, journal)
@@ -249,6 +249,10 @@ class _Training:
                 self.journal.line(
                     f"phase {phase.name} starts at step {phase.start}: this run of {self.total} ends before"
                 )
+        if run.precision == "auto" and engine.precision != "fp32":
+            self.journal.line(
+                f"precision: {engine.precision}, which this processor computes; --precision fp32 is exact, and slower"
+            )
         self.shown = self._preview_batch()
         if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch()):
             self.journal.line(f"memory: {needed}")
