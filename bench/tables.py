@@ -23,13 +23,22 @@ MIB = 1 << 20
 
 
 def take_turns(
-    runs: Mapping[T, Callable[[], object]], rounds: int, device: torch.device | None = None, warmup: int = 1
+    runs: Mapping[T, Callable[[], object]],
+    rounds: int,
+    device: torch.device | None = None,
+    warmup: int = 1,
+    before: Mapping[T, Callable[[], object]] | None = None,
 ) -> dict[T, list[float]]:
     """Seconds of each run in each round. All run once per round, so that a busy moment of the machine hits them all;
-    the first ``warmup`` rounds do not count."""
+    the first ``warmup`` rounds do not count. ``before``: a setting of a run's own; after it, the run is made once more,
+    which does not count."""
+    before = before or {}
     times: dict[T, list[float]] = {name: [] for name in runs}
     for turn in range(warmup + rounds):
         for name, run in runs.items():
+            if name in before:
+                before[name]()
+                run()
             began = time.perf_counter()
             run()
             if device is not None and device.type == "cuda":

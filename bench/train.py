@@ -18,7 +18,6 @@ import argparse
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from pathlib import Path
 import allocator
 import reference
 import torch
-from tables import add_json, append, peak_bytes
+from tables import add_json, append, peak_bytes, take_turns
 from torch import Tensor, nn
 
 from translate import plugins
@@ -95,32 +94,6 @@ def make_engine(name: str, size: int, batch: int, precision: str, device: torch.
     )
 
 
-def measure(
-    runs: Mapping[str, Callable[[], object]],
-    rounds: int,
-    device: torch.device,
-    before: Mapping[str, Callable[[], object]],
-) -> dict[str, list[float]]:
-    """Seconds of each step, taking turns, after two steps of each side that do not count.
-
-    ``before``: the allocator's setting of a side; after it, one more step that does not count.
-    """
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    warmup = 1 if before else 2
-    for turn in range(warmup + rounds):
-        for name, run in runs.items():
-            if name in before:
-                before[name]()
-                run()
-            began = time.perf_counter()
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if turn >= warmup:
-                times[name].append(time.perf_counter() - began)
-    return times
-
-
 def compare(given: argparse.Namespace, size: int, precision: str) -> dict[str, list[float]]:
     device = choose_device(given.device)
     batch = given.batch or CASES[given.model].batch
@@ -137,7 +110,7 @@ def compare(given: argparse.Namespace, size: int, precision: str) -> dict[str, l
         theirs = reference.STEPS[given.model](ours, autocast)  # type: ignore[arg-type]
     runs = {"reference": lambda: theirs(x), "ours": lambda: ours.train_step(lambda: x, 0.0)}
     with nullcontext({}) if given.same_allocator else allocator.taking_turns(device) as before:
-        times = measure(runs, given.rounds, device, before)
+        times = take_turns(runs, given.rounds, device, warmup=1 if before else 2, before=before)
     ours.read()
     return times
 
