@@ -16,13 +16,11 @@ from train import CASES, make_task
 
 from translate.task import parameter_count
 
-SIZES = {"cyclegan": 256, "pix2pix": 256, "dcgan": 64, "srgan": 96}
-
 
 def reduced_bytes(name: str) -> tuple[int, int]:
-    """Bytes of gradients in fp32 that a step averages, and in how many calls."""
+    """Bytes of gradients in fp32 that a step at the paper's size averages, and in how many calls."""
     task = make_task(name)
-    networks = task.networks(CASES[name].data(SIZES[name]))
+    networks = task.networks(CASES[name].data(task.recipe.size))
     phases = [phase for phase in task.phases() if phase.due(0)]
     sizes = {role: parameter_count(networks[role]()) for phase in phases for role in phase.updates}
     return 4 * sum(sizes[role] * phase.repeat for phase in phases for role in phase.updates), len(phases)
@@ -39,6 +37,8 @@ def main() -> None:
     print(f"{'model':10} {'MB/step':>8} {'step ms':>8} {'8: ms':>8} {'8: gain':>8} {'64: ms':>8} {'64: gain':>9}")
     for item in given.step_ms:
         name, _, milliseconds = item.partition("=")
+        if name not in CASES:
+            parser.error(f"--step-ms {item}: expected MODEL=MS, of {', '.join(CASES)}")
         step = float(milliseconds)
         size, calls = reduced_bytes(name)
         result: dict[str, object] = {"model": name, "step_ms": step, "bytes": size, "calls": calls}
