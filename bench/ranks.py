@@ -94,7 +94,7 @@ def engines(given: argparse.Namespace, world: World) -> dict[str, Engine]:
     """The ways, each with networks of its own that start alike."""
     task = plugins.load(given.model)(width=given.width)
     data = DATA[given.model](given.size)
-    share = world.share(given.batch)
+    share = len(world.places(given.batch))
     return {
         "alone": Engine(task, data, device=CPU, batch=share),
         "flat": Engine(task, data, device=CPU, batch=given.batch, world=world),
@@ -135,7 +135,7 @@ def work(rank: int, given: argparse.Namespace, folder: Path) -> None:
         ways = engines(given, world)
         data = DATA[given.model](given.size)
         generator = torch.Generator().manual_seed(rank)
-        shape = (world.share(given.batch), 3, given.size, given.size)
+        shape = (len(world.places(given.batch)), 3, given.size, given.size)
         x = {domain: torch.rand(shape, generator=generator) * 2 - 1 for domain in data.channels}
         for engine in ways.values():
             for _ in range(2):

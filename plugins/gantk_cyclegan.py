@@ -80,11 +80,13 @@ class CycleGAN(TaskModel):
         }
 
     def phases(self) -> Sequence[Phase]:
-        # Shares of the penalty's mixtures; noise of the phase, so that processes and micro-batches draw the same.
-        between = {"between": Noise((), "uniform")} if self.penalty else {}
+        # All that is random is noise of the phase, so that processes and micro-batches draw the same.
+        noise = {"draws_a": ImagePool.DRAWS, "draws_b": ImagePool.DRAWS}
+        if self.penalty:
+            noise["between"] = Noise((), "uniform")
         return [
             Phase("generators", ("g_ab", "g_ba"), self.generators),
-            Phase("discriminators", ("d_a", "d_b"), self.discriminators, noise=between),
+            Phase("discriminators", ("d_a", "d_b"), self.discriminators, noise=noise),
         ]
 
     def generators(self, nets: Nets, x: Batch) -> Terms:
@@ -110,8 +112,8 @@ class CycleGAN(TaskModel):
     def discriminators(self, nets: Nets, x: Batch) -> Terms:
         """Tell real images from past and present fakes; halved, so that they learn more slowly (appendix 7.1)."""
         return {
-            **self._judge("a", nets.d_a, x, x.a, nets.pool_a(x.fake_a)),
-            **self._judge("b", nets.d_b, x, x.b, nets.pool_b(x.fake_b)),
+            **self._judge("a", nets.d_a, x, x.a, nets.pool_a(x.fake_a, x.draws_a)),
+            **self._judge("b", nets.d_b, x, x.b, nets.pool_b(x.fake_b, x.draws_b)),
         }
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch.aot_autograd import make_boxed_func
 
-from toy import Toy, ToyWithBatchNorm, toy_batch, toy_data
-from translate.checkpoint import load_checkpoint, save_checkpoint
+from toy import Toy, ToyWithBatchNorm, ToyWithPool, toy_batch, toy_data
+from translate.checkpoint import load_checkpoint, save_checkpoint, saved_processes
 from translate.engine import Engine, seed_of
 from translate.errors import DivergedError, GantkError
 from translate.task import Batch, Nets, Phase, Terms
@@ -86,8 +91,9 @@ def test_steps_equal_a_loop_written_by_hand() -> None:
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_accumulation_changes_nothing(parts: int) -> None:
-    whole, split = make(), make(accumulate=parts)
+@pytest.mark.parametrize("task", [Toy, ToyWithPool])
+def test_accumulation_changes_nothing(task: type[Toy], parts: int) -> None:
+    whole, split = make(task()), make(task(), accumulate=parts)
     for engine in (whole, split):
         batches = Batches()
         for step in range(3):
@@ -255,6 +261,89 @@ def test_compiled_phases_equal_eager_ones() -> None:
     assert_same(weights(eager), weights(compiled), 1e-5)
 
 
+class Overwriting:
+    """A backend of torch.compile whose graphs, like CUDA graphs, take back all they gave when the next step begins."""
+
+    def __init__(self) -> None:
+        self.given: list[Tensor] = []
+        self.steps = 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        return aot_autograd(fw_compiler=self._remember, bw_compiler=self._remember)(graph, inputs)
+
+    def _remember(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        def run(*arguments: Tensor) -> Any:
+            taken = {tensor.data_ptr() for tensor in arguments if isinstance(tensor, Tensor)}
+            outputs = graph(*arguments)
+            # What is an input, too, is no memory of the graph's.
+            fresh = (t for t in outputs if isinstance(t, Tensor) and t.is_floating_point())
+            self.given += [tensor for tensor in fresh if tensor.data_ptr() not in taken]
+            return outputs
+
+        return make_boxed_func(run)  # type: ignore[no-any-return]
+
+    def step_begins(self) -> None:
+        for tensor in self.given:
+            tensor.detach().fill_(torch.nan)
+        self.steps += len(self.given) > 0
+        self.given.clear()
+
+
+def test_nothing_of_a_replayed_graph_outlives_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, modes = Overwriting(), set()
+
+    def compile_with_it(function: Callable[..., Any], *, dynamic: bool, mode: str | None) -> Any:
+        modes.add(mode)
+        return torch_compile(function, dynamic=dynamic, backend=backend)
+
+    torch_compile = torch.compile
+    monkeypatch.setattr("translate.engine.captures_graphs", lambda device: True)
+    monkeypatch.setattr(torch, "compile", compile_with_it)
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", backend.step_begins)
+    eager, replayed = make(ToyWithPool()), make(ToyWithPool(), compile_phases=True)
+    terms: list[Tensor] = []
+    note = replayed.ledger.add
+
+    def add(step: int, phase: str, outcomes: Any, norm: Tensor) -> None:
+        terms.extend(outcomes[0][0].values())
+        note(step, phase, outcomes, norm)
+
+    monkeypatch.setattr(replayed.ledger, "add", add)
+    for engine in (eager, replayed):
+        batches = Batches()
+        for step in range(4):
+            engine.train_step(batches, step / 10)
+    backend.step_begins()
+    assert terms
+    assert all(term.isnan() for term in terms)  # the backend does take them back
+    assert modes == {"reduce-overhead"}
+    assert backend.steps == 4
+    assert_same(weights(eager), weights(replayed), 1e-6)
+    assert_same(dict(eager.averages.state_dict()), dict(replayed.averages.state_dict()), 1e-6)
+    assert replayed.read() == pytest.approx(eager.read(), abs=1e-5)
+
+
+@pytest.mark.gpu
+def test_graphs_on_cuda_equal_eager_steps() -> None:
+    cuda = torch.device("cuda")
+    eager = Engine(ToyWithPool(), toy_data(), device=cuda, batch=4)
+    replayed = Engine(ToyWithPool(), toy_data(), device=cuda, batch=4, compile_phases=True)
+    for engine in (eager, replayed):
+        batches = Batches()
+        for step in range(8):  # the first ones are warm-up and recording
+            engine.train_step(lambda: {k: v.cuda() for k, v in batches().items()}, step / 10)  # noqa: B023
+    assert_same(weights(eager), weights(replayed), 1e-5)
+    assert replayed.read() == pytest.approx(eager.read(), abs=1e-4)
+
+
+def test_micro_batches_are_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[str | None] = []
+    monkeypatch.setattr("translate.engine.captures_graphs", lambda device: True)
+    monkeypatch.setattr(torch, "compile", lambda function, *, dynamic, mode: modes.append(mode) or function)
+    make(compile_phases=True, accumulate=2).train_step(Batches(), 0.0)
+    assert set(modes) == {None}
+
+
 @pytest.mark.parametrize(
     ("phase", "message"),
     [
@@ -274,45 +363,64 @@ def test_faulty_phases_are_named(phase: Phase, message: str) -> None:
 
 
 WORKER = """
-import sys, torch
+import json, sys, torch
+from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import toy
 from toy import toy_batch, toy_data
 from translate import distributed
+from translate.checkpoint import save_checkpoint
 from translate.engine import Engine
 torch.set_num_threads(1)
 world = distributed.world_from_environment()
 distributed.join(torch.device("cpu"), world)
-engine = Engine(getattr(toy, sys.argv[3])(), toy_data(), device=torch.device("cpu"), batch=4, world=world)
+task, settings = getattr(toy, sys.argv[3])(), json.loads(sys.argv[4])
+engine = Engine(task, toy_data(), device=torch.device("cpu"), batch=4, world=world, **settings)
 drawn = 0
 def draw():
     global drawn
     drawn += 1
-    return {k: v.chunk(world.size)[world.rank] for k, v in toy_batch(drawn).items()}
+    return {k: v[engine.places] for k, v in toy_batch(drawn).items()}
 for step in range(3):
     engine.train_step(draw, step / 10)
 terms = engine.read()
+save_checkpoint(Path(sys.argv[2]).parent, engine, position=drawn, keep=1)
 if world.leads:
     torch.save({"weights": engine.nets.state_dict(), "terms": terms}, sys.argv[2])
 distributed.leave()
 """
 
 
-@pytest.mark.parametrize("task", [Toy, ToyWithBatchNorm])
-def test_two_processes_equal_one(task: type[Toy], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        (Toy, {"accumulate": 2}),
+        (ToyWithBatchNorm, {}),
+        (ToyWithPool, {}),
+        (ToyWithPool, {"accumulate": 2}),
+    ],
+)
+def test_two_processes_equal_one(task: type[Toy], settings: dict[str, Any], tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(WORKER, encoding="utf-8")
-    engine, batches = make(task()), Batches()
+    engine, batches = make(task(), **settings), Batches()
     for step in range(3):
         engine.train_step(batches, step / 10)
     environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
     arguments = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "result.pt"), task.__name__]
+    arguments.append(json.dumps(settings))
     ranks = [subprocess.Popen(arguments, env={**environment, "RANK": str(rank)}) for rank in range(2)]
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
     result = torch.load(tmp_path / "result.pt", weights_only=True)
     assert_same(weights(engine), result["weights"], 1e-6)
     for name, value in engine.read().items():
         assert result["terms"][name] == pytest.approx(value, abs=2e-6), name
+    # What both processes hold alike is written once, and one process goes on with it.
+    path = tmp_path / "step-00000003.safetensors"
+    assert saved_processes(path) == (2, [])
+    alone = make(task(), **settings)
+    load_checkpoint(path, alone)
+    assert_same(weights(alone), result["weights"])
 
 
 def free_port() -> int:

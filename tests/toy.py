@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from translate.data.sources import Source
+from translate.layers.history import ImagePool
 from translate.run import Run
 from translate.task import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
 
@@ -76,6 +77,22 @@ class ToyWithBatchNorm(Toy):
             return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Tanh(), nn.Conv2d(4, 1, 3))
 
         return {**super().networks(data), "d": critic}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyWithPool(Toy):
+    """The same with a critic that is shown past fakes; two steps fill the pool."""
+
+    def networks(self, data: DataSpec) -> Networks:
+        return {**super().networks(data), "pool": lambda: ImagePool(6, data.channels["a"], data.size)}
+
+    def phases(self) -> Sequence[Phase]:
+        critic, generator = super().phases()
+        return [replace(critic, noise={"draws": ImagePool.DRAWS}), generator]
+
+    def critic(self, nets: Nets, x: Batch) -> Terms:
+        real, fake = nets.d(x.b), nets.d(nets.pool(nets.g(x.a), x.draws))
+        return {"gap": (fake - real).mean(), "size": 0.1 * (real.square().mean() + fake.square().mean())}
 
 
 def toy_data() -> DataSpec:

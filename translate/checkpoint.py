@@ -47,7 +47,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def save_checkpoint(folder: Path, engine: Engine, *, position: int, keep: int) -> Path | None:
     """Write the engine's state and the loader's position; then drop all but the ``keep`` latest.
 
-    Every process must call it (buffers that differ by process are gathered); rank 0 alone writes and returns the path.
+    Every process must call it (state in buffers is gathered); rank 0 alone writes and returns the path.
     """
     tensors = dict(_tensors(engine))
     if not engine.world.leads:
@@ -87,7 +87,9 @@ def load_checkpoint(path: Path, engine: Engine) -> int:
         groups[group][key] = tensor
     for role in _stateful(engine):
         for key in engine.nets[role].state_dict():
-            groups["nets"][f"{role}.{key}"] = groups["process"][f"{own}/{role}.{key}"]
+            held = groups["process"]
+            name = f"{role}.{key}"
+            groups["nets"][name] = held.get(f"{own}/{name}", held[f"0/{name}"])
     try:
         for role in engine.constants:  # rebuilt from their own weights, not checkpointed
             groups["nets"].update({f"{role}.{k}": v for k, v in engine.nets[role].state_dict().items()})
@@ -117,10 +119,12 @@ def load_checkpoint(path: Path, engine: Engine) -> int:
     return int(state["position"])
 
 
-def saved_processes(path: Path) -> int:
-    """How many processes wrote a checkpoint."""
+def saved_processes(path: Path) -> tuple[int, list[str]]:
+    """How many processes wrote a checkpoint, and the roles whose state was not the same on all of them."""
     with safe_open(path, framework="pt") as file:
-        return int(json.loads(file.metadata()[METADATA_KEY])["processes"])
+        groups = [name.split("/", 2) for name in file.keys()]  # noqa: SIM118 -- not a dict
+        apart = {parts[2].partition(".")[0] for parts in groups if parts[0] == "process" and parts[1] != "0"}
+        return int(json.loads(file.metadata()[METADATA_KEY])["processes"]), sorted(apart)
 
 
 def published_tensors(engine: Engine) -> dict[str, Tensor]:
@@ -132,7 +136,7 @@ def published_tensors(engine: Engine) -> dict[str, Tensor]:
 
 
 def _stateful(engine: Engine) -> list[str]:
-    """Roles of buffers alone, such as an image pool: every process has its own."""
+    """Roles of buffers alone, such as an image pool: what a process puts there need not be what another does."""
     return [role for role, net in engine.nets.items() if not any(True for _ in net.parameters())]
 
 
@@ -143,8 +147,10 @@ def _tensors(engine: Engine) -> Iterator[tuple[str, Tensor]]:
             if role not in apart:
                 yield f"nets/{role}.{key}", tensor
             elif role not in engine.constants:
-                for rank, part in enumerate(distributed.gather(tensor, engine.world)):
-                    yield f"process/{rank}/{role}.{key}", part
+                parts = distributed.gather(tensor, engine.world)
+                for rank, part in enumerate(parts):
+                    if rank == 0 or not torch.equal(part, parts[0]):
+                        yield f"process/{rank}/{role}.{key}", part
     for key, tensor in engine.averages.state_dict().items():
         yield f"averages/{key}", tensor
     for name, value in _moments(engine):

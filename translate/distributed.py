@@ -31,11 +31,18 @@ class World:
         """Whether this process writes files and talks to the user."""
         return self.rank == 0
 
-    def share(self, batch: int) -> int:
-        """This process's part of the batch."""
-        if batch % self.size:
-            raise UsageError(f"--batch {batch} cannot be split over {self.size} processes; expected a multiple")
-        return batch // self.size
+    def places(self, batch: int, accumulate: int = 1) -> list[int]:
+        """Which samples of a batch are this process's: of each of the batch's ``accumulate`` parts its share.
+
+        So the first micro-batches of all processes are together the first part of the batch, as on one process.
+        Raises ``UsageError`` for a batch that cannot be split.
+        """
+        if batch % (self.size * accumulate):
+            parts = f" and --accumulate {accumulate}" if accumulate > 1 else ""
+            raise UsageError(f"--batch {batch} cannot be split over {self.size} processes{parts}; expected a multiple")
+        share = batch // self.size // accumulate
+        first = range(self.rank * share, batch, batch // accumulate)
+        return [place for start in first for place in range(start, start + share)]
 
 
 def world_from_environment() -> World:
@@ -104,6 +111,20 @@ def gather(tensor: Tensor, world: World) -> list[Tensor]:
     parts = [torch.empty_like(tensor) for _ in range(world.size)]
     dist.all_gather(parts, tensor.contiguous())
     return parts
+
+
+def of_all_processes(share: Tensor) -> Tensor:
+    """A batch from every process's share of it (N, ...), by rank; for state that must be the same everywhere."""
+    if not dist.is_initialized():
+        return share
+    parts = [torch.empty_like(share, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, share.contiguous())
+    return torch.cat(parts)
+
+
+def of_this_process(whole: Tensor) -> Tensor:
+    """This process's share of such a batch."""
+    return whole.chunk(dist.get_world_size())[dist.get_rank()] if dist.is_initialized() else whole
 
 
 def any_of(flag: bool, world: World, device: torch.device) -> bool:

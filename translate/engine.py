@@ -19,7 +19,7 @@ from translate import distributed
 from translate.averaging import Averages
 from translate.distributed import World
 from translate.errors import DivergedError, GantkError
-from translate.hardware import AUTOCAST, memory_format
+from translate.hardware import AUTOCAST, captures_graphs, memory_format
 from translate.memory import checkpoint_all
 from translate.run import Precision
 from translate.task import Batch, DataSpec, Nets, Noise, Phase, TaskModel
@@ -123,6 +123,7 @@ class Engine:
         self.task, self.data, self.device, self.seed = task, data, device, seed
         self.world = world or World()
         self.batch, self.accumulate, self.clip = batch, accumulate, clip
+        self.places = self.world.places(batch, accumulate)
         self.precision: Precision = precision
         self.phases = tuple(task.phases())
         self.step = 0
@@ -148,6 +149,10 @@ class Engine:
         self.averages = Averages(self.nets, task.averaged, ema)
         scaled = precision == "fp16"
         self.scalers = {phase.name: torch.amp.GradScaler(device.type, enabled=scaled) for phase in self.phases}
+        # Torch adds up the gradients of micro-batches wrongly when they lie in a graph's memory (pytorch issue 169545),
+        # and what a phase sends to other processes is no part of a graph.
+        alone = accumulate == 1 and self.world.size == 1
+        self._replayed = compile_phases and alone and captures_graphs(device)
         self._losses = {phase.name: self._runner(phase, compile_phases) for phase in self.phases}
 
     def _build(self, role: str, build: Callable[[], nn.Module]) -> nn.Module:
@@ -161,11 +166,16 @@ class Engine:
             terms = dict(phase.loss(self.nets, x))
             return terms, x.kept, x.logged
 
-        return torch.compile(run, dynamic=False) if compiled else run
+        # "reduce-overhead" is torch's name for CUDA graphs.
+        mode = "reduce-overhead" if self._replayed else None
+        return torch.compile(run, dynamic=False, mode=mode) if compiled else run
 
     def train_step(self, draw: Draw, progress: float) -> None:
         """One step: every phase that is due, then the moving averages. ``progress``: share of the run done."""
         self._set_lr(self.task.lr_at(progress))
+        if self._replayed:
+            # From here on graphs may write over what they gave in the last step: nothing of it outlives its step.
+            torch.compiler.cudagraph_mark_step_begin()
         parts: list[Batch] | None = None
         for phase in self.phases:
             if not phase.due(self.step):
@@ -236,8 +246,7 @@ class Engine:
         # Drawn for the batch of all processes, of which each takes its share: the number of processes and of
         # micro-batches changes nothing.
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.step, phase, name, turn))
-        whole = noise.draw(self.batch, generator)
-        share = whole.chunk(self.world.size)[self.world.rank]
+        share = noise.draw(self.batch, generator)[self.places]
         return iter(share.to(self.device, non_blocking=True).chunk(self.accumulate))
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:

@@ -70,6 +70,11 @@ def memory_format(module: nn.Module, device: torch.device) -> torch.memory_forma
     return torch.channels_last
 
 
+def captures_graphs(device: torch.device) -> bool:
+    """Whether a compiled phase can be recorded there and replayed without the host's launching each kernel."""
+    return device.type == "cuda"
+
+
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
 

@@ -32,7 +32,7 @@ class Run:
         "well in it, else fp32",
         MayChange(),
     ] = "auto"
-    compile: Annotated[bool, "compile each phase with torch.compile", MayChange()] = False
+    compile: Annotated[bool, "compile each phase with torch.compile; on CUDA into graphs", MayChange()] = False
     accumulate: Annotated[int, "micro-batches per step; saves memory, same result", Ge(1), MayChange()] = 1
     checkpointing: Annotated[
         bool, "recompute residual blocks in the backward pass: less memory, a third slower", MayChange()

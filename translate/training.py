@@ -92,7 +92,7 @@ def train(request: Request, journal: Journal) -> Path:
     begun = _check_folder(request, config, journal, resume)
     set_determinism(run.deterministic)
     dataset = open_source(request, journal)
-    world.share(run.batch)
+    world.places(run.batch, run.accumulate)  # refused before anything is written
     distributed.join(device, world)
     try:
         if len(dataset) < 1:
@@ -208,7 +208,7 @@ class _Training:
         self.loader.close()
 
     def _loader(self, position: int) -> Loader:
-        run, world = self.run, self.engine.world
+        run = self.run
         return Loader(
             self.dataset,
             batch=run.batch,
@@ -216,8 +216,7 @@ class _Training:
             workers=run.workers,
             device=self.engine.device,
             position=position,
-            rank=world.rank,
-            world=world.size,
+            places=self.engine.places,
         )
 
     def resume_from(self, checkpoints: Path) -> None:
@@ -226,15 +225,15 @@ class _Training:
         if not found:
             self.journal.line(f"{checkpoints}: no checkpoint yet; starting from step 0")
             return
-        before, now = checkpoint.saved_processes(found[-1]), self.engine.world.size
+        (before, apart), now = checkpoint.saved_processes(found[-1]), self.engine.world.size
         position = checkpoint.load_checkpoint(found[-1], self.engine)
         self.loader.close()
         self.loader = self._loader(position)
         self.journal.line(f"resuming after step {self.engine.step} ({found[-1].name})")
         if before != now:
+            but = f"; what each process keeps for itself is handed out anew: {', '.join(apart)}" if apart else ""
             self.journal.line(
-                f"the run was saved by {before} process(es) and goes on with {now}: the batches stay the same, but "
-                "image pools and other state that each process has for itself are redistributed"
+                f"the run was saved by {before} process(es) and goes on with {now}: the batches stay the same{but}"
             )
 
     def run_to_the_end(self) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from translate.data.images import ImageError
 from translate.data.loader import Loader, Order, fixed_batch
 from translate.data.sources import Dataset
+from translate.distributed import World
 from translate.errors import UsageError
 from translate.task import DataSpec
 
@@ -92,12 +93,25 @@ def test_beginning_anywhere_goes_on_as_if_never_stopped(workers: int) -> None:
 @pytest.mark.parametrize("count", [11, 3])
 def test_ranks_together_see_what_one_process_sees(count: int) -> None:
     whole = draw(6, dataset=Numbers(count), batch=6)
-    for world in (2, 3):
-        parts = [draw(6, dataset=Numbers(count), batch=6, world=world, rank=rank) for rank in range(world)]
+    for size in (2, 3):
+        worlds = [World(rank=rank, size=size) for rank in range(size)]
+        parts = [draw(6, dataset=Numbers(count), batch=6, places=world.places(6)) for world in worlds]
         for number in range(6):
             for name in ("image", "index", "drawn"):
                 assert torch.equal(torch.cat([part[number][name] for part in parts]), whole[number][name])
     assert parts[0][0]["seed"] != parts[1][0]["seed"]
+
+
+def test_each_micro_batch_of_all_ranks_is_one_of_one_process() -> None:
+    whole = draw(3, dataset=Numbers(30), batch=12)
+    parts = [
+        draw(3, dataset=Numbers(30), batch=12, places=World(rank=rank, size=2).places(12, accumulate=3))
+        for rank in range(2)
+    ]
+    for number in range(3):
+        ranks = [part[number]["index"].chunk(3) for part in parts]
+        for micro, expected in enumerate(whole[number]["index"].chunk(3)):
+            assert torch.equal(torch.cat([rank[micro] for rank in ranks]), expected)
 
 
 def test_an_epoch_shows_each_sample_at_most_once_and_differs_from_the_next() -> None:
@@ -181,8 +195,10 @@ def test_reading_ahead_is_bounded_and_waiting_is_measured() -> None:
 
 
 def test_what_cannot_be_split_or_is_empty() -> None:
-    with pytest.raises(UsageError, match="--batch 4 cannot be split over 3 processes"):
-        loader(world=3)
+    with pytest.raises(UsageError, match="--batch 4 cannot be split over 3 processes; expected a multiple"):
+        World(size=3).places(4)
+    with pytest.raises(UsageError, match="--batch 4 cannot be split over 2 processes and --accumulate 4;"):
+        World(size=2).places(4, accumulate=4)
     with pytest.raises(UsageError, match="no samples"):
         loader(Numbers(0))
 

@@ -118,7 +118,7 @@ def test_so_they_are_with_threads_from_any_position_and_for_each_rank(device: st
     source = unpaired(tmp_path)
     assert_same(batches(source, "memory", device), batches(source, "device", device, workers=2))
     assert_same(batches(source, "memory", device)[5:], batches(source, "device", device, count=3, position=5))
-    half = {"batch": 4, "rank": 1, "world": 2}
+    half = {"batch": 4, "places": [2, 3]}
     assert_same(batches(source, "memory", device, **half), batches(source, "device", device, **half))
 
 

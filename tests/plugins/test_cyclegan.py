@@ -148,6 +148,8 @@ def test_fp32_losses_equal_the_plain_loop():
 
 def terms_of(task: CycleGAN, nets: Nets, x: Batch) -> dict[str, torch.Tensor]:
     generators, discriminators = task.phases()
+    for name, noise in discriminators.noise.items():
+        x.setdefault(name, noise.draw(len(x.a)))
     return {**generators.loss(nets, x), **discriminators.loss(nets, x)}
 
 
@@ -245,7 +247,7 @@ def test_discriminators_are_shown_past_fakes():
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_every_choice_trains_and_moves_all_four(task, precision):
     torch.manual_seed(0)
-    engine = make_engine(task, dtype=torch.float32, precision=precision)
+    engine = make_engine(task, dtype=torch.float32, precision=precision, batch=2)
     before = {name: p.clone() for name, p in engine.nets.named_parameters()}
     for _ in range(3):
         engine.train_step(lambda: images(2, torch.float32), 0.0)
@@ -309,6 +311,7 @@ def test_each_phase_compiles_in_one_graph(index):
     nets, tensors = build(SMALL, dtype=torch.float32), images(1, torch.float32)
     tensors["fake_a"], tensors["fake_b"] = tensors["a"].flip(3), tensors["b"].flip(3)
     phase = SMALL.phases()[index]
+    tensors.update({name: noise.draw(1) for name, noise in phase.noise.items()})
 
     def run(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         x = Batch(tensors)

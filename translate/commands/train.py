@@ -161,7 +161,7 @@ def launch(processes: int, request: Request) -> None:
 
     from translate.distributed import World
 
-    World(size=processes).share(request.run.batch)
+    World(size=processes).places(request.run.batch, request.run.accumulate)
     words = iter(sys.argv[1:])
     # All processes must mean one folder, also where its name was left to us.
     rest = [w for w in words if not (w == "--nproc" and next(words)) and not w.startswith("--nproc=")]

@@ -70,9 +70,9 @@ class Loader:
     """Endless batches of a data set on ``device``; images are float (N, C, H, W) in [-1, 1].
 
     The batch at a position is the same whatever the number of ``workers`` (threads; 0: none, all in ``next_batch``),
-    and whichever position the loader began with. Of each batch of ``batch`` samples, rank r of ``world`` gets the r-th
-    part. An error in a thread is raised by the ``next_batch`` that would have given the batch. Pictures of a
-    ``CutDataset`` that has ``packs`` are sent to the device but once, and cut there.
+    and whichever position the loader began with. Of each batch of ``batch`` samples, only those at ``places`` are given
+    (all of them by default): see ``World.places``. An error in a thread is raised by the ``next_batch`` that would have
+    given the batch. Pictures of a ``CutDataset`` that has ``packs`` are sent to the device but once, and cut there.
     """
 
     def __init__(
@@ -84,19 +84,16 @@ class Loader:
         workers: int,
         device: torch.device,
         position: int = 0,
-        rank: int = 0,
-        world: int = 1,
+        places: Sequence[int] | None = None,
     ) -> None:
-        if batch % world:
-            raise UsageError(f"--batch {batch} cannot be split over {world} processes; expected a multiple")
         if len(dataset) < 1:
             raise UsageError("the data has no samples")
         self.position = position
         """Batches drawn so far."""
         self.waited = 0.0
         """Seconds that ``next_batch`` has waited for the data."""
-        self._dataset, self._seed, self._rank = dataset, seed, rank
-        self._part = slice(rank * batch // world, (rank + 1) * batch // world)
+        self._dataset, self._seed = dataset, seed
+        self._places = list(range(batch)) if places is None else list(places)
         self._order = Order(len(dataset), batch, seed)
         self._device = torch.device(device)
         self._resident = Resident(dataset, self._device) if isinstance(dataset, CutDataset) and dataset.packs else None
@@ -113,7 +110,7 @@ class Loader:
         host = self._from_threads() if self._workers > 0 else self._prepare(self._choose(self.position))
         self.waited += time.perf_counter() - began
         batch = self._transfer(host)
-        seed = int(random_stream(_Use.DEVICE, self._seed, self.position, self._rank).integers(2**63))
+        seed = int(random_stream(_Use.DEVICE, self._seed, self.position, self._places[0]).integers(2**63))
         self.position += 1
         return self._dataset.on_device(batch, seed)
 
@@ -146,7 +143,8 @@ class Loader:
             raise
 
     def _choose(self, position: int) -> list[tuple[int, int]]:
-        return self._order(position)[self._part]
+        chosen = self._order(position)
+        return [chosen[place] for place in self._places]
 
     def _prepare(self, chosen: Sequence[tuple[int, int]]) -> dict[str, Tensor] | Places:
         if self._resident is not None:
