@@ -1,6 +1,7 @@
-"""Does bf16 learn as well as fp32? The same runs in both, two seeds each, judged on held-out pictures.
+"""Does bf16 learn as well as fp32? The same runs in both, with several seeds each, judged on held-out pictures.
 
-    python bench/precision.py cyclegan pix2pix dcgan --steps 2000 --work /tmp/precision
+    python bench/precision.py cyclegan pix2pix --steps 2000 --work /tmp/precision
+    python bench/precision.py dcgan --seeds 5 --steps 2000 --work /tmp/precision
 
 Small networks at 64 px (DCGAN 32 px) trained by ``gantk train``, as a user would. Judged are: pix2pix by L1 and SSIM
 against the photo, CycleGAN by its cycle loss (both ways) and the Frechet distance of its translations to the target
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from translate.sampling import sample
 from translate.task import Batch
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-PRECISIONS, SEEDS = ("fp32", "bf16"), (0, 1)
+PRECISIONS = ("fp32", "bf16")
 HELD_OUT = 100
 
 
@@ -185,43 +187,45 @@ def trained(name: str, precision: str, seed: int, given: argparse.Namespace) -> 
     return out
 
 
-def verdict(scores: Sequence[dict[str, float]], judged: str) -> str:
-    """Whether bf16's mean is no farther from fp32's than fp32's two seeds are from each other, or better."""
-    values = {p: [s[judged] for s, q in zip(scores, both(), strict=True) if q[0] == p] for p in PRECISIONS}
+def verdict(scores: Mapping[str, Sequence[dict[str, float]]], judged: str) -> str:
+    """How much worse bf16's mean is than fp32's, beside how far fp32's seeds are from each other."""
+    values = {precision: [score[judged] for score in of_seeds] for precision, of_seeds in scores.items()}
+    error = math.sqrt(sum(statistics.variance(found) / len(found) for found in values.values()))
     spread = max(values["fp32"]) - min(values["fp32"])
     worse = statistics.mean(values["bf16"]) - statistics.mean(values["fp32"])
     worse = -worse if judged == "SSIM" else worse
     shown = "  ".join(f"{p} " + " ".join(f"{value:.4f}" for value in values[p]) for p in PRECISIONS)
-    return f"{judged:12} {shown}  bf16 worse by {worse:+.4f}, seeds apart by {spread:.4f}"
-
-
-def both() -> list[tuple[str, int]]:
-    return [(precision, seed) for seed in SEEDS for precision in PRECISIONS]
+    return f"{judged:12} {shown}  bf16 worse by {worse:+.4f} (standard error {error:.4f}), seeds apart by {spread:.4f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", choices=list(STUDIES))
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=2, help="two or more, from 0 on")
     parser.add_argument("--work", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--features", type=Path, default=DATA / "weights" / "features" / "model_best.pth.tar")
     add_json(parser)
     given = parser.parse_args()
+    if given.seeds < 2:
+        parser.error("--seeds: expected two or more")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given.work.mkdir(parents=True, exist_ok=True)
     given.work = given.work.resolve()
     features = MobileNet(given.features)
     for name in given.models:
-        scores = []
-        for precision, seed in both():
-            model = load_published(trained(name, precision, seed, given))
-            scores.append(STUDIES[name].judge(model, features))
-            record = {"model": name, "precision": precision, "seed": seed, "steps": given.steps} | scores[-1]
-            print(json.dumps(record), flush=True)
-            append(given.json, "precision", record)
+        scores: dict[str, list[dict[str, float]]] = {precision: [] for precision in PRECISIONS}
+        for seed in range(given.seeds):
+            for precision in PRECISIONS:
+                model = load_published(trained(name, precision, seed, given))
+                scores[precision].append(STUDIES[name].judge(model, features))
+                record = {"model": name, "precision": precision, "seed": seed, "steps": given.steps}
+                record |= scores[precision][-1]
+                print(json.dumps(record), flush=True)
+                append(given.json, "precision", record)
         print(f"{name}, {given.steps} steps, torch {torch.__version__}")
-        print("\n".join(f"  {verdict(scores, judged)}" for judged in scores[0]), flush=True)
+        print("\n".join(f"  {verdict(scores, judged)}" for judged in scores["fp32"][0]), flush=True)
 
 
 if __name__ == "__main__":

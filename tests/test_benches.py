@@ -309,10 +309,13 @@ def test_the_frechet_distance_of_two_normal_distributions(bench: Callable[[str],
 
 def test_the_bf16_study_weighs_the_seeds(bench: Callable[[str], ModuleType]) -> None:
     precision = bench("precision")
-    scores = {("fp32", 0): 1.0, ("bf16", 0): 1.5, ("fp32", 1): 2.0, ("bf16", 1): 1.6}
-    line = precision.verdict([{"L1": scores[run], "SSIM": scores[run]} for run in precision.both()], "L1")
+    found = {"fp32": (1.0, 2.0), "bf16": (1.5, 1.6)}
+    scores = {name: [{"L1": value, "SSIM": value} for value in values] for name, values in found.items()}
+    line = precision.verdict(scores, "L1")
     assert "fp32 1.0000 2.0000" in line
-    assert "worse by +0.0500, seeds apart by 1.0000" in line
+    # Variances 0.5 and 0.005, of two runs each: the root of 0.2525.
+    assert "worse by +0.0500 (standard error 0.5025), seeds apart by 1.0000" in line
+    assert "worse by -0.0500" in precision.verdict(scores, "SSIM")
 
 
 def test_a_process_of_its_own_has_its_own_peak(bench: Callable[[str], ModuleType]) -> None:
