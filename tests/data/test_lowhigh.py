@@ -173,4 +173,12 @@ def test_real_degradation_on_the_device(hr: Path) -> None:
     assert torch.equal(first["low"], again["low"])
     resumed = Loader(data, batch=3, seed=5, workers=0, device=cpu, position=1).next_batch()
     assert not torch.equal(first["low"], resumed["low"])
-    assert set(fixed_batch(data, 2, 0)) == {"low", "high"}
+
+
+def test_previews_begin_with_the_degradation_that_is_trained_on(hr: Path) -> None:
+    shown, again = (fixed_batch(opened(hr, degradation="real"), 2, 0) for _ in range(2))
+    plain = fixed_batch(opened(hr), 2, 0)
+    assert shown["low"].shape == plain["low"].shape == (2, 3, 4, 4)
+    assert torch.equal(shown["low"], again["low"])
+    assert not torch.equal(shown["low"], plain["low"])
+    assert shown["low"].abs().max() <= 1

@@ -176,7 +176,7 @@ def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:
     """The same ``count`` samples (or all, where there are fewer) at every call: for previews. On the CPU, as floats."""
     indices = random_stream(_Use.PREVIEW, seed).permutation(len(dataset))[:count].tolist()
     samples = [dataset.sample(index, random_stream(_Use.PREVIEW, seed, index + 1)) for index in indices]
-    return _collate(samples, torch.device("cpu"))
+    return dataset.for_preview(_collate(samples, torch.device("cpu")), seed)
 
 
 def _are_images(tensor: Tensor, *, batched: bool = False) -> bool:

@@ -15,7 +15,7 @@ from translate.data.bicubic import crop_to_multiple, resize
 from translate.data.cache import Budget, Pictures, scan
 from translate.data.images import ImageError, Pixels, images_in, open_image, probe, tell_of_grey
 from translate.data.sources import CutDataset, Dataset, Loading, Source
-from translate.data.transforms import Geometry, to_tensor
+from translate.data.transforms import Geometry
 from translate.errors import UsageError
 from translate.task import DataSpec
 
@@ -188,7 +188,7 @@ class _Given:
 
 
 class _Patches(CutDataset):
-    """A random patch of a pair per sample; without ``low``, of the high-resolution image alone."""
+    """A random patch of a pair per sample; without ``low``, of the high-resolution image alone until it is a batch."""
 
     def __init__(
         self,
@@ -204,12 +204,6 @@ class _Patches(CutDataset):
 
     def __len__(self) -> int:
         return len(self._pairs)
-
-    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
-        cuts = self.cuts(index, rng)
-        # Where it is made on the device, previews, which go without one, show a bicubic one.
-        low = cuts["low"] if "low" in cuts else resize(cuts["high"], 1 / self.spec.scale)
-        return {"low": to_tensor(low), "high": to_tensor(cuts["high"])}
 
     def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
         high_path, low_path = self._pairs[index]
@@ -230,3 +224,7 @@ class _Patches(CutDataset):
 
         generator = torch.Generator().manual_seed(seed)
         return {**batch, "low": degrade(batch["high"], self.spec.scale, generator)}
+
+    def for_preview(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """The degradation is what the model learns to undo, so previews begin with it too."""
+        return self.on_device(batch, seed)

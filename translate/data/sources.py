@@ -59,8 +59,12 @@ class Dataset(ABC):
     def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         """A last step on a whole training batch, already on its device as floats: what is cheaper there.
 
-        Everything random comes from ``seed``, another one for each batch. Previews go without this step.
+        Everything random comes from ``seed``, another one for each batch.
         """
+        return batch
+
+    def for_preview(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """The same for a preview's batch, of floats on the CPU: what makes the model's input, but no augmentation."""
         return batch
 
 
@@ -77,7 +81,7 @@ class CutDataset(Dataset):
     def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
         """The sample as views of the pictures, uint8 (H, W, C), drawn from ``rng`` just as by ``sample``.
 
-        Every sample has the same names, and the same shape for each. What only previews need may be missing.
+        Every sample has the same names, and the same shape for each.
         """
 
     def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
