@@ -67,7 +67,7 @@ def row(norm: str, batch: int, precision: str, given: argparse.Namespace) -> dic
         runs[name] = run
     times = tables.take_turns(runs, given.rounds, device, warmup=2)
     middle = {name: statistics.median(seconds) for name, seconds in times.items()}
-    used = memory_format(base, device)
+    used = memory_format(base, device, precision, training=True)  # type: ignore[arg-type]
     return {
         "norm": norm,
         "batch": batch,

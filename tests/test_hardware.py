@@ -7,8 +7,11 @@ import sys
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from translate import cli, hardware, plugins
+from translate.hardware import memory_format
+from translate.layers.norms import InstanceNorm
 
 # Takes and frees blocks as large as a training step's tensors; prints what stays with the process, in MiB.
 PROGRAM = """
@@ -85,3 +88,27 @@ def test_a_run_says_that_it_is_in_bf16_unasked(flags, tmp_path, monkeypatch, cap
     assert cli.run(["train", "cyclegan", *data, *small, *flags]) == 0
     said = capsys.readouterr().err
     assert ("precision: bf16, which this processor computes; --precision fp32" in said) == (not flags)
+
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+NCHW, LAST = torch.contiguous_format, torch.channels_last
+
+
+@pytest.mark.parametrize(
+    ("norm", "device", "precision", "training", "expected"),
+    [
+        (nn.BatchNorm2d(4), CPU, "fp32", True, LAST),
+        (nn.BatchNorm2d(4), CUDA, "fp32", True, LAST),
+        (nn.BatchNorm2d(4), MPS, "fp32", True, NCHW),
+        (InstanceNorm(), CPU, "fp32", True, NCHW),  # with a gradient, precise in NCHW alone
+        (InstanceNorm(), CPU, "bf16", True, LAST),
+        (InstanceNorm(), CPU, "fp32", False, LAST),
+        (InstanceNorm(), CUDA, "bf16", True, NCHW),
+        (nn.InstanceNorm2d(4), CPU, "bf16", True, NCHW),  # torch's gradient is wrong at batch 1
+        (nn.InstanceNorm2d(4), CPU, "fp32", False, NCHW),
+        (nn.GroupNorm(2, 4), CPU, "fp32", False, NCHW),
+    ],
+)
+def test_layout_is_chosen_by_norm_device_and_precision(norm, device, precision, training, expected):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), norm)
+    assert memory_format(net, device, precision, training=training) == expected

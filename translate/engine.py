@@ -130,7 +130,7 @@ class Engine:
         self.ledger = Ledger()
 
         self.nets = Nets({role: self._build(role, build) for role, build in task.networks(data).items()})
-        self.layout = memory_format(self.nets, device)
+        self.layout = memory_format(self.nets, device, precision, training=True)
         self.nets.to(device).to(memory_format=self.layout)
         _check_roles(task, self.phases, self.nets)
         distributed.broadcast(self.nets, self.world)

@@ -52,20 +52,24 @@ def _cpu_computes_bf16() -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def has_instance_norm(module: nn.Module) -> bool:
-    """Whether some layer normalises each image by its own statistics."""
+def memory_format(
+    module: nn.Module, device: torch.device, precision: Precision, *, training: bool
+) -> torch.memory_format:
+    """channels_last where it is right and faster: on CPU and CUDA, unless a norm stands against it (bench/layouts.py).
+
+    On the CPU these are torch's own that normalise each image: ``instance_norm`` has wrong gradients at batch 1, and
+    ``group_norm`` is slow and sums large images in plain fp32. `translate.layers.norms.InstanceNorm` goes other ways
+    there, of which that with a gradient is not precise enough for fp32. On CUDA it is a group norm; channels_last was
+    not measured.
+    """
     from translate.layers.norms import InstanceNorm
 
-    return any(isinstance(m, (InstanceNorm, nn.modules.instancenorm._InstanceNorm)) for m in module.modules())
-
-
-def memory_format(module: nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last where it is right and faster: networks without instance norm, on CPU and CUDA.
-
-    With it, torch is wrong in channels_last on the CPU: ``instance_norm`` has wrong gradients at batch 1, and
-    ``group_norm`` sums large images in plain fp32 (at 3 megapixels 5e-4 of a standard deviation off, in NCHW 6e-7).
-    """
-    if device.type == "mps" or has_instance_norm(module):
+    against: list[type[nn.Module]] = [nn.modules.instancenorm._InstanceNorm]
+    if device.type == "cpu":
+        against.append(nn.GroupNorm)
+    if device.type != "cpu" or (training and precision not in AUTOCAST):
+        against.append(InstanceNorm)
+    if device.type == "mps" or any(isinstance(m, tuple(against)) for m in module.modules()):
         return torch.contiguous_format
     return torch.channels_last
 

@@ -16,7 +16,6 @@ from translate.errors import GantkError, UsageError
 from translate.hardware import AUTOCAST, choose_precision, memory_format
 from translate.infer.canvas import Canvas
 from translate.infer.memory import GIB, footprint, free_memory, is_out_of_memory
-from translate.infer.norms import make_precise
 from translate.infer.options import InferOptions
 from translate.infer.statistics import (
     TOLERANCE,
@@ -85,10 +84,7 @@ class Network:
         self.device = device
         self.precision: Precision = choose_precision(options.precision, device)
         self._nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
-        # Convolutions are faster in channels_last, but there torch sums instance norm's statistics in plain fp32, which
-        # put outputs off by up to 3/255 on a photo of 3 megapixels.
-        make_precise(self._nets)
-        self._layout = torch.channels_last if device.type == "cpu" else memory_format(self._nets, device)
+        self._layout = memory_format(self._nets, device, self.precision, training=False)
         self._nets.to(device).to(memory_format=self._layout)
         self._options = options
         self._most = math.inf  # pixels that one forward may have, learned from running out of memory

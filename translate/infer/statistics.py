@@ -25,9 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from translate.infer.norms import moments
 from translate.infer.tiling import Tile
-from translate.layers.norms import InstanceNorm
+from translate.layers.norms import InstanceNorm, moments
 
 TOLERANCE = 1e-3
 """Largest error of a statistic, in standard deviations of its channel, at which a picture counts as done.
