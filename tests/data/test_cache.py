@@ -91,6 +91,17 @@ def test_without_a_cache_every_look_decodes(folder: Path) -> None:
     assert reader.seen["0.png"] == 2
 
 
+@pytest.mark.parametrize("mode", ["memory", "disk", "device", "off"])
+def test_asking_for_a_picture_decodes_nothing(folder: Path, mode: Mode) -> None:
+    reader = Counted()
+    pictures = load(folder, reader, mode)
+    reader.seen.clear()
+    assert folder / "0.png" in pictures
+    assert folder / "1_broken.png" not in pictures
+    assert folder / "elsewhere.png" not in pictures
+    assert not reader.seen
+
+
 def test_budget_is_kept_and_told_once(folder: Path) -> None:
     reader, lines = Counted(), []
     pictures = load(folder, reader, "memory", lines=lines, cache_budget=8 * 9 * 3 + 9 * 9 * 3)

@@ -84,6 +84,9 @@ class Pictures(Mapping[Path, Pixels]):
             raise KeyError(path)
         return self._reader(path)
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._known  # Mapping would ask for the pixels, and so decode what is not held
+
     def __iter__(self) -> Iterator[Path]:
         return iter(self.paths)
 
