@@ -17,7 +17,7 @@ from translate import distributed
 from translate.engine import Engine
 from translate.errors import GantkError
 from translate.files import write_whole
-from translate.published import load_exactly
+from translate.published import load_exactly, unshared
 
 FORMAT = 1
 METADATA_KEY = "gantk-checkpoint"
@@ -64,7 +64,7 @@ def save_checkpoint(folder: Path, engine: Engine, *, position: int, keep: int) -
     path = folder / name_of(engine.step)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {METADATA_KEY: json.dumps(state, sort_keys=True)}
-    write_whole(path, lambda temporary: save_file(_unshared(plain), temporary, metadata))
+    write_whole(path, lambda temporary: save_file(unshared(plain), temporary, metadata))
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
@@ -168,18 +168,6 @@ def _moments(engine: Engine) -> Iterator[tuple[str, Any]]:
         for index, values in state.items():
             for name, value in values.items():
                 yield f"{role}/{index}/{name}", value
-
-
-def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of tensors that share memory (tied weights), which safetensors refuses to write."""
-    seen: set[int] = set()
-    result: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        pointer = tensor.untyped_storage().data_ptr() if tensor.numel() else 0
-        result[name] = tensor.clone() if pointer in seen else tensor
-        if pointer:
-            seen.add(pointer)
-    return result
 
 
 def same_state(first: Path, second: Path) -> bool:

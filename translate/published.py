@@ -199,9 +199,21 @@ def write_card(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
     plain = {
         k: tensors[k].detach().to("cpu", memory_format=torch.contiguous_format).contiguous() for k in sorted(tensors)
     }
-    payload = to_bytes(plain, metadata={METADATA_KEY: card.to_json()})
+    payload = to_bytes(unshared(plain), metadata={METADATA_KEY: card.to_json()})
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda temporary: temporary.write_bytes(payload))
+
+
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors that share memory (tied weights), which safetensors refuses to write."""
+    seen: set[int] = set()
+    result: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        pointer = tensor.untyped_storage().data_ptr() if tensor.numel() else 0
+        result[name] = tensor.clone() if pointer in seen else tensor
+        if pointer:
+            seen.add(pointer)
+    return result
 
 
 def read_card(path: Path) -> Card:

@@ -1,0 +1,70 @@
+"""Run folders that are gone on with: by another path to the same weights, and with weights that are tied."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from stranger import WORKING, install
+from translate import cli, plugins
+from translate.published import load_published
+
+TIED = (
+    WORKING.replace("nn.Conv2d(3, 3, 1)}", "Twice()}")
+    + '''
+class Twice(nn.Module):
+    """Two layers of one weight and one bias."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.second.weight, self.second.bias = self.first.weight, self.first.bias
+
+    def forward(self, x):
+        return self.second(self.first(x))
+'''
+)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Where strangers' plugins lie; the current folder is another, with two folders of pictures."""
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        for index in range(3):
+            pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "here" / name / f"{index}.png")
+    (tmp_path / "site").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    yield tmp_path / "site"
+    for name in [name for name in sys.modules if name.startswith("stranger_")]:
+        del sys.modules[name]
+
+
+def train(*more: str) -> int:
+    return cli.run(["train", "sepia", "--out", "run", "--device", "cpu", "--workers", "0", "--quiet", *more])
+
+
+def test_tied_weights_are_saved_loaded_and_resumed(site: Path) -> None:
+    install(site, "tied-tools", code=TIED)
+    data = ["--a", "a", "--b", "b", "--size", "16"]
+    assert train(*data, "--steps", "2") == 0
+    assert train("--resume", "--steps", "4") == 0
+    assert cli.run(["train", "sepia", "--out", "straight", *data, "--workers", "0", "--quiet", "--steps", "4"]) == 0
+    assert Path("run/model.safetensors").read_bytes() == Path("straight/model.safetensors").read_bytes()
+    tensors = load_file("run/model.safetensors")
+    net = load_published(Path("run")).nets.g
+    for name in ("weight", "bias"):
+        assert torch.equal(tensors[f"g.first.{name}"], tensors[f"g.second.{name}"])
+        assert getattr(net.first, name) is getattr(net.second, name)
+        assert torch.equal(getattr(net.first, name), tensors[f"g.first.{name}"])
