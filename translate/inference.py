@@ -201,6 +201,7 @@ class _Folder:
     def _decode(self, job: Job, ticket: int) -> _Decoded:
         from translate.data.images import MAX_PIXELS, probe
         from translate.infer.photos import read_photo
+        from translate.infer.plan import RAW
         from translate.infer.tiling import padded_side
 
         weight, reason = 0, ""
@@ -217,6 +218,8 @@ class _Folder:
             weight = pixels * (1 + direction.scale**2) // 2
         except GantkError as error:
             reason = self._reason(error)
+            if job.path.suffix.lower() in RAW:  # which "not an image, or a damaged one" does not explain
+                reason += "; a camera's raw file must be developed first"
         if not self.gate.enter(ticket, weight) or reason:
             return _Decoded(job, None, reason or "stopped", weight)
         start = time.perf_counter()
@@ -305,7 +308,15 @@ class _Folder:
             notes = write_result(
                 target,
                 lambda file: write_photo(
-                    file, format_, result.canvas, photo.alpha, photo.kept, quality=options.quality, source=source
+                    file,
+                    format_,
+                    result.canvas,
+                    photo.alpha,
+                    photo.kept,
+                    quality=options.quality,
+                    lossless=photo.lossless and options.format == "keep",
+                    indexed=network.index_out,
+                    source=source,
                 ),
                 overwrite=options.overwrite,
             )

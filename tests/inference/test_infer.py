@@ -103,6 +103,36 @@ def test_one_bad_file_does_not_stop_the_folder(photos: Path, tmp_path: Path) -> 
     assert told[-1] == "6 done, 1 ignored, 4 failed"
 
 
+def test_a_raw_file_that_cannot_be_opened_is_a_failure(photos: Path, tmp_path: Path) -> None:
+    (photos / "DSC_1.CR3").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
+    assert (summary.done, summary.ignored, summary.exit_code) == (6, 0, 3)
+    assert summary.failures[0][1].endswith("; a camera's raw file must be developed first")
+
+
+def test_a_network_that_gives_transparency_takes_photos_that_have_it(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.dstack([pixels(0), pixels(1)[:, :, :1]])).save(tmp_path / "in" / "a.png")
+
+    class Fades(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([x, x[:, :1]], 1)
+
+    summary, _ = run(publish(Fades(), channels=(3, 4)), tmp_path / "in", tmp_path / "out")
+    assert summary.failures == []
+    result = open_image(tmp_path / "out" / "a.png", 4)
+    assert np.array_equal(result[:, :, 3], result[:, :, 0])
+
+
+def test_a_lossless_webp_stays_so_where_the_format_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels(0)).save(tmp_path / "in" / "a.webp", lossless=True)
+    run(publish(nn.Identity()), tmp_path / "in", tmp_path / "keep")
+    assert np.array_equal(open_image(tmp_path / "keep" / "a.webp", 3), pixels(0))
+    run(publish(nn.Identity()), tmp_path / "in", tmp_path / "asked", format="webp:90")
+    assert not np.array_equal(open_image(tmp_path / "asked" / "a.webp", 3), pixels(0))
+
+
 def test_names_are_shown_harmless(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a\n\x1b[31mdone.jpg").write_bytes(b"x")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, IptcImagePlugin, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from translate.data.images import ImageError
 from translate.infer.canvas import Canvas
-from translate.infer.photos import Kept, Photo, read_photo, unfit, write_photo
+from translate.infer.photos import LONGEST_COMMENT, LONGEST_IPTC, Kept, Photo, read_photo, unfit, write_photo
 from translate.provenance import COMPOSITE
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 
 
@@ -176,9 +180,109 @@ def test_16_bits_are_reduced_without_clipping_and_said(tmp_path: Path) -> None:
 def test_a_profile_for_other_channels_is_left_out(tmp_path: Path) -> None:
     Image.fromarray(pixels(4, 4, 3)).save(tmp_path / "x.png", icc_profile=SRGB)
     assert read_photo(tmp_path / "x.png", 3).kept.icc == SRGB
-    photo = read_photo(tmp_path / "x.png", 1)
-    assert photo.kept.icc is None
-    assert "colour profile" in photo.notes[0]
+    Image.fromarray(pixels(4, 4, 1)[:, :, 0]).save(tmp_path / "grey.png", icc_profile=GREY)
+    left_out = ["its colour profile is for other channels and is left out"]
+
+    def profile(channels: int, icc: bytes, format_: str, **options: bool) -> tuple[bytes | None, list[str]]:
+        file = io.BytesIO()
+        canvas = Canvas.of(pixels(4, 4, channels))
+        notes = write_photo(file, format_, canvas, None, Kept(icc=icc), **options)  # type: ignore[arg-type]
+        return Image.open(file).info.get("icc_profile"), notes
+
+    for name, icc, right, wrong in (("x.png", SRGB, 3, 1), ("grey.png", GREY, 1, 3)):
+        for channels in (1, 3):  # what the network takes says nothing of what it gives
+            assert read_photo(tmp_path / name, channels).kept.icc == icc
+        for format_ in ("PNG", "JPEG", "TIFF"):
+            assert profile(right, icc, format_) == (icc, [])
+            assert profile(wrong, icc, format_) == (None, left_out)
+            if format_ != "JPEG":
+                assert profile(right, icc, format_, indexed=True) == (None, left_out)
+    assert profile(1, GREY, "WEBP") == (None, left_out)  # which stores grey as colours
+    assert profile(4, SRGB, "WEBP") == (SRGB, [])
+
+
+def test_only_what_has_more_bits_is_said_to_have_been_reduced(tmp_path: Path) -> None:
+    Image.fromarray(pixels(16, 54, 3)).save(tmp_path / "row of 164 bytes.bmp")
+    for width in range(40, 60):
+        Image.fromarray(pixels(16, width, 3)).save(tmp_path / f"{width}.tif", compression="tiff_lzw")
+    half = b"BM" + struct.pack("<IIIIiiHHIIiiII", 66 + 8, 0, 66, 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0)
+    (tmp_path / "565.bmp").write_bytes(half + struct.pack("<III", 0xF800, 0x07E0, 0x001F) + bytes(8))
+    for path in tmp_path.iterdir():
+        assert read_photo(path, 3).notes == [], path.name
+    deep = b"\0" + bytes(2 * 3 * 2)  # a row of two pixels, 16 bits per channel
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(deep)), (b"IEND", b""))
+    png = (
+        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in chunks
+    )
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png))
+    assert read_photo(tmp_path / "deep.png", 3).notes == ["more than 8 bits per channel, reduced to 8"]
+
+
+def test_a_raw_files_thumbnail_is_not_the_photo(tmp_path: Path) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    for kind in (0, 1):
+        tags[254] = kind
+        Image.fromarray(pixels(12, 16, 3)).save(tmp_path / f"{kind}.NEF", format="TIFF", tiffinfo=tags)
+    assert read_photo(tmp_path / "0.NEF", 3).pixels.shape == (12, 16, 3)
+    with pytest.raises(ImageError, match="a camera's raw file, of which only a thumbnail can be read; develop it"):
+        read_photo(tmp_path / "1.NEF", 3)
+
+
+def test_the_networks_own_transparency_wins(tmp_path: Path) -> None:
+    photo = Photo(pixels(4, 4, 4), pixels(4, 4, 1)[:, :, 0] // 2)
+    for format_ in ("PNG", "TIFF", "WEBP"):
+        image = written(format_, photo, lossless=True)
+        assert image.mode == "RGBA"
+        assert np.array_equal(np.asarray(image), photo.pixels)
+    assert written("JPEG", photo).mode == "RGB"
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_a_lossless_webp_is_told_from_a_lossy_one(tmp_path: Path, alpha: bool) -> None:
+    picture = Image.fromarray(pixels(20, 20, 4 if alpha else 3))
+    for lossless in (False, True):
+        picture.save(tmp_path / "x.webp", lossless=lossless, exact=True, icc_profile=SRGB if alpha else None)
+        assert read_photo(tmp_path / "x.webp", 3).lossless == lossless
+        picture.save(tmp_path / "moves.webp", lossless=lossless, save_all=True, append_images=[picture.rotate(90)])
+        assert read_photo(tmp_path / "moves.webp", 3).lossless == lossless
+    photo = read_photo(tmp_path / "x.webp", 4)
+    assert np.array_equal(np.asarray(written("WEBP", photo, lossless=True).convert("RGBA")), photo.pixels)
+    picture.save(tmp_path / "x.png")
+    assert not read_photo(tmp_path / "x.png", 3).lossless
+
+
+IIM = b"\x1c\x02\x74\0\x0b(c) Jane D.\x1c\x02\x78\0\x07Caption"
+
+
+def test_iptc_and_comments_are_carried_or_said_to_be_left_out(tmp_path: Path) -> None:
+    resource = b"8BIM\x04\x04\0\0" + len(IIM).to_bytes(4, "big") + IIM
+    assert len(IIM) % 2 == 0
+    for iptc in (IIM, IIM + b"."):
+        kept = Kept(iptc=iptc, comment=b"hello")
+        file = io.BytesIO()
+        assert write_photo(file, "JPEG", Canvas.of(pixels(4, 4, 3)), None, kept) == []
+        (tmp_path / "x.jpg").write_bytes(file.getvalue())
+        assert read_photo(tmp_path / "x.jpg", 3).kept == replace(kept, xmp=read_photo(tmp_path / "x.jpg", 3).kept.xmp)
+    extra = b"\xff\xed" + (len(resource) + 16).to_bytes(2, "big") + b"Photoshop 3.0\0" + resource
+    Image.fromarray(pixels(4, 4, 3)).save(tmp_path / "x.jpg", extra=extra, comment=b"hello")
+    photo = read_photo(tmp_path / "x.jpg", 3)
+    assert photo.kept == Kept(iptc=IIM, comment=b"hello")
+    assert read_photo(tmp_path / "x.jpg", 3, strip=True).kept == Kept()
+    image = written("JPEG", photo)
+    assert IptcImagePlugin.getiptcinfo(image) == {(2, 116): b"(c) Jane D.", (2, 120): b"Caption"}
+    assert image.info["comment"] == b"hello"
+    assert COMPOSITE.encode() in xmp_of(image)
+    iptc_left, comment_left = "its IPTC block (caption, copyright) has no room in", "its comment has no room in"
+    for format_, left in (("PNG", 2), ("WEBP", 2), ("TIFF", 1), ("BMP", 2)):
+        notes = write_photo(file := io.BytesIO(), format_, Canvas.of(photo.pixels), None, photo.kept)
+        said = [f"{what} {format_.lower()} and is left out" for what in (iptc_left, comment_left)]
+        assert notes[:left] == said[-left:]
+        if format_ == "TIFF":
+            (tmp_path / "x.tif").write_bytes(file.getvalue())
+            assert read_photo(tmp_path / "x.tif", 3).kept.iptc == IIM
+    long = Kept(iptc=bytes(70_000), comment=bytes(70_000))
+    assert len(write_photo(io.BytesIO(), "JPEG", Canvas.of(photo.pixels), None, long)) == 2
+    written("JPEG", Photo(photo.pixels, None, Kept(iptc=b"x" * LONGEST_IPTC, comment=b"x" * LONGEST_COMMENT)))
 
 
 def test_too_much_metadata_for_a_jpeg_is_said() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,9 +24,12 @@ LARGEST_WHOLE = 250_000_000
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": (1 << 31) - 1}
 WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF"})
 LONGEST_EXIF, LONGEST_XMP = 65_527, 65_502  # what fits into a JPEG's APP1 marker
+LONGEST_IPTC, LONGEST_COMMENT = 65_506, 65_533  # into its APP13, beside Photoshop's frame, and into its COM
 
 _ORIENTATION, _RESOLUTION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x011A, 0x8769, 0xA002, 0xA003
-# Tags of a TIFF that describe how its own pixels lie in the file, and metadata that travels by itself.
+_SUBFILE_TYPE, _IPTC, _IPTC_IN_PHOTOSHOP = 254, 33723, 0x0404
+# Tags of a TIFF that describe how its own pixels lie in the file; metadata that we carry in other ways (XMP, IPTC,
+# ICC); and Photoshop's resources (34377), which speak of layers and previews that the result does not have.
 _STRUCTURE = (
     *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291),
     *(292, 293, 301, 317, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 338, 339, 340, 341, 342, 347, 512, 513),
@@ -36,23 +39,29 @@ _STRUCTURE = (
 
 @dataclass(frozen=True)
 class Kept:
-    """Metadata of a photo that its result keeps. EXIF and XMP say already that the pixels are upright."""
+    """Metadata of a photo that its result keeps. EXIF and XMP say already that the pixels are upright.
+
+    ``iptc``: the older block of caption and copyright (IIM). ``comment``: a JPEG's or GIF's.
+    """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    iptc: bytes | None = None
+    comment: bytes | None = None
 
 
 @dataclass
 class Photo:
     """A decoded photo. ``pixels``: uint8 (H, W, C), upright; ``alpha``: uint8 (H, W) where it is carried past the
-    network; ``notes``: what the user should know."""
+    network; ``notes``: what the user should know; ``lossless``: a WebP whose pixels were stored exactly."""
 
     pixels: Pixels
     alpha: Pixels | None = None
     kept: Kept = field(default_factory=Kept)
     notes: list[str] = field(default_factory=list)
+    lossless: bool = False
 
 
 def read_photo(
@@ -76,7 +85,12 @@ def read_photo(
     notes: list[str] = []
     try:
         with images.open_header(path, max_pixels) as image:
-            if any("16" in str(tile[3]) for tile in getattr(image, "tile", ())) or image.mode[0] in "IF":
+            kind = getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE)
+            if isinstance(kind, int) and kind & 1:  # "a reduced-resolution version of another image in this file"
+                raise images.ImageError(
+                    path, "a camera's raw file, of which only a thumbnail can be read; develop it first"
+                )
+            if _is_deep(image):
                 notes.append("more than 8 bits per channel, reduced to 8")
             if getattr(image, "is_animated", False):
                 notes.append("several frames, of which the first is read")
@@ -90,20 +104,42 @@ def read_photo(
                 picture = picture.convert("L") if channels == 1 else picture
             else:
                 picture = images.in_mode(image, channels)
-            kept = Kept() if strip else _kept(image, 1 if channels == 1 else 3, scale, notes)
+            kept = Kept() if strip else _kept(image, scale, notes)
+            lossless = image.format == "WEBP" and _is_lossless(path)
         pixels = np.asarray(picture if step is None else picture.transpose(step))
         pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
         mask = None if layer is None else np.asarray(layer if step is None else layer.transpose(step))
-        return Photo(pixels, mask, kept, notes)
+        return Photo(pixels, mask, kept, notes, lossless)
     except Exception as error:
         raise images.image_error(path, error) from None
 
 
-def _kept(image: Image.Image, channels: int, scale: int, notes: list[str]) -> Kept:
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a picture, of which the header is read, has more than 8 bits per channel, as far as Pillow tells."""
+    if image.mode[0] in "IF":
+        return True
+    for tile in getattr(image, "tile", ()):
+        raw = tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3]
+        # RGB;16 and BGR;16 are 16 bits for a whole pixel: 5, 6 and 5.
+        if isinstance(raw, str) and "16" in raw and raw not in ("RGB;16", "BGR;16"):
+            return True
+    return False
+
+
+def _is_lossless(path: Path) -> bool:
+    """Whether a WebP's first frame is of the lossless kind; Pillow does not say."""
+    with path.open("rb") as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            kind, size = head[:4], int.from_bytes(head[4:], "little")
+            if kind in (b"VP8 ", b"VP8L"):
+                return kind == b"VP8L"
+            file.seek(16 if kind == b"ANMF" else size + size % 2, 1)  # a frame of an animation has its pixels inside
+    return False
+
+
+def _kept(image: Image.Image, scale: int, notes: list[str]) -> Kept:
     icc = image.info.get("icc_profile")
-    if icc and bytes(icc[16:20]) != (b"GRAY" if channels == 1 else b"RGB "):
-        notes.append("its colour profile is for other channels and is left out")
-        icc = None
     exif, resolution = _exif(image, scale, notes)
     xmp = image.info.get("xmp")
     if xmp is None and image.format == "TIFF":
@@ -114,7 +150,16 @@ def _kept(image: Image.Image, channels: int, scale: int, notes: list[str]) -> Ke
     tags = getattr(image, "tag_v2", None)
     if (image.info.get("jfif_unit") == 0 and not resolution) or (tags is not None and _RESOLUTION not in tags):
         dpi = None  # Pillow's own guess
-    return Kept(exif, icc or None, bytes(xmp) if xmp else None, _resolution(dpi))
+    iptc = image.info.get("photoshop", {}).get(_IPTC_IN_PHOTOSHOP) if tags is None else tags.get(_IPTC)
+    if iptc is not None and not isinstance(iptc, bytes):  # a TIFF's, declared as whole numbers
+        notes.append("its IPTC block is damaged and is left out")
+        iptc = None
+    comment = image.info.get("comment")
+    if isinstance(comment, str):
+        comment = comment.encode()
+    return Kept(
+        exif, icc or None, bytes(xmp) if xmp else None, _resolution(dpi), iptc or None, bytes(comment or b"") or None
+    )
 
 
 def _exif(image: Image.Image, scale: int, notes: list[str]) -> tuple[bytes | None, bool]:
@@ -173,14 +218,24 @@ def write_photo(
     kept: Kept,
     *,
     quality: int = 95,
+    lossless: bool = False,
+    indexed: bool = False,
     source: str | None = provenance.COMPOSITE,
 ) -> list[str]:
     """Encode a result into ``file``; returns notes for the user.
 
-    ``canvas``: 1, 3 or 4 channels. ``alpha``: (H, W) of the photo, resized (bicubic) where the result is larger.
-    ``source``: what its XMP says of how it was made (``provenance.COMPOSITE``), None for nothing.
+    ``canvas``: 1, 3 or 4 channels. ``alpha``: (H, W) of the photo, resized (bicubic) where the result is larger; a
+    fourth channel of the canvas stands before it. ``lossless``: for WebP, whatever the ``quality``. ``indexed``: the
+    values are class indices, no colours. ``source``: what its XMP says of how it was made (``provenance.COMPOSITE``),
+    None for nothing.
     """
     notes: list[str] = []
+    height, width, channels = canvas.shape
+    colours = b"GRAY" if channels == 1 and format_ != "WEBP" else b"RGB "  # WebP has no grey
+    if kept.icc is not None and (indexed or kept.icc[16:20] != colours):
+        notes.append("its colour profile is for other channels and is left out")
+        kept = replace(kept, icc=None)
+    kept = _that_fits(kept, format_, notes)
     xmp = None
     if kept.xmp is not None:
         xmp = provenance.amended(kept.xmp, source)
@@ -189,14 +244,13 @@ def write_photo(
             xmp = None
     if xmp is None and source is not None:
         xmp = provenance.packet(source)
-    height, width, channels = canvas.shape
-    layer = None if alpha is None else Image.fromarray(alpha)
+    layer = None if alpha is None or channels == 4 else Image.fromarray(alpha)
     if format_ == "PNG":
         writer = PngWriter(
             file,
             width,
             height,
-            channels + (alpha is not None),
+            channels + (layer is not None),
             icc=kept.icc,
             exif=kept.exif,
             xmp=xmp,
@@ -222,11 +276,32 @@ def write_photo(
     if format_ == "WEBP" and pixels.shape[2] == 2:
         pixels = np.concatenate([pixels[:, :, :1]] * 3 + [pixels[:, :, 1:]], axis=2)
     picture = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0])
-    picture.save(file, format=format_, **_settings(format_, kept, xmp, quality, notes))
+    picture.save(file, format=format_, **_settings(format_, kept, xmp, quality, lossless, notes))
     return notes
 
 
-def _settings(format_: str, kept: Kept, xmp: bytes | None, quality: int, notes: list[str]) -> Mapping[str, Any]:
+def _that_fits(kept: Kept, format_: str, notes: list[str]) -> Kept:
+    """Without the IPTC block and the comment that the format, or its marker, has no room for."""
+    most = {"JPEG": LONGEST_IPTC, "TIFF": math.inf}.get(format_, 0)
+    if kept.iptc is not None and len(kept.iptc) > most:
+        notes.append(f"its IPTC block (caption, copyright) has no room in {format_.lower()} and is left out")
+        kept = replace(kept, iptc=None)
+    if kept.comment is not None and len(kept.comment) > (LONGEST_COMMENT if format_ == "JPEG" else 0):
+        notes.append(f"its comment has no room in {format_.lower()} and is left out")
+        kept = replace(kept, comment=None)
+    return kept
+
+
+def _app13(iptc: bytes) -> bytes:
+    """A JPEG's marker that holds an IPTC block, as Photoshop frames it."""
+    resource = b"8BIM" + _IPTC_IN_PHOTOSHOP.to_bytes(2, "big") + b"\0\0" + len(iptc).to_bytes(4, "big") + iptc
+    body = b"Photoshop 3.0\0" + resource + b"\0" * (len(iptc) % 2)
+    return b"\xff\xed" + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def _settings(
+    format_: str, kept: Kept, xmp: bytes | None, quality: int, lossless: bool, notes: list[str]
+) -> Mapping[str, Any]:
     """Arguments of Pillow's ``save``."""
     exif = kept.exif
     settings: dict[str, Any] = {}
@@ -236,14 +311,19 @@ def _settings(format_: str, kept: Kept, xmp: bytes | None, quality: int, notes: 
                 notes.append("its EXIF block is too long for jpeg and is left out")
                 exif = None
             settings = {"quality": quality, "subsampling": 0 if quality >= 90 else 2, "xmp": xmp}
+            settings |= {"comment": kept.comment, "extra": None if kept.iptc is None else _app13(kept.iptc)}
         case "WEBP":
-            settings = {"quality": quality, "xmp": xmp, "exact": True}
+            # Of a lossless file the quality is how long to look for a shorter one; Pillow's own choice will do.
+            settings = {"lossless": True} if lossless else {"quality": quality}
+            settings |= {"xmp": xmp, "exact": True}
         case "TIFF":
             tags = Image.Exif()
             if exif is not None:
                 tags.load(exif)
             if xmp is not None:
                 tags[provenance.TIFF_TAG] = xmp
+            if kept.iptc is not None:
+                tags[_IPTC] = kept.iptc
             # Not compressed: Pillow writes EXIF's inner blocks by itself, but not through libtiff.
             settings = {"compression": "raw", "icc_profile": kept.icc, "dpi": kept.dpi, "exif": tags}
             return {name: value for name, value in settings.items() if value is not None}

@@ -25,7 +25,10 @@ SUFFIXES = {
 }
 """Formats that we write, by Pillow's name, and the suffixes they go by, our own first."""
 
-KNOWN = frozenset(suffix for known in SUFFIXES.values() for suffix in known) | {
+RAW = frozenset({".nef", ".dng", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"})
+"""Suffixes of what cameras write before it is a picture."""
+
+KNOWN = RAW.union(*SUFFIXES.values()) | {
     *(".apng", ".avif", ".dds", ".dib", ".exr", ".gif", ".hdr", ".heic", ".heif", ".icns", ".ico", ".j2k", ".jp2"),
     *(".jpx", ".mpo", ".pbm", ".pcx", ".psd", ".sgi", ".svg", ".tga"),
 }
