@@ -260,3 +260,13 @@ def test_the_resolved_config_asks_for_the_same_run(tmp_path: Path, run: Run) -> 
     data = flags.build(Unpaired, fields["data"], merged["data"], "cyclegan")
     assert data.a == Path.cwd() / "hor ses"
     assert data.b == Path("/z").absolute()
+
+
+def test_paths_of_the_model_are_resolved_too() -> None:
+    from gantk_srgan import SRGAN
+    from translate.data.lowhigh import LowHigh
+
+    task = SRGAN(vgg_weights=Path("vgg19.pth"))
+    resolved = tomllib.loads(flags.resolved_toml("srgan", LowHigh(hr=Path("hr")), task, Run()))
+    assert resolved["model"]["vgg_weights"] == str(Path.cwd() / "vgg19.pth")
+    assert resolved["data"]["lr_images"] == "none"

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from stranger import WORKING, install
 from translate import cli, plugins
+from translate.header import read_fields, read_header
 from translate.published import load_published
 
 TIED = (
@@ -31,6 +32,14 @@ class Twice(nn.Module):
         return self.second(self.first(x))
 '''
 )
+
+WITH_FILES = (
+    WORKING.replace("from dataclasses", "from pathlib import Path\nfrom dataclasses")
+    .replace("    tint:", "    weights: Path | None = None\n    styles: tuple[Path, ...] = ()\n    tint:")
+    .replace('return {"g"', '[file.read_bytes() for file in (self.weights, *self.styles) if file]\n        return {"g"')
+)
+
+DATA = ("--a", "a", "--b", "b", "--size", "16")
 
 
 @pytest.fixture
@@ -51,16 +60,15 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def train(*more: str) -> int:
-    return cli.run(["train", "sepia", "--out", "run", "--device", "cpu", "--workers", "0", "--quiet", *more])
+def train(out: Path | str, *more: str) -> int:
+    return cli.run(["train", "sepia", "--out", str(out), "--device", "cpu", "--workers", "0", *more])
 
 
 def test_tied_weights_are_saved_loaded_and_resumed(site: Path) -> None:
     install(site, "tied-tools", code=TIED)
-    data = ["--a", "a", "--b", "b", "--size", "16"]
-    assert train(*data, "--steps", "2") == 0
-    assert train("--resume", "--steps", "4") == 0
-    assert cli.run(["train", "sepia", "--out", "straight", *data, "--workers", "0", "--quiet", "--steps", "4"]) == 0
+    assert train("run", *DATA, "--steps", "2") == 0
+    assert train("run", "--resume", "--steps", "4") == 0
+    assert train("straight", *DATA, "--steps", "4") == 0
     assert Path("run/model.safetensors").read_bytes() == Path("straight/model.safetensors").read_bytes()
     tensors = load_file("run/model.safetensors")
     net = load_published(Path("run")).nets.g
@@ -68,3 +76,27 @@ def test_tied_weights_are_saved_loaded_and_resumed(site: Path) -> None:
         assert torch.equal(tensors[f"g.first.{name}"], tensors[f"g.second.{name}"])
         assert getattr(net.first, name) is getattr(net.second, name)
         assert torch.equal(getattr(net.first, name), tensors[f"g.first.{name}"])
+
+
+def test_a_run_finds_its_models_files_from_any_folder_and_where_they_have_moved(
+    site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(site, "file-tools", code=WITH_FILES)
+    here = Path.cwd()
+    Path("w.bin").write_bytes(b"w")
+    Path("s.bin").write_bytes(b"s")
+    assert train("run", *DATA, "--weights", "w.bin", "--styles", "s.bin", "--steps", "2") == 0
+    card = read_fields(read_header(here / "run" / "model.safetensors"))["model"]
+    assert (card["weights"], card["styles"]) == (None, ["s.bin"])
+
+    monkeypatch.chdir(site)
+    assert train(here / "run", "--resume", "--steps", "3") == 0
+    assert "from here on" not in capsys.readouterr().err
+    assert read_fields(read_header(here / "run" / "model.safetensors"))["model"] == card
+
+    (here / "w.bin").rename(site / "moved.bin")
+    assert train(here / "run", "--resume", "--steps", "4", "--weights", "moved.bin") == 0
+    expected = f"--weights was {here / 'w.bin'}, it is {site / 'moved.bin'} from here on"
+    assert expected in capsys.readouterr().err
+    assert train(here / "run", "--resume", "--steps", "5", "--tint", "0.7") == 2
+    assert f"--tint was 0.5 in {here / 'run'} and cannot become 0.7" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import json
 import math
 import sys
 import types
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -62,6 +63,11 @@ class Field:
     def switch(self) -> bool:
         """Whether it is a pair of flags, ``--x`` and ``--no-x``."""
         return self.shape == "one" and bare_type(self.items[0]) is bool
+
+    @property
+    def is_path(self) -> bool:
+        """Whether its values are paths: where files lie."""
+        return any(bare_type(item) is Path for item in self.items)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -255,6 +261,18 @@ def _finite(value: Any) -> Any:
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, float) and not math.isfinite(number):
             raise ValueError("not a finite number")
+    return value
+
+
+def map_paths(value: Any, change: Callable[[Path], Any]) -> Any:
+    """A field's value with ``change`` made to every path in it."""
+    match value:
+        case Path():
+            return change(value)
+        case tuple() | list():
+            return type(value)(map_paths(item, change) for item in value)
+        case Mapping():
+            return {key: map_paths(item, change) for key, item in value.items()}
     return value
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
 from translate.errors import UsageError
-from translate.fields import NONE, REQUIRED, Field, bare_type, limits_of, plain
+from translate.fields import NONE, REQUIRED, Field, bare_type, limits_of, map_paths, plain
 from translate.plugins import did_you_mean
 
 if TYPE_CHECKING:
@@ -169,18 +169,12 @@ def resolved_toml(plugin: str, source: Source, task: TaskModel, run: Run) -> str
     settings = _values(run)
     # One of the two counts, and a config may not give both.
     settings.pop("epochs" if run.steps is not None else "steps")
-    data = {name: _absolute(value) for name, value in _values(source).items()}
-    return to_toml({"plugin": plugin, "data": data, "model": _values(task), "run": settings})
+    tables = {"data": _values(source), "model": _values(task), "run": settings}
+    return to_toml({"plugin": plugin, **map_paths(tables, Path.absolute)})
 
 
 def _values(instance: Any) -> dict[str, Any]:
     return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance) if field.init}
-
-
-def _absolute(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(map(_absolute, value))
-    return value.absolute() if isinstance(value, Path) else value
 
 
 def to_toml(content: Mapping[str, Any]) -> str:

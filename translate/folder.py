@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from translate import plugins
 from translate.errors import UsageError
+from translate.fields import fields_of
 from translate.files import make_folder, remove_leftovers, sync_folder, write_text_whole
 from translate.run import Run
 
@@ -27,19 +29,23 @@ def check_free(out: Path) -> None:
 def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
     """Raise ``UsageError`` unless the run in ``out`` may go on with ``config`` (TOML).
 
-    What decides the run must be as it was, except for the data, which may have moved: changes there are told.
+    What decides the run must be as it was, except for the data and the files that the model's settings name, which may
+    have moved: changes there are told.
     """
     if not (out / CONFIG).is_file():
         raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
     saved, now = tomllib.loads((out / CONFIG).read_text(encoding="utf-8")), tomllib.loads(config)
     if saved.get("plugin") != now.get("plugin"):
         raise UsageError(f"--resume: {out} is a run of {saved.get('plugin')}, not of {now.get('plugin')}")
-    free = {"model": frozenset[str](), "run": Run.changeable()}
+    model = fields_of(plugins.load(now["plugin"]), "model")
+    free = {"model": frozenset(field.name for field in model if field.is_path), "run": Run.changeable()}
     for table, may_change in free.items():
         for key, before, after in _changes(saved.get(table, {}), now.get(table, {})):
+            flag = key.replace("_", "-")
             if key not in may_change:
-                flag = key.replace("_", "-")
                 raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
+            if table == "model":
+                tell(f"--{flag} was {before}, it is {after} from here on")
     for key, before, after in _changes(saved.get("data", {}), now.get("data", {})):
         tell(f"the data have changed: {key} was {before}, it is {after} from here on")
 

@@ -25,6 +25,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
 from translate.errors import GantkError, UsageError, one_line
+from translate.fields import map_paths
 from translate.files import write_whole
 from translate.header import FILE_NAME as FILE_NAME
 from translate.header import FORMAT, METADATA_KEY, Header, read_fields, read_header
@@ -122,11 +123,13 @@ class DirectionModule(nn.Module):
 
 
 def hyper_parameters(task: TaskModel) -> dict[str, Any]:
-    """The fields of a task model as JSON values, without paths of this machine."""
+    """The fields of a task model as JSON values, without paths of this machine: of several, the names of the files."""
     fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
-    plain: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python(
-        {name: None if isinstance(value, Path) else value for name, value in fields.items()}, mode="json"
-    )
+    without = {
+        name: None if isinstance(value, Path) else map_paths(value, lambda path: path.name)
+        for name, value in fields.items()
+    }
+    plain: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python(without, mode="json")
     return plain
 
 
