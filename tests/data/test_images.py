@@ -393,3 +393,28 @@ def test_real_cmyk_and_16_bit(shared_data: Path) -> None:
     assert flag[500, 450].argmax() == 2  # blue
     hidden = open_image(shared_data / "awkward" / "sharp" / "full-transparent.png", 3)
     assert (hidden == 255).all()
+
+
+def test_few_headers_spread_over_all_decide_whether_a_folder_looks_grey(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def probe(path: Path) -> tuple[int, int, str]:
+        looked.append(int(path.name))
+        if int(path.name) % 2:
+            raise ImageError(path, "damaged")
+        return 8, 8, "RGB" if int(path.name) >= colour_from else "L"
+
+    monkeypatch.setattr(images, "probe", probe)
+    paths = [Path(str(number)) for number in range(100_001)]
+    colour_from = 100_001
+    assert images.look_grey(paths)
+    assert len(looked) == images.LOOKED_AT == len(set(looked))
+    assert (looked[0], looked[-1]) == (0, 100_000)
+    colour_from = 90_000
+    assert not images.look_grey(paths)
+    looked.clear()
+    colour_from = 0
+    assert not images.look_grey(paths)
+    assert looked == [0], "one picture in colour is enough"
+    assert not images.look_grey([Path("1")]), "unreadable ones say nothing"
+    assert not images.look_grey([])

@@ -82,6 +82,25 @@ def test_grey_folder_gives_one_channel_unless_told(tmp_path: Path) -> None:
     assert Images(images=tmp_path).open(Loading(size=8)).spec.channels == {"image": 3}
 
 
+def test_colour_behind_many_grey_images_is_kept(tmp_path: Path) -> None:
+    for number in range(16):
+        write_image(tmp_path / f"a{number:02}.png", mode="L")
+    told: list[str] = []
+    loading = Loading(size=8, tell=told.append)
+    assert Images(images=tmp_path).open(loading).spec.channels == {"image": 1}
+    grey = f"--images {tmp_path}: the images look grey; they are taken as"
+    assert told == [f"{grey} 1 channel (--channels 3 keeps colours)"], "nobody asked for one channel"
+    told.clear()
+    Images(images=tmp_path, channels=1).open(loading)
+    assert told == []
+    Images(images=tmp_path, channels=3).open(loading)
+    assert told == [f"{grey} 3 channels (--channels 1 would not)"]
+    told.clear()
+    write_image(tmp_path / "b.png")
+    assert Images(images=tmp_path).open(loading).spec.channels == {"image": 3}
+    assert told == []
+
+
 def test_unreadable_files_are_left_out_and_told(tmp_path: Path) -> None:
     write_image(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"no picture")

@@ -28,8 +28,8 @@ MAX_PIXELS = 178_956_970
 NO_IMAGES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r", "__macosx"})
 """Lower-case names of what file managers leave in folders of pictures."""
 
-LOOKED_AT = 16
-"""Files whose headers decide whether a folder looks grey."""
+LOOKED_AT = 256
+"""Files whose headers decide whether a folder looks grey: a few hundredths of a second, however many there are."""
 
 _MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {1: "L", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 0x0112
@@ -168,18 +168,39 @@ def is_grey(mode: str) -> bool:
 
 
 def look_grey(paths: Sequence[Path]) -> bool:
-    """Whether the headers of the first files all say grey. Files that cannot be read say nothing."""
-    modes: list[str] = []
-    for path in paths[:LOOKED_AT]:
+    """Whether the headers of some files, evenly spread over all, all say grey; unreadable ones say nothing.
+
+    Spread, as a folder may begin with its grey pictures: those of one sub-folder, or of one source.
+    """
+    grey = False
+    count = min(len(paths), LOOKED_AT)
+    for number in range(count):
         with suppress(ImageError):
-            modes.append(probe(path)[2])
-    return bool(modes) and all(map(is_grey, modes))
+            grey = is_grey(probe(paths[number * (len(paths) - 1) // max(1, count - 1)])[2])
+            if not grey:
+                return False
+    return grey
 
 
-def tell_of_grey(flag: str, folder: Path, paths: Sequence[Path], channels: int, tell: Callable[[str], None]) -> None:
-    """Say where grey pictures are taken for colour ones: they can be, but mostly ``--channels 1`` was meant."""
-    if channels > 1 and look_grey(paths):
-        tell(f"{flag} {folder}: the images look grey; they are taken as {channels} channels (--channels 1 would not)")
+def tell_of_grey(
+    flag: str,
+    folder: Path,
+    paths: Sequence[Path],
+    channels: int,
+    tell: Callable[[str], None],
+    *,
+    asked: bool = True,
+) -> None:
+    """Say where grey pictures are taken for colour ones: they can be, but mostly ``--channels 1`` was meant.
+
+    And where 1 channel was not ``asked`` for: a colour picture among them that was not looked at loses its colours.
+    """
+    if (asked and channels == 1) or not look_grey(paths):
+        return
+    taken = (
+        "1 channel (--channels 3 keeps colours)" if channels == 1 else f"{channels} channels (--channels 1 would not)"
+    )
+    tell(f"{flag} {folder}: the images look grey; they are taken as {taken}")
 
 
 def open_header(path: Path, max_pixels: int) -> Image.Image:

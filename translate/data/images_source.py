@@ -41,7 +41,7 @@ class Images(Source):
             return self._from_idx(files, fit, loading)
         paths = images_in("--images", self.images)
         channels = self.channels or (1 if look_grey(paths) else 3)
-        tell_of_grey("--images", self.images, paths, channels, loading.tell)
+        tell_of_grey("--images", self.images, paths, channels, loading.tell, asked=self.channels is not None)
         loading.expect(DataSpec(loading.size, {"image": channels}))
         pictures = scan(paths, Reader(channels, fit), loading, root=self.images)
         if not pictures:
