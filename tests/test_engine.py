@@ -23,6 +23,8 @@ from toy import Toy, ToyWithBatchNorm, ToyWithPool, toy_batch, toy_data
 from translate.checkpoint import load_checkpoint, save_checkpoint, saved_processes
 from translate.engine import Engine, seed_of
 from translate.errors import DivergedError, GantkError
+from translate.fields import fields_of
+from translate.run import Run
 from translate.task import Batch, Nets, Phase, Terms
 
 
@@ -103,6 +105,18 @@ def test_accumulation_changes_nothing(task: type[Toy], parts: int) -> None:
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert second[name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_accumulation_says_that_batch_norm_sees_less() -> None:
+    nets = []
+    for parts in (1, 2):
+        engine = make(ToyWithBatchNorm(), accumulate=parts)
+        engine.train_step(Batches(), 0.0)
+        nets.append(weights(engine))
+    difference = max(float((nets[0][key] - nets[1][key]).abs().max()) for key in nets[0] if "running" not in key)
+    assert difference > 1e-4
+    (told,) = [field.help for field in fields_of(Run, "run") if field.name == "accumulate"]
+    assert "same result without batch norm" in told
 
 
 def test_every_repeat_start_and_stop() -> None:

@@ -33,7 +33,13 @@ class Run:
         MayChange(),
     ] = "auto"
     compile: Annotated[bool, "compile each phase with torch.compile; on CUDA into graphs", MayChange()] = False
-    accumulate: Annotated[int, "micro-batches per step; saves memory, same result", Ge(1), MayChange()] = 1
+    accumulate: Annotated[
+        int,
+        "micro-batches per step; saves memory; same result without batch norm or a relativistic loss, which see one "
+        "micro-batch at a time",
+        Ge(1),
+        MayChange(),
+    ] = 1
     checkpointing: Annotated[
         bool, "recompute residual blocks in the backward pass: less memory, a third slower", MayChange()
     ] = False
