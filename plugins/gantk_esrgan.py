@@ -32,6 +32,9 @@ class ESRGAN(TaskModel):
 
     First the generator alone learns the mean absolute error (the PSNR-oriented network), then the game begins. With
     ``warmup`` not less than the run's steps it never does.
+
+    The pre-training keeps the rate at which the game begins; the paper starts it at 2e-4 and halves that every 200,000
+    steps.
     """
 
     source = LowHigh
@@ -126,7 +129,7 @@ class ESRGAN(TaskModel):
         return cast(Tensor, nets.g(x.low))
 
     def lr_at(self, progress: float) -> float:
-        """Halved after 1/8, 1/4, 1/2 and 3/4 of what follows ``decay_from`` (section 4.1: of the game)."""
+        """1, then halved after 1/8, 1/4, 1/2 and 3/4 of what follows ``decay_from`` (section 4.1: of the game)."""
         halvings = sum(
             progress >= self.decay_from + share * (1 - self.decay_from) for share in (1 / 8, 1 / 4, 1 / 2, 3 / 4)
         )

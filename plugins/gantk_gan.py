@@ -31,7 +31,10 @@ class Maxout(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class GAN(TaskModel):
-    """Images from noise by multilayer perceptrons (Goodfellow et al., 2014)."""
+    """Images from noise by multilayer perceptrons (Goodfellow et al., 2014).
+
+    The optimizer is Adam, which came later; the paper used stochastic gradient descent with momentum.
+    """
 
     source = Images
     recipe = Run(batch=100, size=28, epochs=100)
