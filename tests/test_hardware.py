@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from translate import cli, hardware, plugins
-from translate.hardware import memory_format
+from translate.errors import UsageError
+from translate.hardware import choose_device, memory_format
 from translate.layers.norms import InstanceNorm
 
 # Takes and frees blocks as large as a training step's tensors; prints what stays with the process, in MiB.
@@ -88,6 +89,17 @@ def test_a_run_says_that_it_is_in_bf16_unasked(flags, tmp_path, monkeypatch, cap
     assert cli.run(["train", "cyclegan", *data, *small, *flags]) == 0
     said = capsys.readouterr().err
     assert ("precision: bf16, which this processor computes; --precision fp32" in said) == (not flags)
+
+
+def test_each_process_of_a_machine_needs_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 0)
+    assert choose_device("cpu", local_rank=1, local_size=2) == torch.device("cpu")
+    for name in ("auto", "cuda"):
+        for rank in (0, 1):
+            with pytest.raises(UsageError, match=rf"--device {name}: 2 processes, but this machine has 1 CUDA"):
+                choose_device(name, rank, local_size=2)
 
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))

@@ -47,6 +47,25 @@ def test_nproc_refuses_a_batch_that_cannot_be_split(data: list[str], tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals between processes")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_nproc_told_to_stop_saves_and_exits_with_its_code(
+    number: signal.Signals, code: int, data: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pace = ["--batch", "2", "--steps", "100000", "--save-every", "100000", "--log-every", "2", "--device", "cpu"]
+    command = [sys.executable, "-m", "translate", "train", "cyclegan", *data, *TINY, *pace, "--nproc", "2"]
+    process = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    while process.poll() is None and not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size):
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert len(list_checkpoints(out / "checkpoints")) == 1
+
+
+@pytest.mark.slow
 def test_a_killed_rank_is_restarted_and_ends_in_the_same_tensors(data: list[str], tmp_path: Path) -> None:
     """Uninterrupted with --nproc, killed under torchrun, and resumed on one process."""
     train = ["translate", "train", "cyclegan", *data, *TINY, *PACE]

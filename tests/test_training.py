@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from translate import cli
 from translate.checkpoint import list_checkpoints, same_state
+from translate.engine import Engine
 
 STEPS = 12
 
@@ -114,9 +116,9 @@ def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_tensors(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals between processes")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
 def test_a_stop_signal_saves_and_exits_with_its_code(
-    number: signal.Signals, code: int, straight: Path, folders: tuple[Path, Path], tmp_path: Path
+    number: str, code: int, straight: Path, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
@@ -127,7 +129,7 @@ def test_a_stop_signal_saves_and_exits_with_its_code(
     )
     while process.poll() is None and not ((out / "metrics.jsonl").exists() and (out / "metrics.jsonl").stat().st_size):
         time.sleep(0.005)
-    process.send_signal(number)
+    process.send_signal(signal.Signals[number])
     _, stderr = process.communicate(timeout=100)
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
@@ -138,6 +140,72 @@ def test_a_stop_signal_saves_and_exits_with_its_code(
     assert result.returncode == 0, result.stderr
     last = f"step-{STEPS:08d}.safetensors"
     assert same_state(straight / "checkpoints" / last, out / "checkpoints" / last)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes are other things on Windows")
+def test_a_run_goes_on_when_nobody_listens_any_more(straight: Path, folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        arguments(folders, out, "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()  # the first record
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=100) == 0
+    assert_equal_runs(straight, out)
+
+
+def test_a_run_may_begin_in_an_empty_folder_that_no_rename_could_replace(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    place, link = tmp_path / "here", tmp_path / "link"
+    place.mkdir()
+    (tmp_path / "target").mkdir()
+    link.symlink_to(tmp_path / "target", target_is_directory=True)
+    for out, cwd in ((Path(), place), (link, tmp_path)):
+        result = run(arguments(folders, out, "--steps", "1"), cwd=cwd)
+        assert result.returncode == 0, result.stderr
+        assert (cwd / out / "model.safetensors").is_file()
+    assert link.is_symlink()
+
+
+def test_data_of_another_kind_are_refused_and_leave_the_run_as_it_is(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert run(arguments(folders, out, "--identity", "0", "--steps", "2")).returncode == 0
+    before = (out / "config.toml").read_bytes()
+    result = run(arguments(folders, out, "--identity", "0", "--resume", "--channels", "1"))
+    assert result.returncode == 2
+    assert "--resume: the data had channels {'a': 3, 'b': 3} when" in result.stderr
+    assert (out / "config.toml").read_bytes() == before
+    assert run(arguments(folders, out, "--identity", "0", "--resume", "--steps", "3")).returncode == 0
+
+
+def test_a_damaged_checkpoint_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run(arguments(folders, out, "--steps", "2")).returncode == 0
+    (damaged,) = list_checkpoints(out / "checkpoints")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    result = run(arguments(folders, out, "--resume"))
+    assert result.returncode == 1
+    assert f"{damaged}: not a readable checkpoint" in result.stderr
+
+
+def test_memory_that_the_processor_lacks_is_no_fault_of_the_plugins(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(self: Engine, draw: object, progress: float) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+
+    monkeypatch.setattr(Engine, "train_step", fail)
+    assert cli.run(arguments(folders, tmp_path / "run")[3:]) == 1
+    assert "out of memory at step 0: a smaller --batch" in capsys.readouterr().err
 
 
 def test_resuming_a_complete_run_changes_nothing_and_more_steps_extend_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from translate import distributed
 from translate.engine import Engine
-from translate.errors import GantkError
+from translate.errors import GantkError, UsageError
 from translate.files import write_whole
 from translate.published import load_exactly, unshared
 
@@ -57,6 +58,7 @@ def save_checkpoint(folder: Path, engine: Engine, *, position: int, keep: int) -
         "step": engine.step,
         "position": position,
         "processes": engine.world.size,
+        "data": asdict(engine.data),
         "scalers": {name: scaler.state_dict() for name, scaler in engine.scalers.items()},
         "numbers": _numbers(engine),
     }
@@ -80,6 +82,10 @@ def load_checkpoint(path: Path, engine: Engine) -> int:
         raise CheckpointError(f"{path}: not a readable checkpoint ({' '.join(str(error).split())[:200]})") from None
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {state.get('format')!r}; this gantk reads format {FORMAT}")
+    now = json.loads(json.dumps(asdict(engine.data)))
+    for key, before in state.get("data", now).items():
+        if before != now[key]:
+            raise UsageError(f"--resume: the data had {key} {before} when {path} was saved, and have {now[key]} now")
     own = engine.world.rank % state["processes"]
     groups: dict[str, dict[str, Tensor]] = {"nets": {}, "averages": {}, "optimizers": {}, "process": {}}
     for name, tensor in tensors.items():

@@ -112,8 +112,8 @@ def run(arguments: Sequence[str]) -> int:
         except Exception as error:
             code, message = 1, f"{named_line(error)} (--debug shows where)"
             _trace(console)
-        # Of several processes the first one speaks for all, unless another failed on its own.
-        if message and (code == 1 or os.environ.get("RANK", "0") == "0"):
+        # Of several processes the first one of each machine speaks for all, unless another failed on its own.
+        if message and (code == 1 or os.environ.get("LOCAL_RANK", "0") == "0"):
             console.error(message, code)
         return code
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -103,7 +104,22 @@ def _write(text: str) -> None:
     _put(sys.stderr, "\n".join(printable(line) for line in text.split("\n")) + "\n")
 
 
+_GONE = {errno.EPIPE, errno.EIO, errno.ESTALE} | ({errno.EINVAL} if os.name == "nt" else set())
+"""What a write says whose pipe has no reader any more, or whose terminal was closed."""
+
+
 def _put(stream: TextIO | None, text: str) -> None:
-    if stream is not None:  # None where the caller closed it: nobody wants to know, and the work goes on
+    if stream is None:  # the caller closed it: nobody wants to know, and the work goes on
+        return
+    try:
         stream.write(text)
         stream.flush()
+    except OSError as error:
+        if error.errno not in _GONE:
+            raise
+        # Whoever listened has left, and a run of hours must not end for that. What is still buffered goes nowhere, or
+        # Python would try again at its end and fail then.
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

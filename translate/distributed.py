@@ -6,7 +6,7 @@ Without ``torchrun`` (no ``WORLD_SIZE`` in the environment) everything here is t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,11 +20,12 @@ from translate.errors import UsageError
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a run: this one's rank and how many there are."""
+    """The processes of a run: this one's rank and how many there are, in all and on this machine."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
 
     @property
     def leads(self) -> bool:
@@ -51,6 +52,7 @@ def world_from_environment() -> World:
         rank=int(os.environ.get("RANK", "0")),
         size=int(os.environ.get("WORLD_SIZE", "1")),
         local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
     )
 
 
@@ -127,13 +129,14 @@ def of_this_process(whole: Tensor) -> Tensor:
     return whole.chunk(dist.get_world_size())[dist.get_rank()] if dist.is_initialized() else whole
 
 
-def any_of(flag: bool, world: World, device: torch.device) -> bool:
-    """Whether the flag is set on any process."""
+def largest(values: Sequence[float], world: World, device: torch.device) -> list[float]:
+    """The largest of each value over all processes."""
     if world.size == 1:
-        return flag
-    value = torch.tensor(float(flag), device=device)
-    dist.all_reduce(value, op=dist.ReduceOp.MAX)
-    return bool(value.item())
+        return list(values)
+    found = torch.tensor(values, dtype=torch.float32, device=device)
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    numbers: list[float] = found.tolist()
+    return numbers
 
 
 def barrier(world: World) -> None:

@@ -21,9 +21,14 @@ PREVIEWS = "previews"
 
 
 def check_free(out: Path) -> None:
-    """Raise ``UsageError`` unless a run may begin in ``out``: it does not exist, or is an empty folder."""
+    """Raise ``UsageError`` unless a run may begin in ``out``: it can be made, or is an empty folder. Writes nothing."""
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise UsageError(f"--out {out}: exists already; add --resume to go on with it or choose another name")
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is a file; expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: cannot be written to (no permission for {there})")
 
 
 def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
@@ -56,19 +61,26 @@ def _changes(saved: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any,
 
 
 def make(out: Path, config: str) -> None:
-    """Make the folder with its config in one rename, so that a run folder without config never exists."""
+    """Make the folder with its config in one rename, so that a new run folder without config never exists.
+
+    An empty folder is taken as it is: it may be a mount point or a link, which no rename could replace. Raises
+    ``UsageError`` where another run has come first.
+    """
+    if out.is_dir():
+        check_free(out)
+        write_text_whole(out / CONFIG, config)
+        return
     make_folder(out.parent, f"--out {out}")
     fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
     fresh.mkdir()
     try:
         write_text_whole(fresh / CONFIG, config)
-        with suppress(FileNotFoundError):
-            out.rmdir()  # only an empty folder gets this far
         fresh.rename(out)
     except BaseException:
         (fresh / CONFIG).unlink(missing_ok=True)
         with suppress(OSError):
             fresh.rmdir()
+        check_free(out)  # two runs that began together may have chosen one name
         raise
     sync_folder(out.parent)
 

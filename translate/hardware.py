@@ -15,12 +15,19 @@ from translate.run import Precision
 AUTOCAST: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """``auto`` is CUDA, else MPS, else the CPU. Raises ``UsageError`` where the named device is not there."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda", local_rank)
+def choose_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
+    """``auto`` is CUDA, else MPS, else the CPU.
+
+    Each of a machine's ``local_size`` processes has a CUDA device of its own. Raises ``UsageError`` where the named
+    device is not there, on all processes alike.
+    """
+    if name == "auto" and not torch.cuda.is_available():
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name in ("auto", "cuda") and local_size > max(1, torch.cuda.device_count()):
+        count = torch.cuda.device_count()
+        raise UsageError(f"--device {name}: {local_size} processes, but this machine has {count} CUDA device(s)")
+    if name == "auto":
+        return torch.device("cuda", local_rank)
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
         raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps")

@@ -43,7 +43,7 @@ class Run:
     checkpointing: Annotated[
         bool, "recompute residual blocks in the backward pass: less memory, a third slower", MayChange()
     ] = False
-    clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0)] = None
+    clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0), MayChange()] = None
     ema: Annotated[float, "decay of the moving average, where the model keeps one", Ge(0), Lt(1)] = 0.999
     seed: Annotated[int, "seed of everything random", Ge(0)] = 0
     deterministic: Annotated[bool, "refuse operations that may differ between runs", MayChange()] = False

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a polite question."""
+"""Ctrl-C, SIGTERM and a closed terminal as a polite question."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopSignal:
-    """Ctrl-C and SIGTERM ask for a stop after the current step; a second Ctrl-C does not wait."""
+    """Ctrl-C, SIGTERM and SIGHUP ask for a stop after the current step; a second Ctrl-C does not wait."""
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -28,7 +28,10 @@ class StopSignal:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)  # under nohup it is ignored, and stays so
+        before = {number: signal.signal(number, self._note) for number in numbers}
         try:
             yield
         finally:

@@ -19,16 +19,19 @@ from translate.errors import DivergedError, GantkError, InterruptedRunError, Usa
 from translate.flags import resolved_toml
 from translate.folder import CHECKPOINTS, PREVIEWS
 from translate.hardware import choose_device, choose_precision, set_determinism
-from translate.memory import estimate
+from translate.infer.memory import is_out_of_memory
+from translate.memory import checkpoint_all, estimate
 from translate.run import Run
 from translate.signals import StopSignal
-from translate.task import TaskModel, parameter_count
+from translate.task import Nets, TaskModel, parameter_count
 
 PREVIEW_SAMPLES = 4
 SHOW_EVERY = 0.5
 """Seconds between updates of the display."""
-ASK_OTHERS_EVERY = 10
-"""Steps between the questions of several processes to each other whether one was told to stop."""
+ASK_OTHERS_EVERY = 2.0
+"""Seconds between the questions of several processes to each other whether one was told to stop."""
+ASK_OTHERS_WITHIN = 100
+"""Most steps between them."""
 
 
 class Journal(Protocol):
@@ -86,7 +89,7 @@ def train(request: Request, journal: Journal) -> Path:
     world = distributed.world_from_environment()
     if not world.leads:
         journal = Silence()
-    device = choose_device(run.device, world.local_rank)
+    device = choose_device(run.device, world.local_rank, world.local_size)
     precision = choose_precision(run.precision, device, bf16_proven=request.task.bf16_proven)
     config = resolved_toml(request.plugin, request.source, request.task, run)
     begun = _check_folder(request, config, journal, resume)
@@ -118,12 +121,14 @@ def train(request: Request, journal: Journal) -> Path:
             checkpointing=run.checkpointing,
             world=world,
         )
-        if world.leads:
-            (folder.reopen if begun else folder.make)(out, config)
+        if world.leads and not begun:
+            folder.make(out, config)
         distributed.barrier(world)
         with _Training(request, journal, engine, dataset) as training:
             if begun:
                 training.resume_from(out / CHECKPOINTS)
+                if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
+                    folder.reopen(out, config)
             training.run_to_the_end()
     finally:
         distributed.leave()
@@ -175,6 +180,8 @@ def plan(request: Request, journal: Journal) -> dict[str, Any]:
     dataset = open_source(request, journal)
     torch.manual_seed(request.run.seed)
     networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
+    if request.run.checkpointing:
+        checkpoint_all(Nets(networks), sorted({role for phase in request.task.phases() for role in phase.updates}))
     return {
         "plugin": request.plugin,
         "out": str(request.out),
@@ -200,6 +207,8 @@ class _Training:
         self.shown: Mapping[str, Tensor] = {}
         self.loader = self._loader(0)
         self.stop = StopSignal()
+        self._asked = time.monotonic(), engine.step
+        self._ask_at = 0
 
     def __enter__(self) -> _Training:
         return self
@@ -225,8 +234,8 @@ class _Training:
         if not found:
             self.journal.line(f"{checkpoints}: no checkpoint yet; starting from step 0")
             return
-        (before, apart), now = checkpoint.saved_processes(found[-1]), self.engine.world.size
         position = checkpoint.load_checkpoint(found[-1], self.engine)
+        (before, apart), now = checkpoint.saved_processes(found[-1]), self.engine.world.size
         self.loader.close()
         self.loader = self._loader(position)
         self.journal.line(f"resuming after step {self.engine.step} ({found[-1].name})")
@@ -258,6 +267,7 @@ class _Training:
         if engine.step == 0:
             self._preview()
         started = shown = time.monotonic()
+        self._asked = started, engine.step
         first, read_at, read_step, waited = engine.step, started, engine.step, self.loader.waited
         with self.stop.listening():
             while engine.step < self.total:
@@ -291,10 +301,8 @@ class _Training:
             self.engine.train_step(self.loader.next_batch, step / self.total)
         except GantkError:
             raise
-        except torch.OutOfMemoryError as error:
-            raise _out_of_memory(step, self.run) from error
         except Exception as error:
-            if "not enough memory" in str(error) or isinstance(error, MemoryError):
+            if is_out_of_memory(error):
                 raise _out_of_memory(step, self.run) from error
             distribution, version = plugins.origin(self.request.plugin)
             raise GantkError(
@@ -309,7 +317,9 @@ class _Training:
         except DivergedError as error:
             found = checkpoint.list_checkpoints(self.request.out / CHECKPOINTS)
             kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint had been written"
-            raise DivergedError(f"{error}; {kept}; a lower --lr, --clip 1 or --precision fp32 may help") from None
+            raise DivergedError(
+                f"{error}; {kept}; --resume with --clip 1 or --precision fp32 may help, or a new run with a lower --lr"
+            ) from None
         if engine.world.leads:
             self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
             epoch = engine.step * self.run.batch / len(self.dataset)
@@ -332,7 +342,13 @@ class _Training:
     def _preview(self) -> None:
         if self.engine.world.leads:
             path = self.request.out / PREVIEWS / f"step-{self.engine.step:06d}.png"
-            preview.save_picture(path, preview.grid(self.engine.preview(self.shown)))
+            try:
+                picture = preview.grid(self.engine.preview(self.shown))
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise _out_of_memory(self.engine.step, self.run) from error
+                raise
+            preview.save_picture(path, picture)
 
     def _save(self) -> None:
         # The ledger was read just before, so nothing that is not finite gets here.
@@ -354,10 +370,16 @@ class _Training:
             )
 
     def _told_to_stop(self) -> bool:
-        world = self.engine.world
-        if world.size > 1 and self.engine.step % ASK_OTHERS_EVERY:
+        world, step, now = self.engine.world, self.engine.step, time.monotonic()
+        if world.size > 1 and step < self._ask_at:
             return False
-        return distributed.any_of(self.stop.received, world, self.engine.device)
+        began, first = self._asked
+        pace = (now - began) / max(1, step - first)
+        told, slowest = distributed.largest([float(self.stop.received), pace], world, self.engine.device)
+        # All know the slowest pace, so all ask again at the same step.
+        self._ask_at = step + min(ASK_OTHERS_WITHIN, max(1, int(ASK_OTHERS_EVERY / max(slowest, 1e-6))))
+        self._asked = now, step
+        return told > 0
 
 
 def _out_of_memory(step: int, run: Run) -> GantkError:

@@ -132,7 +132,7 @@ def _own_parameters(name: str) -> list[inspect.Parameter]:
 
 
 def _train(name: str, cls: type[TaskModel], fields: Mapping[str, list[Field]], values: Mapping[str, Any]) -> None:
-    from translate.distributed import world_from_environment
+    from translate.distributed import World, world_from_environment
     from translate.hardware import keep_freed_memory
     from translate.journal import Journal
     from translate.published import FILE_NAME
@@ -141,6 +141,7 @@ def _train(name: str, cls: type[TaskModel], fields: Mapping[str, list[Field]], v
     console = current()
     with Journal(console, tensorboard=values["tensorboard"]) as journal:
         request = make_request(name, cls, fields, values)
+        World(size=values["nproc"] or 1).places(request.run.batch, request.run.accumulate)
         if values["dry_run"]:
             _show_plan(plan(request, journal))
             return
@@ -156,18 +157,18 @@ def _train(name: str, cls: type[TaskModel], fields: Mapping[str, list[Field]], v
 
 def launch(processes: int, request: Request) -> None:
     """Run this command line on several processes of this machine, as torchrun would, and take over its exit code."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from translate.distributed import World
-
-    World(size=processes).places(request.run.batch, request.run.accumulate)
     words = iter(sys.argv[1:])
     # All processes must mean one folder, also where its name was left to us.
     rest = [w for w in words if not (w == "--nproc" and next(words)) and not w.startswith("--nproc=")]
     rest += [] if any(w == "--out" or w.startswith("--out=") for w in rest) else ["--out", str(request.out)]
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the first process says what went wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    # Told to stop, a process ends its step and saves; torch's 30 seconds may be too few for both.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -183,6 +184,8 @@ def launch(processes: int, request: Request) -> None:
     except ChildFailedError as error:
         code = error.get_first_failure()[1].exitcode
         raise typer.Exit(code if code > 0 else 128 - code) from None
+    except SignalException as error:  # sent to us, and by us to the processes, of which the first has said so
+        raise typer.Exit(128 + error.sigval) from None
 
 
 def make_request(
