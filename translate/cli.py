@@ -44,7 +44,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     epilog="--quiet, --json, --debug and --no-plugins may stand anywhere on the line. "
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 training diverged, 130 Ctrl-C, 143 SIGTERM.",
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 4 training diverged, 129 terminal closed, "
+    "130 Ctrl-C, 143 SIGTERM.",
 )
 
 
