@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 IN_FLIGHT = 96_000_000
 """Pixels, of inputs and results, that are between reading and written at once (unless a single photo has more)."""
 
+LONG, NOW_AND_THEN = 2.0, 60.0
+"""Seconds after which the search for photos is spoken of, and between two lines that count the files of a long run."""
+
 Status = Literal["done", "skipped", "failed", "ignored"]
 
 
@@ -73,13 +76,20 @@ class Summary:
 
     def lines(self) -> Iterator[str]:
         """The summary for people."""
-        for path, reason in self.failures:
-            yield f"failed: {printable(path)}: {printable(reason)}"
+        yield from self.failed_lines()
         for note, count in sorted(self.notes.items()):
             yield f"note: {note} ({count} {'file' if count == 1 else 'files'})"
         parts = [f"{self.done} done"]
-        parts += [f"{count} {what}" for what, count in (("skipped", self.skipped), ("ignored", self.ignored)) if count]
+        if self.skipped:
+            parts.append(f"{self.skipped} skipped (their outputs exist; --overwrite redoes them)")
+        if self.ignored:
+            parts.append(f"{self.ignored} ignored")
         yield ", ".join([*parts, f"{self.failed} failed"])
+
+    def failed_lines(self) -> Iterator[str]:
+        """What failed, and why."""
+        for path, reason in self.failures:
+            yield f"failed: {printable(path)}: {printable(reason)}"
 
 
 def infer(
@@ -114,7 +124,8 @@ def infer(
     world = world_from_environment()
     device = choose_device(options.device, world.local_rank)
     network = Network(model, direction, device, options)
-    jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels)
+    with _told_if_long("looking for photos", tell if world.leads else lambda line: None):
+        jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels)
     meeting = Meeting(world)
     make_folder(out, f"--out {out}")
     if world.leads:
@@ -122,9 +133,19 @@ def infer(
         tell(f"{model.plugin} {direction.name} on {device.type} ({network.precision}): {len(jobs)} files")
     start = time.perf_counter()
     folder = _Folder(network, out, options, record)
-    with _stoppable(), _unlimited(options.max_pixels):
-        folder.run(jobs[world.rank :: world.size])
     mine = folder.summary
+    own = jobs[world.rank :: world.size]
+    if world.leads:
+        folder.on_the_way = _counter(len(own), " of the first process" if world.size > 1 else "", tell)
+    if world.leads and (options.batch or 1) > folder.batch:
+        tell(f"--batch {options.batch}: this direction draws noise for each photo, so they are run one by one")
+    try:
+        with _stoppable(), _unlimited(options.max_pixels):
+            folder.run(own)
+    except InterruptedRunError:
+        for line in mine.failed_lines():  # each process its own: nobody waits for a report of all now
+            tell(line)
+        raise
     mine.seconds["total"] = time.perf_counter() - start
     mine.leads = world.leads
     for other in meeting.reports(asdict(mine))[1:]:
@@ -158,9 +179,12 @@ class _Folder:
         self.out = out
         self.options = options
         self.record = record
+        self.on_the_way: Callable[[Summary], None] = lambda summary: None
         self.summary = Summary(seconds={"decode": 0.0, "network": 0.0, "encode": 0.0})
         self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
-        self.batch = 1 if network.draws_noise else options.batch or (8 if on_gpu else 1)
+        self.batch = options.batch or (8 if on_gpu else 1)
+        if self.batch > 1 and network.draws_noise():  # which each photo has to itself, whatever else is in the folder
+            self.batch = 1
         self.gate: Gate = Gate(IN_FLIGHT)
         self._clock = threading.Lock()
         self._encoding: deque[tuple[_Decoded, Result, Future[tuple[Path, list[str]]]]] = deque()
@@ -363,6 +387,7 @@ class _Folder:
             self.summary.notes[note] = self.summary.notes.get(note, 0) + 1
         entry = {"input": str(job.path), "output": None if output is None else str(output), "status": status}
         self.record(entry | more)
+        self.on_the_way(self.summary)
 
     def _seed(self, job: Job) -> int:
         """Depends on the photo's place in the folder, not on what else is in it."""
@@ -372,6 +397,33 @@ class _Folder:
     def _spent(self, stage: str, start: float) -> None:
         with self._clock:
             self.summary.seconds[stage] += time.perf_counter() - start
+
+
+def _counter(total: int, whose: str, tell: Callable[[str], None]) -> Callable[[Summary], None]:
+    """Tells now and then how far a long run is, to be called after each file."""
+    last = time.monotonic()
+
+    def on_the_way(summary: Summary) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last < NOW_AND_THEN:
+            return
+        last = now
+        count = summary.done + summary.skipped + summary.ignored + summary.failed
+        tell(f"{count:,} of {total:,} files{whose}, {summary.failed:,} failed")
+
+    return on_the_way
+
+
+@contextmanager
+def _told_if_long(line: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Say what is going on where it takes longer than a user waits without a word."""
+    timer = threading.Timer(LONG, tell, [line])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from translate.data import images
 from translate.data.images import open_image
 from translate.errors import InterruptedRunError, UsageError
 from translate.infer import outputs
+from translate.infer.network import Network
 from translate.infer.outputs import Gate, TakenError, remove_leftovers, write_result
-from translate.inference import InferOptions, Summary, infer
+from translate.inference import InferOptions, Summary, _Folder, infer
 from translate.published import Published
 
 AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward"
@@ -89,6 +91,16 @@ def test_same_sizes_are_run_together(photos: Path, tmp_path: Path) -> None:
     assert sum(sizes) == 6
 
 
+def test_dropout_that_is_off_does_not_stand_against_batches(tmp_path: Path) -> None:
+    def batch(p: float, training: bool) -> int:
+        model = publish(nn.Dropout(p), run=lambda nets, x: nn.functional.dropout(nets.g(x.a), p, training))
+        options = InferOptions(batch=4)
+        network = Network(model, model.directions[0], torch.device("cpu"), options)
+        return _Folder(network, tmp_path, options, lambda entry: None).batch
+
+    assert [batch(0.5, False), batch(0.0, True), batch(0.5, True)] == [4, 4, 1]
+
+
 def test_one_bad_file_does_not_stop_the_folder(photos: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
     (photos / "empty.png").touch()
@@ -147,6 +159,7 @@ def test_a_rerun_skips_and_overwrite_redoes(photos: Path, tmp_path: Path) -> Non
     (out / "0.png").unlink()
     summary, _ = run(publish(nn.Identity()), photos, out)
     assert (summary.done, summary.skipped) == (1, 5)
+    assert list(summary.lines())[-1] == "1 done, 5 skipped (their outputs exist; --overwrite redoes them), 0 failed"
 
     class Negative(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -311,7 +324,9 @@ def test_a_direction_that_draws_noise_repeats_itself(photos: Path, tmp_path: Pat
     def model() -> Published:
         return publish(nn.Dropout(0.5), margin=None, run=sampled)
 
-    run(model(), photos, tmp_path / "all", batch=3)
+    told: list[str] = []
+    infer(model(), [photos], tmp_path / "all", InferOptions(batch=3), tell=told.append)
+    assert told[1] == "--batch 3: this direction draws noise for each photo, so they are run one by one"
     run(model(), photos, tmp_path / "again", seed=1)
     infer(model(), [photos / "3.png"], tmp_path / "one")
     one, all_, again = (open_image(tmp_path / name / "3.png", 3) for name in ("one", "all", "again"))
@@ -348,6 +363,40 @@ def test_ctrl_c_leaves_only_whole_files(photos: Path, tmp_path: Path) -> None:
         open_image(tmp_path / "out" / name, 3)
     summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
     assert summary.done + summary.skipped == 6
+    assert threading.active_count() == 1
+
+
+def test_what_failed_is_said_when_the_rest_is_stopped(photos: Path, tmp_path: Path) -> None:
+    (photos / "0.png").write_bytes(b"no picture")
+    told: list[str] = []
+
+    def stop(entry: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError):
+        infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append, record=stop)
+    assert told[1:] == [f"failed: {photos / '0.png'}: not an image, or a damaged one"]
+
+
+def test_a_long_run_says_how_far_it_is(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from translate import inference
+    from translate.infer import plan
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return real(*arguments)
+
+    real = plan.plan
+    monkeypatch.setattr(plan, "plan", slow)
+    monkeypatch.setattr(inference, "LONG", 0.01)
+    monkeypatch.setattr(inference, "NOW_AND_THEN", 0.0)
+    (photos / "deep" / "x.jpg").write_bytes(b"no picture")
+    told: list[str] = []
+    infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append)
+    assert told[0] == "looking for photos"
+    counted = [line for line in told if " of 6 files, " in line]
+    assert [line.split()[0] for line in counted] == list("123456")
+    assert counted[-1] == "6 of 6 files, 1 failed"
     assert threading.active_count() == 1
 
 

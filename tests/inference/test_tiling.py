@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +21,7 @@ from translate.infer.options import InferOptions
 from translate.infer.statistics import norms_of_pictures, pooled
 from translate.infer.tiling import padded, spans
 from translate.published import Published
+from translate.task import Batch, Nets
 
 CPU = torch.device("cpu")
 
@@ -224,6 +226,30 @@ def test_a_margin_beyond_memory_is_measured(monkeypatch: pytest.MonkeyPatch) -> 
     assert difference(whole.canvas.read(0, 300), tiled.canvas.read(0, 300)) <= 1
 
 
+def test_a_margin_is_measured_in_fp32_whatever_the_network_runs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes from far off weighs next to nothing, but tips roundings: a step of bf16 is ten times what may be."""
+    fading = torch.exp(-(torch.arange(65.0) - 32).abs() / 1.5)
+    kernel = torch.eye(3).view(3, 3, 1, 1) * (fading / fading.sum())
+
+    class Fades(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            half = torch.is_autocast_enabled("cpu")
+            with torch.autocast("cpu", enabled=False):
+                y = nn.functional.conv2d(x, kernel, padding="same")
+                y = nn.functional.conv2d(y, kernel.mT, padding="same")
+            return y.bfloat16().float() if half else y  # torch's own in bf16 take minutes on some machines
+
+    picture = photo(300, 400)
+    margins = {}
+    for precision in ("fp32", "bf16"):
+        runner = network(publish(Fades(), margin=400), precision=precision)
+        monkeypatch.setattr(runner, "_room", lambda *, whole: 160.0**2)
+        (tiled,) = runner.translate([picture])
+        margins[precision] = tiled.notes
+    assert "overlap by 32 pixels" in margins["fp32"][0]
+    assert margins["bf16"] == margins["fp32"]
+
+
 def test_a_margin_beyond_memory_that_matters_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Far(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -231,8 +257,8 @@ def test_a_margin_beyond_memory_that_matters_is_refused(monkeypatch: pytest.Monk
 
     runner = network(publish(Far(), margin=400))
     monkeypatch.setattr(runner, "_room", lambda *, whole: 160.0**2)
-    monkeypatch.setattr(runner, "_bytes", 1000.0)
-    with pytest.raises(CannotTranslateError, match="GiB"):
+    monkeypatch.setattr(runner, "_bytes", float(1 << 20))
+    with pytest.raises(CannotTranslateError, match=r"about 626\.6 GiB; 25\.0 GiB may be used"):
         runner.translate([photo(300, 400)])
 
 
@@ -252,6 +278,23 @@ def test_what_running_out_of_memory_looks_like() -> None:
     assert is_out_of_memory(torch.OutOfMemoryError())
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_only_dropout_that_is_kept_on_draws_noise() -> None:
+    def kept_on(nets: Nets, x: Batch) -> torch.Tensor:
+        return nn.functional.dropout(nets.g(x.a), 0.5, training=True)
+
+    def broken(nets: Nets, x: Batch) -> torch.Tensor:
+        raise ValueError
+
+    def draws(p: float, run: Callable[[Nets, Batch], torch.Tensor] | None = None, **options: object) -> bool:
+        return network(publish(nn.Dropout(p), run=run), **options).draws_noise()
+
+    before = torch.get_rng_state()
+    assert [draws(0.0), draws(0.5), draws(0.5, kept_on)] == [False, False, True]
+    assert draws(0.5, broken)
+    assert draws(0.0, sample=True)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_class_indices_in_and_out() -> None:

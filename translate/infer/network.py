@@ -93,11 +93,40 @@ class Network:
         self._overlaps: dict[int, int | None] = {}  # tile side -> the margin that was measured to be enough
 
     @property
-    def draws_noise(self) -> bool:
-        """Whether outputs may depend on chance: asked for, or through dropout that a direction keeps on."""
+    def _half(self) -> bool:
+        return self.precision in AUTOCAST
+
+    @property
+    def may_draw_noise(self) -> bool:
+        """Whether outputs may depend on chance: asked for, or through dropout that a direction might keep on."""
         return self._options.sample or any(
-            isinstance(module, nn.modules.dropout._DropoutNd) for module in self._nets.modules()
+            isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self._nets.modules()
         )
+
+    def draws_noise(self) -> bool:
+        """Whether they do, by a look at whether a small picture moves the random generators on."""
+        if self._options.sample or not self.may_draw_noise:
+            return self._options.sample
+        with self._seeded(0):
+            before = self._generators()
+            try:
+                self._forward(self._tensor([self._blank()]))
+            except Exception:
+                return True  # the photos will say what is wrong; one by one is right in any case
+            return any(not torch.equal(one, two) for one, two in zip(before, self._generators(), strict=True))
+
+    def _generators(self) -> list[Tensor]:
+        """The states of all that a forward could draw from."""
+        states = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self.device))
+        elif self.device.type == "mps":
+            states.append(torch.mps.get_rng_state())
+        return states
+
+    def _blank(self) -> Pixels:
+        side = up_to(64, self.direction.multiple)
+        return np.zeros((side, side, 1 if self.indexed else self.channels), np.uint8)
 
     def translate(self, pictures: Sequence[Pixels], seed: int = 0) -> list[Result]:
         """uint8 (H, W, C) pictures of one size. Raises `CannotTranslateError` with the reason."""
@@ -151,14 +180,13 @@ class Network:
         """Find out, once, how much memory a pixel takes; before noise is seeded, as a network may draw some."""
         if self._bytes is not None or self._options.tile == "off":
             return
-        side = up_to(64, self.direction.multiple)
-        blank = np.zeros((side, side, 1 if self.indexed else self.channels), np.uint8)
+        blank = self._blank()
         try:
             self._bytes = max(1.0, WORKSPACE * footprint(self._forward, self._tensor([blank])))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise CannotTranslateError(f"not enough memory, even for {side}x{side} pixels") from None
+            raise CannotTranslateError(f"not enough memory, even for {len(blank)}x{len(blank)} pixels") from None
 
     def _whole(self, pictures: Sequence[Pixels]) -> list[Result]:
         x = self._tensor([padded(picture, self.direction.multiple) for picture in pictures])
@@ -284,34 +312,41 @@ class Network:
             return min(side, longest), margin
         # The network reaches farther than memory does. What comes from far off often weighs nothing: see whether.
         if side not in self._overlaps and not norms:
-            self._overlaps[side] = self._enough(whole, side, exact)
+            self._overlaps[side] = self._enough(whole, math.isqrt(side**2 // 2) if self._half else side)
         smaller = self._overlaps.get(side)
         if smaller is not None:
             notes.append(f"tiles overlap by {smaller} pixels, which was measured to be enough; its margin is {margin}")
             return (side if asked is None else min(side, up_to(asked, multiple) + 2 * smaller)), smaller
         if side >= 2 * margin + multiple:
             return side, margin
-        need = (2 * margin + multiple) ** 2 * (self._bytes or 0) / GIB
+        most = min(self._room(whole=False), self._most)
+        need, have = (pixels * (self._bytes or 0) / GIB for pixels in ((2 * margin + multiple) ** 2, most))
         raise CannotTranslateError(
-            f"not enough memory for the smallest tile without seams, which takes about {need:.1f} GiB"
+            f"not enough memory for the smallest tile without seams, which takes about {need:.1f} GiB; "
+            f"{have:.1f} GiB may be used"
         )
 
-    def _enough(self, whole: Pixels, side: int, exact: bool) -> int | None:
-        """The smallest margin, doubled, at which the middle of a tile no longer changes; None if none is."""
+    def _enough(self, whole: Pixels, side: int) -> int | None:
+        """The smallest margin, doubled, at which the middle of a tile no longer changes; None if none is.
+
+        In fp32 on pieces of at most ``side``: one step of bf16 is ten times what counts as a change.
+        """
         multiple = self.direction.multiple
         middle = up_to(32, multiple)
         candidates = [up_to(margin, multiple) for margin in MARGINS]
         candidates = [margin for margin in dict.fromkeys(candidates) if 2 * (2 * margin) + middle <= side]
+        if not candidates:
+            return None
         needed = 0
         for place in ((0.5, 0.5), (0.2, 0.3), (0.8, 0.7)):
             starts = []
             for length, share in zip(whole.shape[:2], place, strict=True):
                 starts.append(int(max(0, length - middle) * share) // multiple * multiple)
-            reference = self._around(whole, starts, middle, (side - middle) // 2 // multiple * multiple, exact)
+            reference = self._around(whole, starts, middle, (side - middle) // 2 // multiple * multiple)
             for margin in candidates:
                 if margin < needed:
                     continue
-                near = self._around(whole, starts, middle, margin, exact)
+                near = self._around(whole, starts, middle, margin)
                 if float((near - reference).abs().max()) <= UNSEEN:
                     needed = margin
                     break
@@ -319,15 +354,15 @@ class Network:
                 return None
         return 2 * needed
 
-    def _around(self, whole: Pixels, starts: list[int], middle: int, margin: int, exact: bool) -> Tensor:
-        """The output on a square of side ``middle`` at ``starts``, from so many pixels around it."""
+    def _around(self, whole: Pixels, starts: list[int], middle: int, margin: int) -> Tensor:
+        """The output in fp32 on a square of side ``middle`` at ``starts``, from so many pixels around it."""
         cuts, inner = [], []
         for start, length in zip(starts, whole.shape[:2], strict=True):
             first, last = max(0, start - margin), min(length, start + middle + margin)
             cuts.append(slice(first, last))
             scale = self.direction.scale
             inner.append(slice((start - first) * scale, (start - first + min(middle, length)) * scale))
-        return self._forward(self._tensor([whole[cuts[0], cuts[1]]]), exact=exact)[:, :, inner[0], inner[1]]
+        return self._forward(self._tensor([whole[cuts[0], cuts[1]]]), exact=True)[:, :, inner[0], inner[1]]
 
     def _crops(self, whole: Pixels, side: int) -> list[Pixels]:
         """Crops evenly spread over the picture, together no more than one tile."""
@@ -353,7 +388,7 @@ class Network:
 
     def _forward(self, x: Tensor, exact: bool = False) -> Tensor:
         self._tried = max(x.shape[0] * x.shape[2] * x.shape[3], SMALLEST**2)
-        half = not exact and self.precision in AUTOCAST
+        half = not exact and self._half
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, AUTOCAST.get(self.precision), enabled=half, cache_enabled=False),
@@ -374,12 +409,12 @@ class Network:
         return None
 
     def _only_if_half(self, trouble: str) -> None:
-        if self.precision not in AUTOCAST:
+        if not self._half:
             raise CannotTranslateError(trouble)
 
     @contextmanager
     def _seeded(self, seed: int) -> Iterator[None]:
-        if not self.draws_noise:
+        if not self.may_draw_noise:
             yield
             return
         devices = [self.device] if self.device.type == "cuda" else []

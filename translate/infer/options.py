@@ -32,7 +32,10 @@ class InferOptions:
     max_pixels: Annotated[int, "photos with more pixels than this fail", Ge(1)] = 178_956_970
     batch: Annotated[int | None, "photos of equal size run together; default: 1 on a CPU, 8 on a GPU", Ge(1)] = None
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
-    precision: Annotated[Precision, "number format of the forward pass; auto is fp32, bit for bit repeatable"] = "auto"
+    precision: Annotated[
+        Precision,
+        "number format of the forward pass; auto is fp32 (on CUDA with convolutions in TF32, as torch has them)",
+    ] = "auto"
     workers: Annotated[int | None, "threads that decode, and as many that encode; default: by device", Ge(1)] = None
     seed: Annotated[int, "seed of what --sample draws", Ge(0)] = 0
 
