@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from translate.data import images
 from translate.errors import UsageError
 from translate.infer.options import InferOptions
 from translate.infer.plan import plan
@@ -175,6 +176,29 @@ def test_what_is_no_file_is_left_out_or_refused(tmp_path: Path) -> None:
         assert [job.path.name for job in plan([folder], tmp_path / "out", InferOptions())] == ["ok.jpg"]
     (job,) = plan([folder / "pipe.jpg"], tmp_path / "out", InferOptions())
     assert job.refusal == "not a regular file"
+
+
+def test_a_folder_inside_that_cannot_be_read_is_one_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("DCIM", "secret", "System Volume Information", "$RECYCLE.BIN", "lost+found"):
+        picture(tmp_path / "in" / place / "a.jpg")
+    real = os.scandir
+
+    def refuse(place: Path) -> object:
+        if place.name not in ("in", "DCIM"):
+            raise PermissionError(13, "Permission denied")
+        return real(place)
+
+    monkeypatch.setattr(images.os, "scandir", refuse)
+    done, failed = plan([tmp_path / "in"], tmp_path / "out", InferOptions())
+    assert (done.target, done.refusal) == (tmp_path / "out" / "DCIM" / "a.jpg", None)
+    assert (failed.path, failed.refusal) == (
+        tmp_path / "in" / "secret",
+        "cannot read this folder (permission denied)",
+    )
+    with pytest.raises(UsageError, match=r"secret: cannot read this folder \(permission denied\)"):
+        plan([tmp_path / "in" / "secret"], tmp_path / "out", InferOptions())
+    with pytest.raises(UsageError, match=r"secret: cannot read this folder"):
+        images.find_images(tmp_path / "in")
 
 
 @pytest.mark.parametrize(

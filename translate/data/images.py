@@ -25,8 +25,10 @@ Pixels: TypeAlias = NDArray[np.uint8]
 MAX_PIXELS = 178_956_970
 """Pixels beyond which a picture is refused unread: where Pillow itself stops (as a suspected decompression bomb)."""
 
-NO_IMAGES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r", "__macosx"})
-"""Lower-case names of what file managers leave in folders of pictures."""
+NO_IMAGES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r", "__macosx"}) | {
+    *("system volume information", "$recycle.bin", "lost+found")
+}
+"""Lower-case names of what file managers leave in folders of pictures, and systems on disks and memory cards."""
 
 LOOKED_AT = 256
 """Files whose headers decide whether a folder looks grey: a few hundredths of a second, however many there are."""
@@ -62,13 +64,14 @@ class TooLargeError(ImageError):
         self.pixels = pixels
 
 
-def find_images(folder: Path) -> list[Path]:
+def find_images(folder: Path, refused: Callable[[Path, str], None] | None = None) -> list[Path]:
     """Every candidate file below ``folder``, in an order that depends on the names alone.
 
     Whether a file is a picture is decided by its content later, so all regular files count, whatever their suffix.
     Left out are hidden ones, what file managers leave behind (``NO_IMAGES``), sockets, pipes and devices. Links are
     followed, each folder is entered once. A link that leads nowhere is listed: opening it says so. Raises
-    ``UsageError`` where a folder cannot be read.
+    ``UsageError`` where a folder cannot be read; for one inside of ``folder``, ``refused`` is called with the reason
+    where it is given.
     """
     found: list[tuple[str, Path]] = []
     entered: set[tuple[int, int]] = set()
@@ -82,7 +85,11 @@ def find_images(folder: Path) -> list[Path]:
             with os.scandir(place) as entries:
                 inside = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            raise UsageError(f"{place}: cannot read this folder ({_plain(error)})") from None
+            reason = f"cannot read this folder ({_plain(error)})"
+            if refused is None or not prefix:
+                raise UsageError(f"{place}: {reason}") from None
+            refused(place, reason)
+            return
         folders = []
         for entry in inside:
             if entry.name.startswith(".") or entry.name.lower() in NO_IMAGES:

@@ -68,6 +68,8 @@ class _Found:
     inside: PurePath
     """Its path below the output folder, with its own name."""
     listed: bool
+    refusal: str | None = None
+    """Why it cannot be read; of a folder."""
 
 
 def plan(inputs: Sequence[Path], out: Path, options: InferOptions, channels: int = 3) -> list[Job]:
@@ -76,14 +78,16 @@ def plan(inputs: Sequence[Path], out: Path, options: InferOptions, channels: int
     A file goes to the top of ``out``; a folder's content too where it is the only input, else into a folder of its
     name, so that ``gantk infer MODEL photos/*`` mirrors ``photos``. A photo reached twice is done once. Where two
     results would have one name (``a.jpg`` and ``a.png`` with ``--format png``), they keep the photo's full name
-    (``a.jpg.png``), and else get a number. ``channels``: of the results; a ``.pgm`` becomes a ``.ppm`` where it gets
-    colours. What lies in ``out`` is never an input. Raises ``UsageError`` where an input does not exist, is ``out``
-    itself, or would be overwritten.
+    (``a.jpg.png``), and else get a number. A folder inside an input that cannot be read is a job that is refused.
+    ``channels``: of the results; a ``.pgm`` becomes a ``.ppm`` where it gets colours. What lies in ``out`` is never an
+    input. Raises ``UsageError`` where an input does not exist, cannot be read as a folder, is ``out`` itself, or would
+    be overwritten.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: this is a file; expected a folder")
     home = out.resolve()
-    found = list(_once(_listed(inputs, home)))
+    listed = list(_once(_listed(inputs, home)))
+    found = [item for item in listed if item.refusal is None]
     names = _names(found, options, channels)
     own = {identity for item in found if (identity := _identity(item.path))}
     taken = {_folded(name) for name, *_ in names} | _folders(found)
@@ -100,6 +104,10 @@ def plan(inputs: Sequence[Path], out: Path, options: InferOptions, channels: int
             other, turn = name.with_name(_fitting(f"{name.name}~{turn}", ".png")), turn + 1
         taken.add(_folded(other))
         jobs.append(Job(number, item.path, target, out / other, format_, kept, item.listed, refusal))
+    for item in listed:
+        if item.refusal is not None:
+            place = out / item.inside
+            jobs.append(Job(len(jobs), item.path, place, place, "PNG", False, item.listed, item.refusal))
     return jobs
 
 
@@ -117,7 +125,11 @@ def _listed(inputs: Sequence[Path], home: Path) -> Iterator[_Found]:
         if len(inputs) > 1:
             top = PurePath(_free(given.resolve().name or "root", tops))
         nested = given.resolve() in home.parents
-        for path in find_images(given):
+        refused: dict[Path, str] = {}
+        paths = find_images(given, refused.__setitem__)
+        for place, reason in refused.items():
+            yield _Found(place, top / place.relative_to(given), True, reason)
+        for path in paths:
             if not (nested and path.parent.resolve().is_relative_to(home)):
                 yield _Found(path, top / path.relative_to(given), listed=True)
 
