@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 
 from gantk_dcgan import DCGAN
 from gantk_gan import GAN
-from translate import cli
+from translate import cli, sampling
 from translate.errors import UsageError
 from translate.published import Published, build_nets, load_published, save_published
 from translate.sampling import interpolate, latents, sample, sample_batches, save_each, save_grid, to_bytes, walk
@@ -135,6 +137,29 @@ def test_the_command_replaces_nothing_unasked(
     assert "expected a file name that ends in .png" in refused("--grid", tmp_path / "folder.png", "--overwrite")
     assert "--direction x" in refused("--out", tmp_path / "never", "--direction", "x")
     assert not (tmp_path / "never").exists()
+
+
+def test_files_are_written_as_they_are_made(faces: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[int] = []
+    real = sampling._run
+
+    def watched(*arguments: Any) -> Iterator[torch.Tensor]:
+        for pictures in real(*arguments):
+            there.append(len(list((tmp_path / "out").glob("*.png"))))
+            yield pictures
+
+    monkeypatch.setattr(sampling, "_run", watched)
+    command = ["sample", str(faces.path), "-n", "16", "--batch", "8", "--device", "cpu", "--overwrite"]
+    for more in ((), ("--interpolate",), ("--grid", str(tmp_path / "grid.png"))):
+        there.clear()
+        assert cli.run([*command, "--out", str(tmp_path / "out"), *more]) == 0
+        assert there == [0, 8]
+        files = sorted((tmp_path / "out").iterdir())
+        assert len(files) == 16
+        last = np.asarray(Image.open(files[15]))
+        for file in files:
+            file.unlink()
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "grid.png"))[-34:-2, -34:-2], last)
 
 
 def test_levels() -> None:

@@ -37,11 +37,14 @@ def _class_colours(classes: int) -> Tensor:
 def grid(columns: Sequence[Tensor] | Mapping[str, Tensor], padding: int = 2, rows: int | None = None) -> Tensor:
     """A uint8 (3, H, W) picture of the columns side by side; smaller images are enlarged without smoothing.
 
-    A single column is laid out as a square of ``rows`` rows.
+    Images in uint8 are RGB already, as ``to_rgb`` gives it. A single column is laid out as a square of ``rows`` rows.
     """
     from torchvision.utils import make_grid
 
-    images = [to_rgb(column) for column in (columns.values() if isinstance(columns, Mapping) else columns)]
+    images = [
+        column if column.dtype == torch.uint8 else to_rgb(column)
+        for column in (columns.values() if isinstance(columns, Mapping) else columns)
+    ]
     height, width = max(i.shape[2] for i in images), max(i.shape[3] for i in images)
     images = [F.interpolate(image, size=(height, width), mode="nearest") for image in images]
     if len(images) == 1:

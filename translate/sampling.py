@@ -70,15 +70,33 @@ def interpolate(
 ) -> Tensor:
     """``rows`` walks of ``steps`` pictures each between two latents, (rows * steps, C, H, W) in [-1, 1], row by row.
 
+    Deterministic as ``sample`` is.
+    """
+    batches = interpolate_batches(published, rows, steps, seed=seed, direction=direction, batch=batch, device=device)
+    return torch.cat(list(batches))
+
+
+def interpolate_batches(
+    published: Published,
+    rows: int,
+    steps: int,
+    *,
+    seed: int = 0,
+    direction: str | None = None,
+    batch: int = 64,
+    device: torch.device = CPU,
+) -> Iterator[Tensor]:
+    """The pictures of ``interpolate``, at most ``batch`` at a time.
+
     Normal latents are walked along the great circle (White, 2016), whose points are as likely as its ends; uniform
-    ones along the straight line. Deterministic as ``sample`` is.
+    ones along the straight line.
     """
     if rows < 1 or steps < 2:
         raise UsageError(f"--interpolate: expected 1 or more rows of 2 or more steps, found {rows} of {steps}")
     chosen, noise = _sampler(published, direction)
     ends = latents(noise, 2 * rows, seed)
     walks = [walk(noise, start, end, steps) for start, end in zip(ends[0::2], ends[1::2], strict=True)]
-    return torch.cat(list(_run(published, chosen, torch.cat(walks), batch, device)))
+    yield from _run(published, chosen, torch.cat(walks), batch, device)
 
 
 def walk(noise: Noise, start: Tensor, end: Tensor, steps: int) -> Tensor:
@@ -107,7 +125,8 @@ def check_grid(path: Path) -> None:
 
 
 def save_grid(path: Path, images: Tensor, rows: int | None = None) -> None:
-    """Write pictures (N, C, H, W) in [-1, 1] as one PNG, whole or not at all, marked as made by a model.
+    """Write pictures (N, C, H, W) in [-1, 1], or RGB in uint8, as one PNG, whole or not at all, marked as made by
+    a model.
 
     ``rows``: as many as columns unless given; for ``interpolate``, its ``rows``. Raises ``UsageError`` for a name that
     does not end in .png.

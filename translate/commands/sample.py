@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from translate.console import current
 from translate.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WALK = 8
 """Pictures from one end of an interpolation to the other."""
@@ -38,9 +43,12 @@ def sample(
     if interpolate and count % WALK:
         raise UsageError(f"-n {count} --interpolate: expected a multiple of {WALK}")
 
+    import torch
+
     from translate import sampling
     from translate.files import make_folder
     from translate.hardware import choose_device
+    from translate.preview import to_rgb
     from translate.published import load_published
 
     if grid is not None:
@@ -62,19 +70,29 @@ def sample(
         make_folder(Path(out), f"--out {out}")
     if interpolate:
         rows = count // WALK
-        pictures = sampling.interpolate(
+        batches = sampling.interpolate_batches(
             published, rows, WALK, seed=seed, direction=direction, batch=batch, device=chosen
         )
     else:
         rows = None
-        pictures = sampling.sample(published, count, seed=seed, direction=direction, batch=batch, device=chosen)
+        batches = sampling.sample_batches(published, count, seed=seed, direction=direction, batch=batch, device=chosen)
     console = current()
+    levels: list[Tensor] = []
+
+    def seen() -> Iterator[Tensor]:
+        for pictures in batches:
+            if grid is not None:  # which needs all pictures at once: as bytes, a quarter of what they are as numbers
+                levels.append(to_rgb(pictures))
+            yield pictures
+
+    written = [] if out is None else sampling.save_each(Path(out), seen(), seed)
     if grid is not None:
-        sampling.save_grid(Path(grid), pictures, rows)
+        if out is None:
+            deque(seen(), maxlen=0)
+        sampling.save_grid(Path(grid), torch.cat(levels), rows)
         console.line(f"{count} pictures: {grid}")
         console.record({"grid": grid, "count": count, "seed": seed})
     if out is not None:
-        written = sampling.save_each(Path(out), iter([pictures]), seed)
         console.line(f"{len(written)} files in {out}")
         for path in written:
             console.record({"file": str(path), "seed": seed})
