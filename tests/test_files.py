@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,22 @@ def test_a_folder_for_results_is_tried_before_the_work(tmp_path: Path, monkeypat
     monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     with pytest.raises(UsageError, match=r"--out x: cannot be written to \(permission denied\)"):
         make_folder(tmp_path, "--out x")
+
+
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_a_folder_that_cannot_be_synced_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    real = getattr(os, call)
+
+    def refuse(what: object, *rest: int) -> object:
+        if what == tmp_path or (isinstance(what, int) and stat.S_ISDIR(os.fstat(what).st_mode)):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(what, *rest)
+
+    monkeypatch.setattr(files.os, call, refuse)
+    write_text_whole(tmp_path / "file.txt", "text")
+    assert [p.read_text(encoding="utf-8") for p in tmp_path.iterdir()] == ["text"]
 
 
 def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from translate.errors import UsageError, one_line
@@ -52,14 +53,17 @@ def write_text_whole(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable, where the system lets a folder be opened (not on Windows)."""
+    """Make a rename in ``folder`` durable, where the system lets a folder be opened (not on Windows) and synced."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    # Some file systems (FUSE, network shares) refuse this with EINVAL or ENOTSUP, and a folder may be writable without
+    # being readable. The file itself is on the disk and in its place by now, so that is no failure to report.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -125,6 +125,8 @@ def read_header(path: Path) -> Header:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
             if length < 0 or length > min(LARGEST_HEADER, size - 8):
+                if start.startswith((b"\x80", b"PK")):  # a pickle, or a ZIP file with one inside
+                    raise ModelFileError(f"{path}: PyTorch weights; gantk import makes a model file of them")
                 raise ModelFileError(f"{path}: not a readable safetensors file ({_wrong_length(length, size)})")
             fields = json.loads(file.read(length))
         metadata = fields.pop("__metadata__", {})

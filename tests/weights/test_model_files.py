@@ -96,6 +96,8 @@ def rewritten(header: bytes, rest: bytes = b"", length: int | None = None) -> by
             "metadata (plugin: Field required)",
         ),
         (rewritten(b"{}"), "no gantk metadata"),
+        (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "PyTorch weights; gantk import makes a model file of them"),
+        (b"PK\x03\x04\0\0\x08\x08\0\0", "PyTorch weights; gantk import makes a model file of them"),
     ],
 )
 def test_absurd_headers(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, message: str) -> None:
