@@ -280,6 +280,9 @@ def test_iptc_and_comments_are_carried_or_said_to_be_left_out(tmp_path: Path) ->
         if format_ == "TIFF":
             (tmp_path / "x.tif").write_bytes(file.getvalue())
             assert read_photo(tmp_path / "x.tif", 3).kept.iptc == IIM
+    Image.fromarray(pixels(4, 4, 3)).save(tmp_path / "x.jp2")
+    Image.fromarray(pixels(4, 4, 3)).save(tmp_path / "x.gif", comment=b"hello")
+    assert [read_photo(tmp_path / name, 3).kept.comment for name in ("x.jp2", "x.gif")] == [None, b"hello"]
     long = Kept(iptc=bytes(70_000), comment=bytes(70_000))
     assert len(write_photo(io.BytesIO(), "JPEG", Canvas.of(photo.pixels), None, long)) == 2
     written("JPEG", Photo(photo.pixels, None, Kept(iptc=b"x" * LONGEST_IPTC, comment=b"x" * LONGEST_COMMENT)))

@@ -154,12 +154,9 @@ def _kept(image: Image.Image, scale: int, notes: list[str]) -> Kept:
     if iptc is not None and not isinstance(iptc, bytes):  # a TIFF's, declared as whole numbers
         notes.append("its IPTC block is damaged and is left out")
         iptc = None
-    comment = image.info.get("comment")
-    if isinstance(comment, str):
-        comment = comment.encode()
-    return Kept(
-        exif, icc or None, bytes(xmp) if xmp else None, _resolution(dpi), iptc or None, bytes(comment or b"") or None
-    )
+    # A JPEG 2000's only names its encoder.
+    comment = image.info.get("comment") if image.format in ("JPEG", "MPO", "GIF") else None
+    return Kept(exif, icc or None, bytes(xmp) if xmp else None, _resolution(dpi), iptc or None, comment or None)
 
 
 def _exif(image: Image.Image, scale: int, notes: list[str]) -> tuple[bytes | None, bool]:
