@@ -1,12 +1,14 @@
 """NCHW or channels_last? Time and gradients of each norm in both, by batch size.
 
     python bench/layouts.py --batches 1 4 16 --precisions fp32 bf16
+    python bench/layouts.py --generator --size 256 --batches 1 2 --precisions fp32 bf16
 
 Four 3x3 convolutions of 64 channels, each followed by the norm, with SiLUs between (smooth, so that rounding moves no
 value across a kink), forward and backward. The error is that of the gradient with respect to the input and all weights
 together, where the gradient that comes in has the layout too, against fp64 in NCHW, relative to its norm (of fp32 runs;
 ``torch instance`` shows the trap that our instance norm goes around). ``used`` is what
-`translate.hardware.memory_format` chooses for a network that has the norm.
+`translate.hardware.memory_format` chooses for a network that has the norm. With --generator it is CycleGAN's whole
+generator with our instance norm.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import tables
 import torch
 from torch import Tensor, nn
 
+from translate.generators.resnet import ResnetGenerator
 from translate.hardware import AUTOCAST, choose_device, memory_format
 from translate.layers.norms import norm_layer
 
@@ -29,12 +32,15 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda channels: norm_layer("instance", channels),
     "torch instance": nn.InstanceNorm2d,
 }
+GENERATOR = "generator"
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 WIDTHS = (14, 5, 6, 27, 27, 6, 10, 10, 14)
 
 
-def network(norm: str, channels: int) -> nn.Sequential:
+def network(norm: str, channels: int) -> nn.Module:
     torch.manual_seed(0)
+    if norm == GENERATOR:
+        return ResnetGenerator(channels, channels)
     layers = [(nn.Conv2d(channels, channels, 3, padding=1), NORMS[norm](channels), nn.SiLU()) for _ in range(4)]
     return nn.Sequential(*(layer for block in layers for layer in block))[:-1]
 
@@ -48,8 +54,9 @@ def gradient(net: nn.Module, x: Tensor, incoming: Tensor) -> Tensor:
 
 def row(norm: str, batch: int, precision: str, given: argparse.Namespace) -> dict[str, object]:
     device = choose_device(given.device)
-    base = network(norm, given.channels)
-    x = torch.rand(batch, given.channels, given.size, given.size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    channels = 3 if norm == GENERATOR else given.channels
+    base = network(norm, channels)
+    x = torch.rand(batch, channels, given.size, given.size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     incoming = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
     exact = gradient(copy.deepcopy(base).double(), x.double(), incoming.double())
     runs: dict[str, Callable[[], object]] = {}
@@ -83,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--precisions", nargs="+", default=["fp32"], choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--generator", action="store_true", help="CycleGAN's generator instead of the stacks")
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
@@ -92,7 +100,7 @@ def main() -> None:
     device = choose_device(given.device)
     header = ("norm", "batch", "", "NCHW, ms", "channels_last, ms", "ratio", "error", "error", "used")
     tables.row(header, WIDTHS)
-    for norm in NORMS:
+    for norm in [GENERATOR] if given.generator else NORMS:
         for batch in given.batches:
             for precision in given.precisions:
                 result = row(norm, batch, precision, given)

@@ -129,7 +129,8 @@ def test_memory_layouts(run: Run, tmp_path: Path) -> None:
     words = ["--batches", 1, "--channels", 4, "--size", 8, "--rounds", 1, "--device", "cpu", "--json", file]
     text = run("layouts", *words)
     assert [len(rows(text, norm)) for norm in ("none", "batch", "instance", "torch instance")] == [1, 1, 1, 1]
-    assert len(results(file)) == 4
+    assert len(rows(run("layouts", *words, "--generator", "--size", 16), "generator")) == 1
+    assert len(results(file)) == 5
 
 
 def test_ways_to_average_gradients(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
