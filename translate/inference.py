@@ -122,7 +122,7 @@ def infer(
             raise UsageError(f"--sample: {model.plugin} draws no noise in direction {direction.name}")
         direction = model.direction(f"{direction.name}-sample")
     world = world_from_environment()
-    device = choose_device(options.device, world.local_rank)
+    device = choose_device(options.device, world.local_rank, world.local_size)
     network = Network(model, direction, device, options)
     with _told_if_long("looking for photos", tell if world.leads else lambda line: None):
         jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels)
