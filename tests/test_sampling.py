@@ -16,7 +16,16 @@ from gantk_gan import GAN
 from translate import cli, sampling
 from translate.errors import UsageError
 from translate.published import Published, build_nets, load_published, save_published
-from translate.sampling import interpolate, latents, sample, sample_batches, save_each, save_grid, to_bytes, walk
+from translate.sampling import (
+    interpolate_batches,
+    latents,
+    sample,
+    sample_batches,
+    save_each,
+    save_grid,
+    to_bytes,
+    walk,
+)
 from translate.task import DataSpec, Noise, TaskModel
 
 
@@ -69,7 +78,7 @@ def test_latents_are_prefixes_of_each_other(law: str) -> None:
 
 def test_interpolation_starts_and_ends_at_samples(faces: Published, digits: Published) -> None:
     for model in (faces, digits):
-        walks = interpolate(model, 2, 5, seed=8)
+        walks = torch.cat(list(interpolate_batches(model, 2, 5, seed=8)))
         ends = sample(model, 4, seed=8)
         assert len(walks) == 10
         torch.testing.assert_close(walks[[0, 4, 5, 9]], ends, rtol=0, atol=1e-5)
@@ -168,7 +177,8 @@ def test_levels() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda m: sample(m, 0), lambda m: interpolate(m, 1, 1), lambda m: sample(m, 1, direction="x")]
+    "call",
+    [lambda m: sample(m, 0), lambda m: list(interpolate_batches(m, 1, 1)), lambda m: sample(m, 1, direction="x")],
 )
 def test_wrong_usage(faces: Published, call: object) -> None:
     assert callable(call)

@@ -91,9 +91,9 @@ def load_checkpoint(path: Path, engine: Engine) -> int:
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
         groups[group][key] = tensor
+    held = groups["process"]
     for role in _stateful(engine):
         for key in engine.nets[role].state_dict():
-            held = groups["process"]
             name = f"{role}.{key}"
             groups["nets"][name] = held.get(f"{own}/{name}", held[f"0/{name}"])
     try:

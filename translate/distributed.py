@@ -70,8 +70,12 @@ def join(device: torch.device, world: World) -> None:
 
 def leave() -> None:
     """Leave the process group, if there is one."""
-    if dist.is_available() and dist.is_initialized():
+    if _joined():
         dist.destroy_process_group()
+
+
+def _joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
 
 
 def broadcast(module: nn.Module, world: World) -> None:
@@ -110,23 +114,19 @@ def gather(tensor: Tensor, world: World) -> list[Tensor]:
     """The tensors of all processes, by rank; they must have one shape."""
     if world.size == 1:
         return [tensor]
-    parts = [torch.empty_like(tensor) for _ in range(world.size)]
+    parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world.size)]
     dist.all_gather(parts, tensor.contiguous())
     return parts
 
 
 def of_all_processes(share: Tensor) -> Tensor:
     """A batch from every process's share of it (N, ...), by rank; for state that must be the same everywhere."""
-    if not dist.is_initialized():
-        return share
-    parts = [torch.empty_like(share, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, share.contiguous())
-    return torch.cat(parts)
+    return torch.cat(gather(share, World(size=dist.get_world_size()))) if _joined() else share
 
 
 def of_this_process(whole: Tensor) -> Tensor:
     """This process's share of such a batch."""
-    return whole.chunk(dist.get_world_size())[dist.get_rank()] if dist.is_initialized() else whole
+    return whole.chunk(dist.get_world_size())[dist.get_rank()] if _joined() else whole
 
 
 def largest(values: Sequence[float], world: World, device: torch.device) -> list[float]:

@@ -23,16 +23,13 @@ def choose_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.
     """
     if name == "auto" and not torch.cuda.is_available():
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    if name in ("auto", "cuda") and local_size > max(1, torch.cuda.device_count()):
-        count = torch.cuda.device_count()
-        raise UsageError(f"--device {name}: {local_size} processes, but this machine has {count} CUDA device(s)")
-    if name == "auto":
-        return torch.device("cuda", local_rank)
-    kind, _, index = name.partition(":")
+    kind, _, index = ("cuda" if name == "auto" else name).partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
         raise UsageError(f"--device {name}: expected auto, cpu, cuda, cuda:N or mps")
     if kind == "cuda":
         count = torch.cuda.device_count()
+        if not index and local_size > 1 and count < local_size:
+            raise UsageError(f"--device {name}: {local_size} processes, but this machine has {count} CUDA device(s)")
         number = int(index) if index else local_rank
         if number >= count:
             raise UsageError(f"--device {name}: this machine has {count} CUDA device(s)")

@@ -58,24 +58,6 @@ def sample_batches(
     yield from _run(published, chosen, latents(noise, count, seed), batch, device)
 
 
-def interpolate(
-    published: Published,
-    rows: int,
-    steps: int,
-    *,
-    seed: int = 0,
-    direction: str | None = None,
-    batch: int = 64,
-    device: torch.device = CPU,
-) -> Tensor:
-    """``rows`` walks of ``steps`` pictures each between two latents, (rows * steps, C, H, W) in [-1, 1], row by row.
-
-    Deterministic as ``sample`` is.
-    """
-    batches = interpolate_batches(published, rows, steps, seed=seed, direction=direction, batch=batch, device=device)
-    return torch.cat(list(batches))
-
-
 def interpolate_batches(
     published: Published,
     rows: int,
@@ -86,10 +68,10 @@ def interpolate_batches(
     batch: int = 64,
     device: torch.device = CPU,
 ) -> Iterator[Tensor]:
-    """The pictures of ``interpolate``, at most ``batch`` at a time.
+    """``rows`` walks of ``steps`` pictures each between two latents, row by row, at most ``batch`` pictures at a time.
 
-    Normal latents are walked along the great circle (White, 2016), whose points are as likely as its ends; uniform
-    ones along the straight line.
+    Deterministic as ``sample`` is, and pictures as there. Normal latents are walked along the great circle (White,
+    2016), whose points are as likely as its ends; uniform ones along the straight line.
     """
     if rows < 1 or steps < 2:
         raise UsageError(f"--interpolate: expected 1 or more rows of 2 or more steps, found {rows} of {steps}")
@@ -128,8 +110,8 @@ def save_grid(path: Path, images: Tensor, rows: int | None = None) -> None:
     """Write pictures (N, C, H, W) in [-1, 1], or RGB in uint8, as one PNG, whole or not at all, marked as made by
     a model.
 
-    ``rows``: as many as columns unless given; for ``interpolate``, its ``rows``. Raises ``UsageError`` for a name that
-    does not end in .png.
+    ``rows``: as many as columns unless given; for ``interpolate_batches``, its ``rows``. Raises ``UsageError`` for a
+    name that does not end in .png.
     """
     check_grid(path)
     path.parent.mkdir(parents=True, exist_ok=True)

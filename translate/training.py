@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -298,12 +299,11 @@ class _Training:
     def _step(self) -> None:
         step = self.engine.step
         try:
-            self.engine.train_step(self.loader.next_batch, step / self.total)
+            with _naming_what_saves_memory(step, self.run):
+                self.engine.train_step(self.loader.next_batch, step / self.total)
         except GantkError:
             raise
         except Exception as error:
-            if is_out_of_memory(error):
-                raise _out_of_memory(step, self.run) from error
             distribution, version = plugins.origin(self.request.plugin)
             raise GantkError(
                 f"plugin {self.request.plugin} ({distribution} {version}) failed at step {step}: "
@@ -342,12 +342,8 @@ class _Training:
     def _preview(self) -> None:
         if self.engine.world.leads:
             path = self.request.out / PREVIEWS / f"step-{self.engine.step:06d}.png"
-            try:
+            with _naming_what_saves_memory(self.engine.step, self.run):
                 picture = preview.grid(self.engine.preview(self.shown))
-            except Exception as error:
-                if is_out_of_memory(error):
-                    raise _out_of_memory(self.engine.step, self.run) from error
-                raise
             preview.save_picture(path, picture)
 
     def _save(self) -> None:
@@ -382,9 +378,15 @@ class _Training:
         return told > 0
 
 
-def _out_of_memory(step: int, run: Run) -> GantkError:
-    cache = "--cache memory, " if run.cache == "device" else ""
-    return GantkError(
-        f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, {cache}"
-        "--checkpointing or --precision bf16 would help"
-    )
+@contextmanager
+def _naming_what_saves_memory(step: int, run: Run) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        cache = "--cache memory, " if run.cache == "device" else ""
+        raise GantkError(
+            f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, {cache}"
+            "--checkpointing or --precision bf16 would help"
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,7 +87,8 @@ def sample(
     written = [] if out is None else sampling.save_each(Path(out), seen(), seed)
     if grid is not None:
         if out is None:
-            deque(seen(), maxlen=0)
+            for _ in seen():
+                pass
         sampling.save_grid(Path(grid), torch.cat(levels), rows)
         console.line(f"{count} pictures: {grid}")
         console.record({"grid": grid, "count": count, "seed": seed})
