@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from translate.hardware import keep_freed_memory
+from translate.device import keep_freed_memory
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 

@@ -24,11 +24,11 @@ from tables import add_json, append, row, spread, take_turns, tell_machine
 from torchvision import __version__ as torchvision_version
 from torchvision import transforms
 
-from translate.data.images import find_images
+from translate.contract import Loading
+from translate.data.decode import find_images
 from translate.data.loader import Loader
-from translate.data.sources import Loading
 from translate.data.unpaired import Unpaired
-from translate.hardware import choose_device
+from translate.device import choose_device
 
 Cache: TypeAlias = Literal["memory", "disk", "device", "off"]
 CACHES: dict[str, Cache] = {

@@ -28,18 +28,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import infer as infer_bench
 import torch
 from tables import MIB, add_json, alone, append, growth, peak_bytes, row, spread, take_turns, tell_machine
 from train import CASES, make_batch, make_task
 
-from translate.data.images_source import Images
+import infer as infer_bench
+from translate.contract import Loading, Source
+from translate.data.images import Images
 from translate.data.loader import Loader
-from translate.data.sources import Loading, Source
 from translate.data.unpaired import Unpaired
-from translate.engine import Engine
-from translate.hardware import choose_device, keep_freed_memory
-from translate.inference import InferOptions
+from translate.device import choose_device, keep_freed_memory
+from translate.infer.folder import InferOptions
+from translate.training.engine import Engine
 
 Cache = Literal["memory", "disk", "device", "off"]
 LINKS = 1000

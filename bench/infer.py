@@ -35,11 +35,11 @@ from torchvision import transforms
 from gantk_cyclegan import CycleGAN
 from gantk_esrgan import ESRGAN
 from gantk_srgan import SRGAN
-from translate.hardware import choose_device
-from translate.inference import InferOptions, infer
+from translate.contract import Batch, DataSpec, Nets, TaskModel
+from translate.device import choose_device
+from translate.infer.folder import InferOptions, infer
 from translate.layers.norms import InstanceNorm
-from translate.published import Card, Published, build_nets
-from translate.task import Batch, DataSpec, Nets, TaskModel
+from translate.modelfile.model import Card, Published, build_nets
 
 MODELS: dict[str, tuple[Callable[[], TaskModel], DataSpec]] = {
     "cyclegan": (CycleGAN, DataSpec(256, {"a": 3, "b": 3})),

@@ -27,12 +27,12 @@ from tables import add_json, append
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from translate.data.images import find_images, open_image
+from translate.contract import Batch
+from translate.data.decode import find_images, open_image
 from translate.data.transforms import resize
 from translate.metrics.restoration import ssim
-from translate.published import Published, load_published
-from translate.sampling import sample
-from translate.task import Batch
+from translate.modelfile.model import Published, load_published
+from translate.sample import sample
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PRECISIONS = ("fp32", "bf16")

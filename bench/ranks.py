@@ -30,10 +30,10 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from translate import plugins
+from translate.contract import DataSpec, Phase
+from translate.device import keep_freed_memory
 from translate.distributed import World
-from translate.engine import Engine, Outcome
-from translate.hardware import keep_freed_memory
-from translate.task import DataSpec, Phase
+from translate.training.engine import Engine, Outcome
 
 DATA = {
     "cyclegan": lambda size: DataSpec(size, {"a": 3, "b": 3}),

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.vgg import cfgs, make_layers
 
-from translate.engine import Engine
+from translate.contract import parameter_count
 from translate.layers.norms import InstanceNorm
-from translate.task import parameter_count
+from translate.training.engine import Engine
 
 Step = Callable[[Mapping[str, Tensor]], None]
 

@@ -14,7 +14,7 @@ import argparse
 from tables import add_json, append
 from train import CASES, make_task
 
-from translate.task import parameter_count
+from translate.contract import parameter_count
 
 
 def reduced_bytes(name: str) -> tuple[int, int]:

@@ -15,11 +15,11 @@ import torch
 from tables import add_json, append
 from torch import Tensor
 
+from translate.contract import Batch
 from translate.data.bicubic import crop_to_multiple, resize
-from translate.data.images import Pixels, open_image
+from translate.data.decode import Pixels, open_image
 from translate.metrics.restoration import psnr, ssim
-from translate.published import Published, load_published
-from translate.task import Batch
+from translate.modelfile.model import Published, load_published
 
 SETS = Path(__file__).resolve().parents[2] / "shared" / "data" / "sr"
 

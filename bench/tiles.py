@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from infer import MODELS, draw, fresh
 from tables import add_json, append, row, spread, take_turns, tell_machine
 
-from translate.data.images import Pixels, open_image
-from translate.hardware import choose_device
-from translate.infer.network import Network, Result
+from infer import MODELS, draw, fresh
+from translate.data.decode import Pixels, open_image
+from translate.device import choose_device
 from translate.infer.options import InferOptions
-from translate.published import Published
+from translate.infer.runner import Network, Result
+from translate.modelfile.model import Published
 
 
 class Counted:

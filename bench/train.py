@@ -30,10 +30,10 @@ from tables import add_json, append, peak_bytes, take_turns
 from torch import Tensor, nn
 
 from translate import plugins
-from translate.engine import Engine
-from translate.hardware import AUTOCAST, choose_device, keep_freed_memory
+from translate.contract import DataSpec, TaskModel
+from translate.device import AUTOCAST, choose_device, keep_freed_memory
 from translate.losses.perceptual import VGGFeatures
-from translate.task import DataSpec, TaskModel
+from translate.training.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from annotated_types import Ge, Le, Lt
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms, linear_decay
 from translate.data.unpaired import Unpaired
 from translate.discriminators.patch import PatchDiscriminator, smallest_input
 from translate.errors import UsageError
@@ -19,8 +20,7 @@ from translate.layers.history import ImagePool
 from translate.layers.resample import Downsample, Upsample
 from translate.losses.adversarial import AdversarialLoss, GanLoss, adversarial
 from translate.losses.penalties import gradient_penalty
-from translate.run import Run
-from translate.task import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms, linear_decay
+from translate.settings import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,15 +9,15 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor
 
-from translate.data.images_source import Images
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
+from translate.data.images import Images
 from translate.discriminators.dcgan import DCGANDiscriminator, dcgan_halvings
 from translate.errors import UsageError
 from translate.generators.dcgan import DCGANGenerator, Projection
 from translate.layers.norms import Norm
 from translate.losses.adversarial import AdversarialLoss, GanLoss, adversarial
 from translate.losses.penalties import gradient_penalty
-from translate.run import Run
-from translate.task import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
+from translate.settings import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms
 from translate.data.lowhigh import LowHigh
 from translate.discriminators.srgan import ESRGANDiscriminator, check_size
 from translate.errors import UsageError
@@ -20,8 +21,7 @@ from translate.generators.rrdb import RRDBNet
 from translate.generators.srresnet import Scale
 from translate.losses.adversarial import RelativisticAverageLoss
 from translate.losses.perceptual import vgg19
-from translate.run import Run
-from translate.task import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms
+from translate.settings import Run
 
 relativistic = RelativisticAverageLoss()
 

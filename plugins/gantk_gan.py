@@ -10,10 +10,10 @@ from typing import Annotated
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from translate.data.images_source import Images
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
+from translate.data.images import Images
 from translate.losses.adversarial import AdversarialLoss, adversarial
-from translate.run import Run
-from translate.task import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
+from translate.settings import Run
 
 
 class Maxout(nn.Module):

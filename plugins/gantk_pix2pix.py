@@ -28,6 +28,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms, linear_decay
 from translate.data.paired import Paired
 from translate.discriminators.patch import PatchDiscriminator, smallest_input
 from translate.errors import UsageError
@@ -35,8 +36,7 @@ from translate.generators.resnet import HALVINGS, ResnetGenerator, resnet_margin
 from translate.generators.unet import UnetGenerator, unet_depth, unet_margin
 from translate.layers.norms import InstanceNorm, Norm
 from translate.losses.adversarial import AdversarialLoss, GanLoss, adversarial
-from translate.run import Run
-from translate.task import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms, linear_decay
+from translate.settings import Run
 
 SHALLOWEST = 3
 """Least depth of a U-Net that is still one: three halvings."""

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from translate import plugins
+from translate.config import build, read_config
+from translate.contract import DataSpec, Nets
 from translate.fields import fields_of
-from translate.flags import build, read_config
-from translate.run import Run
-from translate.task import DataSpec, Nets
+from translate.settings import Run
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.toml") if path.stem != "demo")  # the demo's data are flags

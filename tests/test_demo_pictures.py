@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from gantk_cyclegan import CycleGAN
+from translate.config import build, read_config
 from translate.fields import fields_of
-from translate.flags import build, read_config
-from translate.run import Run
+from translate.settings import Run
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from environments import Environment, fresh
-from translate.task import DataSpec, Phase, TaskModel
+from translate.contract import DataSpec, Phase, TaskModel
 
 GUIDE = Path(__file__).parents[1] / "docs" / "plugins.md"
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from environments import MYPY_CACHE, Environment, fresh
-from translate.engine import Engine
-from translate.task import DataSpec, Noise, TaskModel
+from translate.contract import DataSpec, Noise, TaskModel
+from translate.training.engine import Engine
 
 PACKAGE = Path(__file__).parent / "packages" / "gantk-example"
 SMALL = ("--width", "2", "--blocks", "2", "--patches", "4", "--projection", "4", "--patch-layers", "1")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from translate import files, folder
+from translate import files
 from translate.errors import UsageError
 from translate.files import make_folder, remove_leftovers, write_text_whole, write_whole
+from translate.training import folder
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

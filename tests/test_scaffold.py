@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from environments import MYPY_CACHE, Environment, fresh
-from translate import cli, scaffold
+from translate import scaffold
+from translate.cli import app as cli
 from translate.errors import UsageError
 from translate.scaffold import new_package
 

@@ -9,10 +9,9 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
-from translate.data.sources import Source
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, Source, TaskModel, Terms
 from translate.layers.history import ImagePool
-from translate.run import Run
-from translate.task import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
+from translate.settings import Run
 
 
 def small(inputs: int, outputs: int) -> nn.Module:

@@ -11,23 +11,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from translate.data.sources import Dataset, Loading, Source
-    from translate.errors import GantkError, UsageError
-    from translate.plugins import API_VERSION
-    from translate.published import Published, load_published
-    from translate.run import Run
-    from translate.task import (
+    from translate.contract import (
         Batch,
+        Dataset,
         DataSpec,
         Direction,
+        Loading,
         Nets,
         Networks,
         Noise,
         Phase,
+        Source,
         TaskModel,
         Terms,
         linear_decay,
     )
+    from translate.errors import GantkError, UsageError
+    from translate.modelfile.model import Published, load_published
+    from translate.settings import Run
+
+API_VERSION = 1
+"""Version of the plugin contract, `translate.contract`; a plugin states the one it was written for as
+``TaskModel.api``."""
 
 __all__ = [
     "API_VERSION",
@@ -52,23 +57,19 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
-    "API_VERSION": "translate.plugins",
-    "Dataset": "translate.data.sources",
-    "Loading": "translate.data.sources",
-    "Source": "translate.data.sources",
     "GantkError": "translate.errors",
     "UsageError": "translate.errors",
-    "Published": "translate.published",
-    "load_published": "translate.published",
-    "Run": "translate.run",
+    "Published": "translate.modelfile.model",
+    "load_published": "translate.modelfile.model",
+    "Run": "translate.settings",
 }
-"""Where a public name is defined, if not in `translate.task`."""
+"""Where a public name is defined, if not in `translate.contract`."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'translate' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_ELSEWHERE.get(name, "translate.task")), name)
+    value = getattr(importlib.import_module(_ELSEWHERE.get(name, "translate.contract")), name)
     globals()[name] = value
     return value
 

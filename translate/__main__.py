@@ -9,7 +9,7 @@ def main() -> None:
     # Waiting threads sleep instead of spinning: on cores that others use too, spinning made a CycleGAN step six times
     # as slow (bench/RESULTS.md). OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from translate.cli import run
+    from translate.cli.app import run
 
     sys.exit(run(sys.argv[1:]))
 

@@ -1,5 +1,7 @@
 """What can go wrong, each with the exit code that `gantk` documents."""
 
+import difflib
+
 
 class GantkError(Exception):
     """A failure with a one-line message for the user: it names the file, flag or key and says what was expected."""
@@ -42,3 +44,9 @@ def named_line(error: BaseException, most: int = 300) -> str:
     """As ``one_line``, with the type in front: ``ValueError: what it says``."""
     named = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return named[:most].rstrip(": ")
+
+
+def did_you_mean(given: str, known: list[str]) -> str:
+    """`` (did you mean ...?)``, or nothing where no known name is near."""
+    near = difflib.get_close_matches(given, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from pydantic import TypeAdapter
 
-    from translate.task import TaskModel
+    from translate.contract import TaskModel
 
 REQUIRED = dataclasses.MISSING
 NONE = "none"
@@ -167,7 +167,7 @@ def check_model(cls: type[TaskModel]) -> None:
 
     Raises ``UsageError`` for a field that collides with another flag, an invalid default or an unreadable annotation.
     """
-    from translate.run import Run
+    from translate.settings import Run
 
     owners: dict[str, str] = dict.fromkeys(TRAIN_FLAGS | EVERYWHERE, "gantk train")
     groups = (("gantk train", Run, "run"), (cls.source.__name__, cls.source, "data"), (cls.__name__, cls, "model"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import importlib.machinery
 import importlib.util
 import io
@@ -24,16 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from translate.errors import GantkError, UsageError, named_line
+from translate import API_VERSION
+from translate.errors import GantkError, UsageError, did_you_mean, named_line
 
 if TYPE_CHECKING:
-    from translate.task import TaskModel
-
-API_VERSION = 1
-"""Version of the plugin API, `translate.task`; a plugin states the one it was written for as ``TaskModel.api``.
-
-It stands here because discovery must know it without importing torch.
-"""
+    from translate.contract import TaskModel
 
 GROUP = "gantk.models"
 OWN_DISTRIBUTION = "gantk"
@@ -210,7 +204,7 @@ def load(name: str) -> type[TaskModel]:
 
 
 def load_plugin(plugin: Plugin) -> type[TaskModel]:
-    """Import one plugin and check that it is what `translate.task.TaskModel` asks for."""
+    """Import one plugin and check that it is what `translate.contract.TaskModel` asks for."""
     from translate import fields
 
     if not plugin.module or not plugin.attribute:
@@ -235,12 +229,6 @@ def origin(name: str) -> tuple[str, str]:
     """Distribution and version of the plugin of that name."""
     plugin = find(name)
     return plugin.distribution, plugin.version
-
-
-def did_you_mean(given: str, known: list[str]) -> str:
-    """`` (did you mean ...?)``, or nothing where no known name is near."""
-    near = difflib.get_close_matches(given, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
 
 
 @contextmanager
@@ -319,9 +307,8 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _shortcoming(cls: object, plugin: Plugin) -> str | None:
-    from translate.data.sources import Source
-    from translate.run import Run
-    from translate.task import TaskModel
+    from translate.contract import Source, TaskModel
+    from translate.settings import Run
 
     name = plugin.attribute
     if not (isinstance(cls, type) and issubclass(cls, TaskModel)):

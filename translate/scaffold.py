@@ -11,8 +11,8 @@ import shutil
 from importlib import metadata, resources
 from pathlib import Path
 
-from translate import plugins
-from translate.errors import UsageError
+from translate import API_VERSION, plugins
+from translate.errors import UsageError, did_you_mean
 from translate.files import sync_folder, write_text_whole
 
 LICENCE = "Apache-2.0"
@@ -46,7 +46,7 @@ def new_package(name: str, folder: Path, licence: str = LICENCE) -> Path:
     """
     _check_name(name)
     if licence not in LICENCES and not re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", licence):
-        near = plugins.did_you_mean(licence, list(LICENCES))
+        near = did_you_mean(licence, list(LICENCES))
         raise UsageError(f"--licence {licence}: expected an SPDX identifier such as MIT, or LicenseRef-NAME{near}")
     if not folder.is_dir():
         raise UsageError(f"--dir {folder}: no such folder")
@@ -88,7 +88,7 @@ def _words(name: str, licence: str) -> dict[str, str]:
         "distribution": f"gantk-{name.replace('_', '-')}",
         "class": _class_name(name),
         "licence": licence,
-        "api": str(plugins.API_VERSION),
+        "api": str(API_VERSION),
         "gantk": f"{major}.{minor}",
     }
 

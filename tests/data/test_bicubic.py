@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from translate.data.bicubic import crop_to_multiple, resize
-from translate.data.images import open_image
+from translate.data.decode import open_image
 
 
 @pytest.mark.parametrize("data_set", ["Set5", "Set14"])

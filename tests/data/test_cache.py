@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from translate.contract import Loading
 from translate.data import cache as cache_module
 from translate.data.cache import Budget, Pictures, scan
-from translate.data.images import Pixels, find_images, open_image
-from translate.data.sources import Loading
+from translate.data.decode import Pixels, find_images, open_image
 from translate.errors import GantkError, UsageError
 
 

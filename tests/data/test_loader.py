@@ -13,12 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from translate.data.images import ImageError
+from translate.contract import Dataset, DataSpec
+from translate.data.decode import ImageError
 from translate.data.loader import Loader, Order, fixed_batch
-from translate.data.sources import Dataset
 from translate.distributed import World
 from translate.errors import UsageError
-from translate.task import DataSpec
 
 CPU = torch.device("cpu")
 

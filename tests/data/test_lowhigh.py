@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from translate.contract import Dataset, Loading
 from translate.data.bicubic import resize
-from translate.data.images import open_image
+from translate.data.decode import open_image
 from translate.data.loader import Loader, fixed_batch
 from translate.data.lowhigh import LowHigh
-from translate.data.sources import Dataset, Loading
 from translate.errors import UsageError
 
 

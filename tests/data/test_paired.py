@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from translate.data.images import ImageError
+from translate.contract import Dataset, Loading
+from translate.data.decode import ImageError
 from translate.data.index_maps import one_hot, open_index_map
 from translate.data.loader import Loader
 from translate.data.paired import Paired
-from translate.data.sources import Dataset, Loading
 from translate.errors import UsageError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -15,21 +15,21 @@ from PIL import Image
 from torch import Tensor
 
 from toy import Toy
+from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data import resident as resident_module
 from translate.data.cache import pack
-from translate.data.images import Pixels
-from translate.data.images_source import Images
+from translate.data.dataset import CutDataset
+from translate.data.decode import Pixels
+from translate.data.images import Images
 from translate.data.loader import Loader, fixed_batch
 from translate.data.lowhigh import LowHigh
 from translate.data.paired import Paired
 from translate.data.resident import Resident
-from translate.data.sources import CutDataset, Dataset, Loading, Source
 from translate.data.transforms import Geometry
 from translate.data.unpaired import Unpaired
 from translate.errors import GantkError, UsageError
-from translate.run import Run
-from translate.task import DataSpec
-from translate.training import Request, Silence, open_source
+from translate.settings import Run
+from translate.training.run import Request, Silence, open_source
 
 CPU = torch.device("cpu")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

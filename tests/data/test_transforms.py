@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translate.data.images import open_image
+from translate.data.decode import open_image
 from translate.data.transforms import Fit, Geometry, Reader, resize, to_tensor
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from translate.data.images import ImageError
+from translate.contract import Loading
+from translate.data.decode import ImageError
 from translate.data.loader import Loader
-from translate.data.sources import Loading
 from translate.data.unpaired import Unpaired
 from translate.errors import UsageError
 

@@ -3,10 +3,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from translate.contract import parameter_count
 from translate.discriminators.multiscale import MultiScaleDiscriminator
 from translate.discriminators.patch import PatchDiscriminator, smallest_input
 from translate.layers.norms import InstanceNorm
-from translate.task import parameter_count
 
 
 def convolutions(net: nn.Module) -> list[nn.Conv2d]:

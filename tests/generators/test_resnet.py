@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from translate.contract import parameter_count
 from translate.generators.resnet import ResnetGenerator, resnet_margin
-from translate.task import parameter_count
 
 
 @pytest.mark.parametrize(("blocks", "parameters"), [(9, 11_378_179), (6, 7_837_699)])

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from translate.contract import parameter_count
 from translate.generators.unet import UnetGenerator, unet_depth, unet_margin
 from translate.layers.norms import InstanceNorm
-from translate.task import parameter_count
 
 
 def test_has_the_reference_networks_parameter_count() -> None:

@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn.functional import l1_loss, mse_loss
 
 from gantk_cyclegan import CycleGAN
-from translate.engine import Engine
+from translate.contract import Batch, DataSpec, Nets, parameter_count
 from translate.errors import UsageError
 from translate.generators.resnet import ResnetGenerator
 from translate.layers.history import ImagePool
-from translate.task import Batch, DataSpec, Nets, parameter_count
+from translate.training.engine import Engine
 
 SIZE = 32
 DATA = DataSpec(size=SIZE, channels={"a": 3, "b": 3})

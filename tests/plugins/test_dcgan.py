@@ -14,9 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from gantk_dcgan import DCGAN
 from gantk_gan import GAN
-from translate.engine import Engine
+from translate.contract import DataSpec, TaskModel
 from translate.errors import UsageError
-from translate.task import DataSpec, TaskModel
+from translate.training.engine import Engine
 
 SPEC = DataSpec(32, {"image": 3})
 CPU = torch.device("cpu")

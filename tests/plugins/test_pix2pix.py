@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantk_pix2pix import ImageStatistics, Pix2Pix
-from translate.engine import Engine, seed_of
+from translate.contract import Batch, DataSpec, Nets
 from translate.errors import UsageError
-from translate.task import Batch, DataSpec, Nets
+from translate.training.engine import Engine, seed_of
 
 SPEC = DataSpec(size=32, channels={"a": 1, "b": 3})
 SMALL = {"width": 4, "blocks": 1}

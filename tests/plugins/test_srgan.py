@@ -14,9 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
 from gantk_esrgan import ESRGAN
 from gantk_srgan import SRGAN
-from translate.engine import Engine
+from translate.contract import Batch, DataSpec, Networks, TaskModel
 from translate.errors import UsageError
-from translate.task import Batch, DataSpec, Networks, TaskModel
+from translate.training.engine import Engine
 
 SPEC = DataSpec(32, {"low": 3, "high": 3}, scale=4)
 CPU = torch.device("cpu")

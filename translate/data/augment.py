@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate.data.images import Pixels
-from translate.errors import UsageError
-from translate.plugins import did_you_mean
+from translate.data.decode import Pixels
+from translate.errors import UsageError, did_you_mean
 
 _ALBUMENTATIONS = "2.0.8"
 

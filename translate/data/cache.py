@@ -22,8 +22,9 @@ from typing import IO, Protocol, TypeVar
 import numpy as np
 import PIL
 
-from translate.data.images import ImageError, Pixels
-from translate.data.sources import Loading, Pack
+from translate.contract import Loading
+from translate.data.dataset import Pack
+from translate.data.decode import ImageError, Pixels
 from translate.errors import GantkError, UsageError
 
 _MAGIC = b"gantk pixels 1\n"

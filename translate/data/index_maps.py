@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from translate.data.images import MAX_PIXELS, ImageError, Pixels, probe
+from translate.data.decode import MAX_PIXELS, ImageError, Pixels, probe
 from translate.data.transforms import Fit
 from translate.errors import UsageError, one_line
 

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from translate.contract import Dataset
+from translate.data.dataset import CutDataset
 from translate.data.resident import Places, Resident
-from translate.data.sources import CutDataset, Dataset
 from translate.errors import UsageError
 
 _WHITE = 127.5  # uint8 / 127.5 - 1 lies in [-1, 1]

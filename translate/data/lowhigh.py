@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data.bicubic import crop_to_multiple, resize
 from translate.data.cache import Budget, Pictures, scan
-from translate.data.images import ImageError, Pixels, images_in, open_image, probe, tell_of_grey
-from translate.data.sources import CutDataset, Dataset, Loading, Source
+from translate.data.dataset import CutDataset
+from translate.data.decode import ImageError, Pixels, images_in, open_image, probe, tell_of_grey
 from translate.data.transforms import Geometry
 from translate.errors import UsageError
-from translate.task import DataSpec
 
 
 @dataclass(frozen=True, kw_only=True)

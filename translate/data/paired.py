@@ -11,13 +11,13 @@ import numpy as np
 from annotated_types import Ge, Le
 from torch import Tensor
 
+from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data.cache import Budget, scan
-from translate.data.images import ImageError, Pixels, images_in, is_grey, open_image, probe
+from translate.data.dataset import CutDataset, Pack
+from translate.data.decode import ImageError, Pixels, images_in, is_grey, open_image, probe
 from translate.data.index_maps import IndexReader, one_hot
-from translate.data.sources import CutDataset, Dataset, Loading, Pack, Source
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
-from translate.task import DataSpec
 
 Pair: TypeAlias = tuple[Path, Path]
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate.data.images import Pixels
-from translate.data.sources import CutDataset
+from translate.data.dataset import CutDataset
+from translate.data.decode import Pixels
 from translate.errors import GantkError
 
 

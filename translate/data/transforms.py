@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from translate.data.images import Pixels, open_picture, pixels_of
+from translate.data.decode import Pixels, open_picture, pixels_of
 from translate.errors import UsageError
 
 Resize = Literal["resize", "scale", "none"]

@@ -11,13 +11,13 @@ import numpy as np
 from annotated_types import Ge
 from torch import Tensor
 
+from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data.augment import ON_CPU, ON_DEVICE, Augmenter, DeviceAugmenter, check_names
 from translate.data.cache import Budget, Pictures, scan
-from translate.data.images import Pixels, images_in, tell_of_grey
-from translate.data.sources import CutDataset, Dataset, Loading, Source
+from translate.data.dataset import CutDataset
+from translate.data.decode import Pixels, images_in, tell_of_grey
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
-from translate.task import DataSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""Applying a trained model to photos: the parts behind `translate.inference`."""
+"""Applying a trained model to photos: the parts behind `translate.infer.folder`."""

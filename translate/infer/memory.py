@@ -29,16 +29,6 @@ def free_memory(device: torch.device) -> int:
     return min(limits, default=UNKNOWN)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain ``RuntimeError``."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "not enough memory" in text or "allocate memory" in text or "out of memory" in text
-    )
-
-
 class _Live(TorchDispatchMode):
     """Counts the bytes of the tensors that are alive at once."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from translate.errors import UsageError
-from translate.run import Precision
+from translate.settings import Precision
 
 FORMATS = {"keep": "", "png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff", "tif": ".tiff"}
 """Names that ``--format`` takes, and the suffix that each writes."""

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from translate import provenance
-from translate.data import images
-from translate.data.images import Pixels
+from translate.data import decode as images
+from translate.data.decode import Pixels
 from translate.data.index_maps import open_index_map
 from translate.infer.canvas import Canvas
 from translate.infer.png import PngWriter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from translate.data.images import Pixels
+from translate.data.decode import Pixels
 
 SMALLEST = 16
 """Pixels to which a smaller side is padded: networks that mirror their borders cannot take a side of one or two."""

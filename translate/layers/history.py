@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from translate import distributed
-from translate.task import Noise
+from translate.contract import Noise
 
 
 class ImagePool(nn.Module):

@@ -1,0 +1,523 @@
+"""A whole folder: what is done, skipped, refused, survived."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from infer_fakes import publish
+from PIL import Image
+from torch import nn
+
+from translate.data import decode as images
+from translate.data.decode import open_image
+from translate.errors import InterruptedRunError, UsageError
+from translate.infer import outputs
+from translate.infer.folder import InferOptions, Summary, _Folder, infer
+from translate.infer.outputs import Gate, TakenError, remove_leftovers, write_result
+from translate.infer.runner import Network
+from translate.modelfile.model import Published
+
+AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward"
+
+
+def pixels(seed: int, height: int = 20, width: int = 30) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    for i in range(5):
+        Image.fromarray(pixels(i, 20 + i // 3)).save(folder / f"{i}.png")
+    Image.fromarray(pixels(9)).save(folder / "deep" / "x.jpg")
+    return folder
+
+
+def run(model: Published, folder: Path, out: Path, **options: Any) -> tuple[Summary, list[dict[str, Any]]]:
+    records: list[dict[str, Any]] = []
+    summary = infer(model, [folder], out, InferOptions(**options), record=records.append)
+    json.dumps(records)
+    return summary, records
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_photo_comes_back(photos: Path, tmp_path: Path) -> None:
+    summary, records = run(publish(nn.Identity(), multiple=8), photos, tmp_path / "out")
+    assert (summary.done, summary.failed, summary.exit_code) == (6, 0, 0)
+    assert files(tmp_path / "out") == files(photos)
+    for i in range(5):
+        assert np.array_equal(open_image(tmp_path / "out" / f"{i}.png", 3), pixels(i, 20 + i // 3))
+    assert {record["status"] for record in records} == {"done"}
+    assert set(summary.seconds) == {"decode", "network", "encode", "total"}
+
+
+def test_batches_and_threads_do_not_change_the_pixels(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.InstanceNorm2d(3), nn.Tanh())
+    run(publish(net), photos, tmp_path / "one", batch=1, workers=1)
+    run(publish(net), photos, tmp_path / "many", batch=4, workers=3)
+    for i in range(5):
+        one, many = (open_image(tmp_path / name / f"{i}.png", 3).astype(int) for name in ("one", "many"))
+        assert np.abs(one - many).max() <= 1
+
+
+def test_same_sizes_are_run_together(photos: Path, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Counts(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(x))
+            return x
+
+    run(publish(Counts()), photos, tmp_path / "out", batch=8, tile="off")
+    assert sum(sizes) == 6
+
+
+def test_dropout_that_is_off_does_not_stand_against_batches(tmp_path: Path) -> None:
+    def batch(p: float, training: bool) -> int:
+        model = publish(nn.Dropout(p), run=lambda nets, x: nn.functional.dropout(nets.g(x.a), p, training))
+        options = InferOptions(batch=4)
+        network = Network(model, model.directions[0], torch.device("cpu"), options)
+        return _Folder(network, tmp_path, options, lambda entry: None).batch
+
+    assert [batch(0.5, False), batch(0.0, True), batch(0.5, True)] == [4, 4, 1]
+
+
+def test_one_bad_file_does_not_stop_the_folder(photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 nothing")
+    (photos / "empty.png").touch()
+    (photos / "notes.txt").write_text("no picture", encoding="utf-8")
+    (photos / "gone.jpg").symlink_to("nowhere")
+    (photos / "self.jpg").symlink_to("self.jpg")
+    told: list[str] = []
+    summary = infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append)
+    assert (summary.done, summary.failed, summary.ignored, summary.exit_code) == (6, 4, 1, 3)
+    assert {Path(path).name for path, _ in summary.failures} == {"bad.jpg", "empty.png", "gone.jpg", "self.jpg"}
+    assert sum(line.startswith("failed: ") for line in told) == 4
+    assert told[-1] == "6 done, 1 ignored, 4 failed"
+
+
+def test_a_raw_file_that_cannot_be_opened_is_a_failure(photos: Path, tmp_path: Path) -> None:
+    (photos / "DSC_1.CR3").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1crx isom")
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
+    assert (summary.done, summary.ignored, summary.exit_code) == (6, 0, 3)
+    assert summary.failures[0][1].endswith("; a camera's raw file must be developed first")
+
+
+def test_a_network_that_gives_transparency_takes_photos_that_have_it(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.dstack([pixels(0), pixels(1)[:, :, :1]])).save(tmp_path / "in" / "a.png")
+
+    class Fades(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([x, x[:, :1]], 1)
+
+    summary, _ = run(publish(Fades(), channels=(3, 4)), tmp_path / "in", tmp_path / "out")
+    assert summary.failures == []
+    result = open_image(tmp_path / "out" / "a.png", 4)
+    assert np.array_equal(result[:, :, 3], result[:, :, 0])
+
+
+def test_a_lossless_webp_stays_so_where_the_format_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels(0)).save(tmp_path / "in" / "a.webp", lossless=True)
+    run(publish(nn.Identity()), tmp_path / "in", tmp_path / "keep")
+    assert np.array_equal(open_image(tmp_path / "keep" / "a.webp", 3), pixels(0))
+    run(publish(nn.Identity()), tmp_path / "in", tmp_path / "asked", format="webp:90")
+    assert not np.array_equal(open_image(tmp_path / "asked" / "a.webp", 3), pixels(0))
+
+
+def test_names_are_shown_harmless(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a\n\x1b[31mdone.jpg").write_bytes(b"x")
+    told: list[str] = []
+    infer(publish(nn.Identity()), [tmp_path / "in"], tmp_path / "out", tell=told.append)
+    assert all(line.isprintable() for line in told)
+
+
+def test_a_rerun_skips_and_overwrite_redoes(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(publish(nn.Identity()), photos, out)
+    (out / "0.png").unlink()
+    summary, _ = run(publish(nn.Identity()), photos, out)
+    assert (summary.done, summary.skipped) == (1, 5)
+    assert list(summary.lines())[-1] == "1 done, 5 skipped (their outputs exist; --overwrite redoes them), 0 failed"
+
+    class Negative(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return -x
+
+    summary, _ = run(publish(Negative()), photos, out, overwrite=True)
+    assert (summary.done, summary.skipped) == (6, 0)
+    assert np.array_equal(open_image(out / "1.png", 3), 255 - pixels(1))
+
+
+def test_a_photo_is_not_taken_for_done_by_anothers_result(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i, name in enumerate(("a.jpg", "a.jpg.png")):
+        Image.fromarray(pixels(i)).save(tmp_path / "in" / name)
+    model, out = publish(nn.Identity()), tmp_path / "out"
+    out.mkdir()
+    Image.fromarray(pixels(1)).save(out / "a.jpg.png")
+    summary, _ = run(model, tmp_path / "in", out)
+    assert (summary.done, summary.skipped) == (1, 1)
+    assert files(out) == {"a.jpg", "a.jpg.png"}
+
+
+def test_a_grey_netpbm_that_gets_colours_says_so_and_is_skipped_when_done(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(pixels(0)[:, :, 0]).save(tmp_path / "in" / "a.pgm")
+    Image.fromarray(pixels(1)).save(tmp_path / "in" / "a.ppm")
+    out = tmp_path / "out"
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", out)
+    assert (summary.done, files(out)) == (2, {"a.ppm", "a.pgm.ppm"})
+    assert {path.read_bytes()[:2] for path in out.iterdir()} == {b"P6"}
+    assert np.array_equal(open_image(out / "a.ppm", 3), pixels(1))
+    assert np.array_equal(open_image(out / "a.pgm.ppm", 1), pixels(0)[:, :, :1])
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", out)
+    assert (summary.done, summary.skipped) == (0, 2)
+    grey = publish(nn.Identity(), channels=(1, 1))
+    summary, _ = run(grey, tmp_path / "in", tmp_path / "grey")
+    assert files(tmp_path / "grey") == {"a.pgm", "a.ppm.pgm"}
+    assert {path.read_bytes()[:2] for path in (tmp_path / "grey").iterdir()} == {b"P5"}
+
+
+def test_a_folder_with_an_outputs_name_is_a_failure(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "out" / "0.png").mkdir(parents=True)
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
+    assert (summary.done, summary.failed, summary.skipped) == (5, 1, 0)
+    assert summary.failures[0][0].endswith("0.png")
+
+
+def test_out_within_the_input(photos: Path) -> None:
+    out = photos / "out"
+    run(publish(nn.Identity()), photos, out)
+    summary, _ = run(publish(nn.Identity()), photos, out, overwrite=True)
+    assert summary.done == 6
+    assert "out/out" not in {path.rpartition("/")[0] for path in files(photos)}
+
+
+def test_an_out_that_cannot_be_written_to_is_wrong_usage(photos: Path) -> None:
+    with pytest.raises(UsageError, match=r"--out .*: a file is in the way; expected a folder"):
+        run(publish(nn.Identity()), photos, photos / "0.png" / "out")
+
+
+def test_inputs_are_not_touched(photos: Path, tmp_path: Path) -> None:
+    before = {name: (photos / name).read_bytes() for name in files(photos)}
+    out = tmp_path / "out"
+    out.symlink_to(photos)
+    with pytest.raises(UsageError, match="this is an input"):
+        run(publish(nn.Identity()), photos, out, overwrite=True)
+    (tmp_path / "out2").mkdir()
+    os.link(photos / "0.png", tmp_path / "out2" / "0.png")
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out2", overwrite=True, strip=True)
+    assert summary.failed == 1
+    assert {name: (photos / name).read_bytes() for name in files(photos)} == before
+
+
+def test_a_name_of_the_greatest_length(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("x" * 251 + ".png", "\u5199" * 83 + "x.png"):
+        Image.fromarray(pixels(0)).save(tmp_path / "in" / name)
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", tmp_path / "out")
+    assert summary.done == 2
+    assert files(tmp_path / "out") == files(tmp_path / "in")
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", tmp_path / "tiff", format="tiff")
+    assert summary.done == 2
+
+
+def test_more_pixels_than_allowed(photos: Path, tmp_path: Path) -> None:
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out", max_pixels=20 * 30)
+    assert (summary.done, summary.failed) == (4, 2)
+    assert {reason for _, reason in summary.failures} == {"it has 630 pixels, more than --max-pixels 600"}
+
+
+def test_a_bomb_is_harmless(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    header = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    chunk = b"\0\0\0\r" + header + zlib.crc32(header).to_bytes(4, "big")
+    (tmp_path / "in" / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT")
+    for most in (1000, images.MAX_PIXELS, 10**9):  # Pillow's own limit is far below what the header claims
+        summary, _ = run(publish(nn.Identity()), tmp_path / "in", tmp_path / "out", max_pixels=most)
+        assert [reason for _, reason in summary.failures] == [
+            f"it has 3,600,000,000 pixels, more than --max-pixels {most}"
+        ]
+
+
+def test_a_line_that_padding_makes_huge_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (1, 500)).save(tmp_path / "in" / "line.png")
+    Image.new("RGB", (30, 30)).save(tmp_path / "in" / "square.png")
+    summary, _ = run(publish(nn.Identity()), tmp_path / "in", tmp_path / "out", max_pixels=900)
+    assert summary.done == 1
+    ((path, reason),) = summary.failures
+    assert path.endswith("line.png")
+    assert reason.startswith("1x500 is padded to 8,000 pixels for this model, more than 1,000; --max-pixels")
+
+
+class Half(nn.Module):
+    """Wrong in half precision only."""
+
+    def __init__(self, wrong: float) -> None:
+        super().__init__()
+        self.wrong = wrong
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.is_autocast_enabled("cpu") or self.wrong == 7:
+            return torch.full_like(x, self.wrong)
+        return x
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 0.0])
+@pytest.mark.parametrize("tile", ["off", "16"])
+def test_a_broken_output_is_redone_in_fp32(photos: Path, tmp_path: Path, wrong: float, tile: str) -> None:
+    summary, records = run(publish(Half(wrong)), photos, tmp_path / "out", precision="bf16", tile=tile, batch=2)
+    assert summary.done == 6
+    assert records[0]["notes"][-1] == "run again in fp32, as bf16 failed"
+    assert np.array_equal(open_image(tmp_path / "out" / "0.png", 3), pixels(0))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_constant_output_is_a_failure_and_not_written(photos: Path, tmp_path: Path, precision: str) -> None:
+    Image.new("RGB", (9, 9)).save(photos / "black.png")
+    summary, _ = run(publish(Half(7)), photos, tmp_path / "out", precision=precision, batch=4)
+    assert (summary.done, summary.failed) == (1, 6)
+    assert "constant" in summary.failures[0][1]
+    assert files(tmp_path / "out") == {"black.png"}
+
+
+def test_a_model_that_raises_fails_that_file_alone(photos: Path, tmp_path: Path) -> None:
+    class Picky(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[2] == 21:
+                raise ValueError("I do not like 21")
+            return x
+
+    summary, _ = run(publish(Picky()), photos, tmp_path / "out", tile="off")
+    assert (summary.done, summary.failed) == (4, 2)
+    assert summary.failures[0][1] == "the model failed (ValueError: I do not like 21)"
+
+
+def test_a_direction_that_draws_noise_repeats_itself(photos: Path, tmp_path: Path) -> None:
+    def sampled(nets: Any, x: Any) -> torch.Tensor:
+        return nn.functional.dropout(x.a, 0.5, training=True) + 0 * nets.g(x.a)
+
+    def model() -> Published:
+        return publish(nn.Dropout(0.5), margin=None, run=sampled)
+
+    told: list[str] = []
+    infer(model(), [photos], tmp_path / "all", InferOptions(batch=3), tell=told.append)
+    assert told[1] == "--batch 3: this direction draws noise for each photo, so they are run one by one"
+    run(model(), photos, tmp_path / "again", seed=1)
+    infer(model(), [photos / "3.png"], tmp_path / "one")
+    one, all_, again = (open_image(tmp_path / name / "3.png", 3) for name in ("one", "all", "again"))
+    assert np.array_equal(one, all_)
+    assert not np.array_equal(one, again)
+
+
+def test_a_full_disk_leaves_nothing_behind(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(outputs.os, "fsync", full)
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
+    assert summary.failed == 6
+    assert "No space left" in summary.failures[0][1]
+    assert files(tmp_path / "out") == set()
+
+
+def test_ctrl_c_leaves_only_whole_files(photos: Path, tmp_path: Path) -> None:
+    class Stops(nn.Module):
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return x
+
+    with pytest.raises(InterruptedRunError) as stopped:
+        run(publish(Stops()), photos, tmp_path / "out", tile="off", workers=1)
+    assert stopped.value.exit_code == 130
+    for name in files(tmp_path / "out"):
+        assert not name.endswith(".part")
+        open_image(tmp_path / "out" / name, 3)
+    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
+    assert summary.done + summary.skipped == 6
+    assert threading.active_count() == 1
+
+
+def test_what_failed_is_said_when_the_rest_is_stopped(photos: Path, tmp_path: Path) -> None:
+    (photos / "0.png").write_bytes(b"no picture")
+    told: list[str] = []
+
+    def stop(entry: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRunError):
+        infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append, record=stop)
+    assert told[1:] == [f"failed: {photos / '0.png'}: not an image, or a damaged one"]
+
+
+def test_a_long_run_says_how_far_it_is(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from translate.infer import folder as inference
+    from translate.infer import plan
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2)
+        return real(*arguments)
+
+    real = plan.plan
+    monkeypatch.setattr(plan, "plan", slow)
+    monkeypatch.setattr(inference, "LONG", 0.01)
+    monkeypatch.setattr(inference, "NOW_AND_THEN", 0.0)
+    (photos / "deep" / "x.jpg").write_bytes(b"no picture")
+    told: list[str] = []
+    infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append)
+    assert told[0] == "looking for photos"
+    counted = [line for line in told if " of 6 files, " in line]
+    assert [line.split()[0] for line in counted] == list("123456")
+    assert counted[-1] == "6 of 6 files, 1 failed"
+    assert threading.active_count() == 1
+
+
+def test_sigterm_is_an_orderly_end(photos: Path, tmp_path: Path) -> None:
+    class Stops(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return x
+
+    with pytest.raises(InterruptedRunError) as stopped:
+        run(publish(Stops()), photos, tmp_path / "out", tile="off")
+    assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_results_are_whole_and_never_replace_what_came_between(tmp_path: Path) -> None:
+    target = tmp_path / "x.png"
+
+    def write(file: Any) -> str:
+        file.write(b"new")
+        return "value"
+
+    assert write_result(target, write, overwrite=False) == "value"
+    with pytest.raises(TakenError):
+        write_result(target, write, overwrite=False)
+    assert files(tmp_path) == {"x.png"}
+    write_result(target, write, overwrite=True)
+
+
+def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    host = outputs._HOST
+    names = [f".gantk-{host}-{int(gone.stdout)}-0.part", f".gantk-{host}-{os.getppid()}-0.part", ".gantk-far-1-0.part"]
+    for name in names:
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".gantk-far-1-0.part", (0, 0))
+    (tmp_path / "mine.part").touch()
+    remove_leftovers(tmp_path)
+    assert files(tmp_path) == {names[1], "mine.part"}
+
+
+def test_the_gate_admits_in_order_within_its_budget() -> None:
+    gate = Gate(10)
+    assert gate.enter(0, 50)
+    entered: list[int] = []
+
+    def enter(ticket: int) -> None:
+        if gate.enter(ticket, 6):
+            entered.append(ticket)
+
+    threads = [threading.Thread(target=enter, args=(ticket,)) for ticket in (2, 1)]
+    for thread in threads:
+        thread.start()
+    assert entered == []
+    gate.leave(50)
+    threads[1].join(5)
+    assert entered == [1]
+    gate.close()
+    threads[0].join(5)
+    assert entered == [1]
+
+
+@pytest.mark.slow
+def test_processes_share_a_folder(photos: Path, tmp_path: Path) -> None:
+    script = tmp_path / "shard.py"
+    script.write_text(
+        "import sys; from pathlib import Path\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from infer_fakes import publish\n"
+        "from torch import nn\n"
+        "from translate.infer.folder import infer\n"
+        f"s = infer(publish(nn.Identity()), [Path({str(photos)!r})], Path({str(tmp_path / 'out')!r}),"
+        " tell=lambda line: print('TOLD', line), record=lambda r: print('DONE', r['input']))\n"
+        "sys.exit(s.exit_code)\n",
+        encoding="utf-8",
+    )
+    (photos / "bad.png").write_bytes(b"\x89PNG")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+    assert ended.returncode != 0
+    done = [line for line in ended.stdout.splitlines() if line.startswith("DONE")]
+    assert len(done) == len(set(done)) == 7
+    told = [line for line in ended.stdout.splitlines() if line.startswith("TOLD")]
+    assert told[-1] == "TOLD 6 done, 1 failed"
+    assert sum("failed: " in line for line in told) == 1
+
+
+@pytest.mark.skipif(not AWKWARD.is_dir(), reason="needs ../shared/data")
+def test_awkward_files(tmp_path: Path) -> None:
+    options = InferOptions(format="png", max_pixels=1_000_000)
+    made: dict[str, str] = {}
+    model = publish(nn.Identity(), multiple=4)
+    summary = infer(
+        model, [AWKWARD], tmp_path / "out", options, record=lambda entry: made.update({entry["output"]: entry["input"]})
+    )
+    bad = {"corrupt-header.jpg", "truncated_image.png", "broken_data_stream.png"}
+    failed = {Path(path).name: reason for path, reason in summary.failures}
+    too_large = {name for name, reason in failed.items() if "pixels" in reason}
+    assert {name for name in failed if not name.endswith((".heic", ".heif"))} - too_large == bad
+    assert summary.done == 53 - summary.failed
+    assert summary.ignored == 0
+    assert len(files(tmp_path / "out")) == summary.done
+    for path in (tmp_path / "out").rglob("*.png"):
+        assert np.array_equal(open_image(path, 3), open_image(Path(made[str(path)]), 3)), path.name
+
+
+def test_sample_takes_the_noisy_twin_of_a_direction(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.full((8, 8, 3), 100, np.uint8)).save(tmp_path / "in" / "grey.png")
+    plain = publish(nn.Identity(), run=lambda nets, x: x.a)
+    with pytest.raises(UsageError, match="--sample: fake draws no noise in direction a2b"):
+        infer(plain, [tmp_path / "in"], tmp_path / "no", InferOptions(sample=True))
+    assert not (tmp_path / "no").exists()
+    noisy = dataclasses.replace(
+        plain.directions[0], name="a2b-sample", margin=None, run=lambda nets, x: torch.rand_like(x.a)
+    )
+    model = dataclasses.replace(plain, directions=(*plain.directions, noisy))
+    for out, seed in (("one", 1), ("again", 1), ("two", 2)):
+        assert infer(model, [tmp_path / "in"], tmp_path / out, InferOptions(sample=True, seed=seed)).done == 1
+    one, again, two = (np.asarray(Image.open(tmp_path / out / "grey.png")) for out in ("one", "again", "two"))
+    assert one.std() > 10
+    assert (one == again).all()
+    assert not (one == two).all()

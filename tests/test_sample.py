@@ -1,0 +1,187 @@
+"""Sampling from a published file: deterministic, independent of the batch, marked as made by a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gantk_dcgan import DCGAN
+from gantk_gan import GAN
+from translate import sample as sampling
+from translate.cli import app as cli
+from translate.contract import DataSpec, Noise, TaskModel
+from translate.errors import UsageError
+from translate.modelfile.model import Published, build_nets, load_published, save_published
+from translate.sample import (
+    interpolate_batches,
+    latents,
+    sample,
+    sample_batches,
+    save_each,
+    save_grid,
+    to_bytes,
+    walk,
+)
+
+
+def published(path: Path, plugin: str, task: TaskModel, spec: DataSpec) -> Published:
+    torch.manual_seed(0)
+    tensors = build_nets(task, spec, ("g", "d")).state_dict()
+    save_published(path, plugin=plugin, task=task, data=spec, tensors=tensors, weights="raw", step=1)
+    return load_published(path)
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Published:
+    task = DCGAN(width=4, latent=6, kernel=5, projection="dense")
+    return published(tmp_path / "faces.safetensors", "dcgan", task, DataSpec(32, {"image": 3}))
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Published:
+    return published(tmp_path / "d.safetensors", "gan", GAN(hidden=8, units=4), DataSpec(8, {"image": 1}))
+
+
+def test_file_holds_the_generator_alone(faces: Published) -> None:
+    assert list(faces.nets) == ["g"]
+
+
+def test_sample_depends_on_seed_alone(faces: Published) -> None:
+    first = sample(faces, 7, seed=3)
+    assert first.shape == (7, 3, 32, 32)
+    assert first.abs().max() <= 1
+    assert torch.equal(first, sample(faces, 7, seed=3))
+    torch.testing.assert_close(first, sample(faces, 7, seed=3, batch=2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(first[:4], sample(faces, 4, seed=3), rtol=0, atol=1e-6)
+    assert not torch.allclose(first, sample(faces, 7, seed=4))
+    assert not torch.allclose(first[0], first[1])
+
+
+def test_sampling_leaves_the_global_generator_alone(faces: Published) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    sample(faces, 2, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("law", ["normal", "uniform"])
+def test_latents_are_prefixes_of_each_other(law: str) -> None:
+    noise = Noise((100,), law)  # type: ignore[arg-type]
+    assert torch.equal(latents(noise, 50, seed=1)[:9], latents(noise, 9, seed=1))
+
+
+def test_interpolation_starts_and_ends_at_samples(faces: Published, digits: Published) -> None:
+    for model in (faces, digits):
+        walks = torch.cat(list(interpolate_batches(model, 2, 5, seed=8)))
+        ends = sample(model, 4, seed=8)
+        assert len(walks) == 10
+        torch.testing.assert_close(walks[[0, 4, 5, 9]], ends, rtol=0, atol=1e-5)
+
+
+def test_walks_stay_as_likely_as_their_ends() -> None:
+    start, end = latents(Noise((512,)), 2, seed=0)
+    norms = walk(Noise((512,)), start, end, 9).norm(dim=1)
+    assert norms.min() > 0.95 * min(start.norm(), end.norm())
+    assert walk(Noise((512,), "uniform"), start, end, 9)[4].norm() < 0.8 * start.norm()  # the straight line does not
+    same = walk(Noise((512,)), start, start, 3)
+    torch.testing.assert_close(same, start.expand(3, -1))
+
+
+def test_grid_and_files_are_exact_and_marked(faces: Published, digits: Published, tmp_path: Path) -> None:
+    pictures = sample(faces, 6, seed=1)
+    save_grid(tmp_path / "new" / "grid.png", pictures, rows=2)
+    with pytest.raises(UsageError, match=r"grid\.jpg: expected a file name that ends in \.png"):
+        save_grid(tmp_path / "grid.jpg", pictures)
+    with Image.open(tmp_path / "new" / "grid.png") as grid:
+        assert grid.size == (3 * 34 + 2, 2 * 34 + 2)
+        assert "trainedAlgorithmicMedia" in grid.info["XML:com.adobe.xmp"]
+        corner = np.asarray(grid)[2:34, 2:34]
+    np.testing.assert_array_equal(corner, to_bytes(pictures)[0])
+
+    paths = save_each(tmp_path / "out", sample_batches(digits, 5, seed=2, batch=2), seed=2)
+    assert [p.name for p in paths] == [f"seed2-{k:05d}.png" for k in range(5)]
+    assert sorted((tmp_path / "out").iterdir()) == paths
+    with Image.open(paths[4]) as digit:
+        assert digit.mode == "L"
+        assert "trainedAlgorithmicMedia" in digit.info["XML:com.adobe.xmp"]
+        np.testing.assert_allclose(np.asarray(digit), to_bytes(sample(digits, 5, seed=2))[4][:, :, 0], atol=1)
+
+
+def test_the_command_replaces_nothing_unasked(
+    faces: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid, out = tmp_path / "grid.png", tmp_path / "out"
+
+    def command(*words: object) -> int:
+        return cli.run(["sample", str(faces.path), "-n", "4", "--device", "cpu", *map(str, words)])
+
+    def refused(*words: object) -> str:
+        assert command(*words) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        return error
+
+    assert command("--grid", grid, "--out", out) == 0
+    before = grid.read_bytes()
+    capsys.readouterr()
+    assert f"--grid {grid}: exists already; choose another name, or --overwrite" in refused("--grid", grid, "--seed", 1)
+    (out / "seed0-00000.png").unlink()
+    assert "seed0-00001.png exists already; choose another folder or --seed" in refused("--out", out)
+    assert not (out / "seed0-00000.png").exists()
+    assert command("--out", out, "--seed", 1) == 0
+    assert grid.read_bytes() == before
+    assert command("--grid", grid, "--out", out, "--seed", 1, "--overwrite") == 0
+    assert grid.read_bytes() != before
+    capsys.readouterr()
+    assert "a file is in the way; expected a folder" in refused("--out", grid)
+    assert "a file is in the way; expected a folder" in refused("--grid", grid / "x.png")
+    assert "expected a file name that ends in .png" in refused("--grid", tmp_path / "x.jpg")
+    (tmp_path / "folder.png").mkdir()
+    assert "expected a file name that ends in .png" in refused("--grid", tmp_path / "folder.png", "--overwrite")
+    assert "--direction x" in refused("--out", tmp_path / "never", "--direction", "x")
+    assert not (tmp_path / "never").exists()
+
+
+def test_files_are_written_as_they_are_made(faces: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there: list[int] = []
+    real = sampling._run
+
+    def watched(*arguments: Any) -> Iterator[torch.Tensor]:
+        for pictures in real(*arguments):
+            there.append(len(list((tmp_path / "out").glob("*.png"))))
+            yield pictures
+
+    monkeypatch.setattr(sampling, "_run", watched)
+    command = ["sample", str(faces.path), "-n", "16", "--batch", "8", "--device", "cpu", "--overwrite"]
+    for more in ((), ("--interpolate",), ("--grid", str(tmp_path / "grid.png"))):
+        there.clear()
+        assert cli.run([*command, "--out", str(tmp_path / "out"), *more]) == 0
+        assert there == [0, 8]
+        files = sorted((tmp_path / "out").iterdir())
+        assert len(files) == 16
+        last = np.asarray(Image.open(files[15]))
+        for file in files:
+            file.unlink()
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "grid.png"))[-34:-2, -34:-2], last)
+
+
+def test_levels() -> None:
+    image = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).reshape(1, 1, 1, 5)
+    assert to_bytes(image).flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda m: sample(m, 0), lambda m: list(interpolate_batches(m, 1, 1)), lambda m: sample(m, 1, direction="x")],
+)
+def test_wrong_usage(faces: Published, call: object) -> None:
+    assert callable(call)
+    with pytest.raises(UsageError):
+        call(faces)

@@ -1,0 +1,49 @@
+"""Every installed task model keeps the contract: built-ins and strangers alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from translate import plugins
+from translate.contract import TaskModel
+from translate.testing import check_task_model
+
+SMALL: dict[str, dict[str, Any]] = {
+    "cyclegan": {"width": 4, "blocks": 1},
+    "pix2pix": {"width": 4},
+    "srgan": {"width": 4, "blocks": 1, "d_width": 4, "perceptual": "none", "warmup": 3},
+    "esrgan": {"width": 4, "blocks": 1, "growth": 4, "d_width": 4, "perceptual": "none", "warmup": 3},
+    "dcgan": {"width": 4, "latent": 6},
+    "gan": {"hidden": 8, "units": 4, "latent": 5},
+}
+"""Hyper-parameters that make a built-in quick to train; a stranger's model is checked with its defaults."""
+
+OTHER_FORMS: list[tuple[str, dict[str, Any]]] = [
+    ("dcgan", {"loss": "wasserstein", "penalty": 10.0, "d_norm": "instance", "critic": 2}),
+    ("dcgan", {"kernel": 5, "projection": "dense", "extra": 1, "dropout": 0.3, "d_norm": "none", "noise": "uniform"}),
+    ("dcgan", {"loss": "hinge", "spectral": True}),
+    ("gan", {"saturating": True}),
+]
+
+
+def model(name: str, **form: Any) -> TaskModel:
+    return plugins.load(name)(**{**SMALL.get(name, {}), **form})
+
+
+@pytest.mark.parametrize("name", sorted(plugins.selectable()))
+def test_conforms(name: str) -> None:
+    results = check_task_model(model(name))
+    assert {result.state for result in results} == {"passed"}
+
+
+@pytest.mark.parametrize(("name", "form"), OTHER_FORMS)
+def test_other_forms_conform(name: str, form: dict[str, Any]) -> None:
+    check_task_model(model(name, **form))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(plugins.selectable()))
+def test_conforms_compiled_and_on_two_processes(name: str) -> None:
+    check_task_model(model(name), slow=True)

@@ -1,0 +1,68 @@
+"""``gantk inspect``: what a model file says about itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from translate.console import current, printable
+
+if TYPE_CHECKING:
+    from translate.modelfile.header import CardFields, Header
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="run folder or model file", metavar="MODEL")],
+    tensors: Annotated[bool, typer.Option("--tensors", help="list every tensor", metavar="")] = False,
+) -> None:
+    """Show what a model file holds, from its header alone: no plugin is imported, no weight is read."""
+    from translate.modelfile.header import locate, read_fields, read_header
+
+    header = read_header(locate(Path(model)))
+    card = read_fields(header)
+    console = current()
+    if console.json:
+        listed = {key: {"shape": list(entry.shape), "dtype": entry.dtype} for key, entry in header.tensors.items()}
+        console.record({"file": str(header.path), **card, "bytes": _bytes(header), "tensors": listed})
+        return
+    for key, value in _about(header, card).items():
+        typer.echo(printable(f"{key:12}  {value}"))
+    if tensors:
+        for key, entry in sorted(header.tensors.items()):
+            typer.echo(printable(f"  {key}  {' x '.join(map(str, entry.shape)) or 'scalar'}  {entry.dtype}"))
+
+
+def _about(header: Header, card: CardFields) -> dict[str, str]:
+    numbers: dict[str, int] = {}
+    for key, entry in header.tensors.items():
+        role = key.partition(".")[0]
+        numbers[role] = numbers.get(role, 0) + entry.numbers
+    data, step = card["data"], card["step"]
+    return {
+        "file": f"{header.path} ({header.path.stat().st_size:,} bytes)",
+        "model": f"{card['plugin']} ({card['distribution']} {card['version']})",
+        "weights": f"{card['weights']}, {f'after step {step:,}' if step else 'imported'}",
+        "networks": ", ".join(f"{role}: {count:,} numbers" for role, count in sorted(numbers.items())),
+        "tensors": f"{len(header.tensors):,}, {_bytes(header):,} bytes",
+        "directions": "; ".join(_direction(direction) for direction in card["directions"]),
+        "trained on": f"{data['size']} pixels" if step else "not known, as it was imported",
+        "channels": _pairs(data["channels"]),
+        "scale": str(data["scale"]),
+        "value range": f"{card['value_range'][0]:g} to {card['value_range'][1]:g}",
+        "model flags": _pairs(card["model"]),
+    }
+
+
+def _bytes(header: Header) -> int:
+    return sum(entry.bytes for entry in header.tensors.values())
+
+
+def _direction(direction: Any) -> str:
+    source = "noise" if direction["latent"] else direction["inputs"]
+    return f"{direction['name']} ({source} to {direction['outputs']}, multiple {direction['multiple']})"
+
+
+def _pairs(values: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())

@@ -1,0 +1,219 @@
+"""Fields of dataclasses as command-line flags and config files, and back as checked dataclasses.
+
+Flags go over ``--config`` files, these over the model's recipe and the dataclasses' defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+
+from translate.errors import UsageError, did_you_mean
+from translate.fields import NONE, REQUIRED, Field, bare_type, limits_of, map_paths, plain
+
+if TYPE_CHECKING:
+    from translate.contract import Source, TaskModel
+    from translate.settings import Run
+
+T = TypeVar("T")
+
+Table = Literal["data", "model", "run"]
+TABLES: tuple[Table, ...] = ("data", "model", "run")
+Layer = Mapping[str, Mapping[str, Any]]
+"""Checked values by table and field name, from one place: a config file, or the command line."""
+
+
+def typer_parameter(field: Field, panel: str) -> inspect.Parameter:
+    """The field as a parameter of a Typer command; its value is None where the flag was not given."""
+    import typer
+    from rich.markup import escape
+
+    shown = limits = ""
+    if field.default is REQUIRED:
+        shown = "required"
+    elif field.default not in (None, (), ""):
+        shown = f"default {plain(field.default)}"
+    if field.shape != "many":
+        limits = ", ".join(filter(None, dict.fromkeys([limits_of(field.annotation), *map(limits_of, field.items)])))
+    repeatable = "may be repeated" if field.shape == "many" else ""
+    notes = "; ".join(filter(None, (shown, limits, repeatable)))
+    text = " ".join(filter(None, (field.help, f"({notes})" if notes else "")))
+    annotation: Any = str | None
+    if field.switch:
+        annotation = bool | None
+    elif field.shape == "many":
+        annotation = list[str] | None
+    elif field.shape == "fixed":
+        annotation = tuple[(str,) * len(field.items)] | None  # type: ignore[misc]
+    option = typer.Option(
+        None,
+        "/".join(field.flags),
+        help=escape(text),
+        metavar="" if field.switch else field.metavar,
+        show_default=False,
+        rich_help_panel=panel,
+        autocompletion=_completion(field),
+    )
+    return inspect.Parameter(
+        parameter_name(field), inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation
+    )
+
+
+def parameter_name(field: Field) -> str:
+    """The name of the field's parameter; the table keeps equal names apart."""
+    return f"{field.table}__{field.name}"
+
+
+def _completion(field: Field) -> Any:
+    choices = get_args(bare_type(field.items[0])) if get_origin(bare_type(field.items[0])) is Literal else ()
+    if not choices:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        return [str(choice) for choice in choices if str(choice).startswith(incomplete)]
+
+    return complete
+
+
+def given_flags(fields: Iterable[Field], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of those fields whose flags were given, checked, by name."""
+    values = {}
+    for field in fields:
+        given = arguments.get(parameter_name(field))
+        if given is not None and given != []:
+            values[field.name] = given if isinstance(given, bool) else field.from_words(given)
+    return values
+
+
+def build(cls: type[T], fields: Iterable[Field], values: Mapping[str, Any], origin: str) -> T:
+    """The dataclass from checked values over the defaults.
+
+    Raises ``UsageError`` for a required field without a value, and for what the class's own checks find.
+    """
+    arguments = {}
+    for field in fields:
+        value = values.get(field.name, field.default)
+        if value is REQUIRED:
+            raise UsageError(f"{field.flag} is missing: {field.help or field.expected}")
+        arguments[field.name] = value
+    try:
+        return cls(**arguments)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{origin}: {' '.join(str(error).split())}") from error
+
+
+def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str) -> Layer:
+    """The checked values of a config file: top-level ``plugin`` (optional), tables ``[data]``, ``[model]``, ``[run]``.
+
+    Raises ``UsageError`` naming the file and the key: unknown keys and tables, wrong types, another plugin.
+    """
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML ({' '.join(str(error).split())})") from None
+    named = content.pop("plugin", plugin)
+    if named != plugin:
+        raise UsageError(f"{path}: plugin = {named!r}, but the model asked for is {plugin!r}")
+    layer: dict[str, dict[str, Any]] = {}
+    for table, keys in content.items():
+        if table not in fields:
+            near = did_you_mean(table, [*fields, "plugin"]) or _right_table(table, fields)
+            raise UsageError(f"{path}: unknown {'table' if isinstance(keys, dict) else 'key'} {table!r}{near}")
+        if not isinstance(keys, dict):
+            raise UsageError(f"{path}: {table} = {keys!r}: expected a table, [{table}]")
+        known = {field.name: field for field in fields[table]}
+        layer[table] = {}
+        for key, value in keys.items():
+            if key not in known:
+                near = did_you_mean(key, list(known)) or _right_table(key, fields)
+                raise UsageError(f"{path}: unknown key {key!r} in [{table}]{near}")
+            layer[table][key] = known[key].from_config(value, f"{path}: {table}.{key}")
+    _one_length(layer, f"{path}: run.steps and run.epochs")
+    return layer
+
+
+def _right_table(key: str, fields: Mapping[str, list[Field]]) -> str:
+    tables = [table for table in fields if any(field.name == key for field in fields[table])]
+    return f" (it belongs in [{tables[0]}])" if tables else ""
+
+
+def _one_length(layer: Layer, which: str) -> None:
+    if layer.get("run", {}).keys() >= {"steps", "epochs"} and layer["run"]["steps"] is not None:
+        raise UsageError(f"{which} exclude each other; give one")
+
+
+def merge(layers: Iterable[Layer]) -> dict[str, dict[str, Any]]:
+    """The layers over each other, the later ones on top. The length of one layer replaces that of those below."""
+    merged: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+    for layer in layers:
+        _one_length(layer, "--steps and --epochs")
+        for table, values in layer.items():
+            merged[table].update(values)
+        if "epochs" in layer.get("run", {}):
+            merged["run"]["steps"] = None
+    return merged
+
+
+def resolved_toml(plugin: str, source: Source, task: TaskModel, run: Run) -> str:
+    """The config file that asks for exactly this run, from any folder: every key is stated, paths are absolute."""
+    settings = _values(run)
+    # One of the two counts, and a config may not give both.
+    settings.pop("epochs" if run.steps is not None else "steps")
+    tables = {"data": _values(source), "model": _values(task), "run": settings}
+    return to_toml({"plugin": plugin, **map_paths(tables, Path.absolute)})
+
+
+def _values(instance: Any) -> dict[str, Any]:
+    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance) if field.init}
+
+
+def to_toml(content: Mapping[str, Any]) -> str:
+    """TOML text of scalars, strings, paths, sequences and nested mappings; ``None`` becomes ``"none"``."""
+    lines = [f"{_key(key)} = {_toml(value)}\n" for key, value in content.items() if not isinstance(value, Mapping)]
+    for name, table in content.items():
+        if isinstance(table, Mapping):
+            lines.append(f"\n[{_key(name)}]\n")
+            lines.extend(f"{_key(key)} = {_toml(value)}\n" for key, value in table.items())
+    return "".join(lines)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case None:
+            return _string(NONE)
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(int(value))
+        case float():
+            return repr(float(value))
+        case str() | Path():
+            return _string(str(value))
+        case Mapping():
+            return "{" + ", ".join(f"{_key(str(key))} = {_toml(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(_toml, value)) + "]"
+    raise TypeError(f"{value!r} has no form in TOML")
+
+
+def _string(text: str) -> str:
+    # TOML is Unicode; a path that is not cannot be written down.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is not valid Unicode and cannot be written to a config file") from None
+    escapes = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
+    body = "".join(escapes.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text)
+    return f'"{body}"'

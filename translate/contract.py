@@ -1,0 +1,278 @@
+"""The contract between the engine and a task model.
+
+A task model is a frozen dataclass: its fields are the hyper-parameters, the config keys and the command-line flags, and
+its methods are pure. It says which networks there are, which phases a training step has and which directions the
+trained model offers; the engine owns time, hardware and state. Image tensors are float (N, C, H, W) in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from translate import API_VERSION
+from translate.settings import Run
+
+Terms = Mapping[str, Tensor]
+"""Weighted scalar loss terms by name. Their sum is minimised and each of them is logged."""
+
+Networks = Mapping[str, Callable[[], nn.Module]]
+"""For each role, how to build its network. Only the roles that a command needs are built."""
+
+
+class Nets(nn.ModuleDict):
+    """The networks by role: ``nets.g_ab(image)``."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        for role in modules:
+            if not role.isidentifier() or hasattr(nn.ModuleDict, role):
+                raise ValueError(f"role {role!r} cannot be an attribute of Nets; choose another name")
+        super().__init__(dict(modules))
+
+    def __getattr__(self, role: str) -> Any:
+        return super().__getattr__(role)
+
+
+class Batch(dict[str, Tensor]):
+    """Tensors by name, readable as attributes: ``x.a``, ``x.image``, ``x.label``, ``x.z``.
+
+    Besides what the source and the phase's noise put in, there is ``x.progress``: how much of the run is done, a scalar
+    in [0, 1).
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
+        super().__init__(tensors)
+        self.kept: dict[str, Tensor] = {}
+        self.logged: dict[str, Tensor] = {}
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self[name]
+        except KeyError:
+            have = ", ".join(sorted(self)) or "nothing"
+            raise AttributeError(f"the batch has no {name!r}; it has {have}") from None
+
+    def keep(self, **tensors: Tensor) -> None:
+        """Put tensors, detached, into the batch: the later phases of this step read them (``x.fake_b``)."""
+        for name, tensor in tensors.items():
+            self.kept[name] = self[name] = tensor.detach()
+
+    def log(self, **values: Tensor) -> None:
+        """Log values that are not minimised, such as D(x); each is reduced to its mean."""
+        for name, value in values.items():
+            self.logged[name] = value.detach().float().mean()
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """What the data turned out to be; it sizes the networks.
+
+    ``size``: side in pixels of the (square) training images. ``channels``: channels of each domain by its batch name.
+    ``classes``: number of labels in ``x.label``, 0 where there are none. ``scale``: high- over low-resolution side
+    length. ``indexed``: domains whose images are class-index maps, given to the networks as one-hot planes (0 or 1).
+    """
+
+    size: int
+    channels: Mapping[str, int]
+    classes: int = 0
+    scale: int = 1
+    indexed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Latent noise: ``shape`` of one sample, N(0, 1) or uniform in [-1, 1)."""
+
+    shape: tuple[int, ...]
+    law: Literal["normal", "uniform"] = "normal"
+
+    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """``count`` samples, (count, \\*shape), on the CPU."""
+        if self.law == "uniform":
+            return torch.rand(count, *self.shape, generator=generator) * 2 - 1
+        return torch.randn(count, *self.shape, generator=generator)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One kind of move in the game.
+
+    ``updates``: the roles it moves; all others are frozen before the loss runs, so nothing needs ``detach`` or
+    ``no_grad``. ``loss``: pure, (nets, batch) -> named, weighted terms. ``every``: runs in one step of so many (lazy
+    regularisation). ``repeat``: runs so often per step, each further time on a fresh batch (n_critic). ``start`` and
+    ``stop``: first step and first step no more (warm-up). ``noise``: drawn afresh for each run of the phase and put
+    into the batch by name; later phases of the step see it too.
+    """
+
+    name: str
+    updates: tuple[str, ...]
+    loss: Callable[[Nets, Batch], Terms]
+    every: int = 1
+    repeat: int = 1
+    start: int = 0
+    stop: int | None = None
+    noise: Mapping[str, Noise] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.updates, str) or not self.updates:
+            raise ValueError(f"phase {self.name!r}: updates must be a tuple with at least one role")
+        if self.every < 1 or self.repeat < 1 or self.start < 0:
+            raise ValueError(f"phase {self.name!r}: every and repeat must be 1 or more, start 0 or more")
+        if self.stop is not None and self.stop < self.start:
+            raise ValueError(f"phase {self.name!r}: stop ({self.stop}) comes before start ({self.start})")
+
+    def due(self, step: int) -> bool:
+        """Whether the phase runs in this step (counted from 0)."""
+        return step >= self.start and (self.stop is None or step < self.stop) and (step - self.start) % self.every == 0
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One map that a trained model offers, run by ``gantk infer`` and ``gantk sample``.
+
+    ``inputs``, ``outputs``: batch names of the domains. ``roles``: the networks that ``run`` needs; these alone are
+    published. ``run``: (nets, x) -> (N, C, H * scale, W * scale) in [-1, 1], from ``x[inputs]``, (N, C, H, W).
+    ``multiple``: H and W are padded to a multiple of it and the output is cropped back. ``margin``: how many input
+    pixels around a pixel its output depends on (half the receptive field; None where it is the whole image), apart
+    from the statistics of instance norm. ``latent``: set for samplers, whose ``x[inputs]`` is this noise.
+    """
+
+    name: str
+    inputs: str
+    outputs: str
+    roles: tuple[str, ...]
+    run: Callable[[Nets, Batch], Tensor]
+    multiple: int = 1
+    scale: int = 1
+    margin: int | None = None
+    latent: Noise | None = None
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How to open a source: the run's settings that concern data."""
+
+    size: int
+    strict: bool = False
+    workers: int = 0
+    cache: Literal["memory", "disk", "device", "off"] = "memory"
+    """``device``: the dataset to be returned is a ``CutDataset`` with ``packs``; what cannot be is a ``UsageError``."""
+    cache_budget: int = 2 << 30
+    """Bytes of decoded images kept in memory, and with ``cache="device"`` on the device."""
+    cache_dir: Path | None = None
+    """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
+    expect: Callable[[DataSpec], object] = lambda spec: None
+    """Called by ``open`` once it knows the spec, before pictures are read: here a model refuses what it cannot take."""
+    tell: Callable[[str], None] = lambda line: None
+    """Receives lines for the user: unreadable files, pictures without a partner."""
+
+
+class Dataset(ABC):
+    """An opened source: scanned, counted, ready to be sampled from any thread."""
+
+    spec: DataSpec
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Samples per epoch."""
+
+    @abstractmethod
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        """One sample by batch name, without the batch dimension.
+
+        uint8 tensors (C, H, W) are images, which the loader turns into float in [-1, 1] after the transfer; all others
+        pass as they are. Everything random comes from ``rng``, which depends on (seed, epoch, index) alone.
+        """
+
+    def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """A last step on a whole training batch, already on its device as floats: what is cheaper there.
+
+        Everything random comes from ``seed``, another one for each batch.
+        """
+        return batch
+
+    def for_preview(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """The same for a preview's batch, of floats on the CPU: what makes the model's input, but no augmentation."""
+        return batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """Flags that name the data. Its fields are command-line flags and config keys, as a task model's are."""
+
+    @abstractmethod
+    def open(self, loading: Loading) -> Dataset:
+        """Find and check the files, before the first step. Raises ``UsageError`` naming the folder or file at fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskModel(ABC):
+    """What a plugin brings: hyper-parameters as fields, networks, phases and directions as pure methods."""
+
+    api: ClassVar[int] = API_VERSION
+    source: ClassVar[type[Source]]
+    recipe: ClassVar[Run] = Run()
+    """The run settings (batch, size, epochs) that the paper used: the defaults of ``gantk train``."""
+    averaged: ClassVar[tuple[str, ...]] = ()
+    """Roles whose moving average is kept, previewed and shipped."""
+    bf16_proven: ClassVar[bool] = False
+    """Whether whole runs in bf16 were seen to end as well as in fp32; ``--precision auto`` heeds it."""
+
+    lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
+    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
+        0.5,
+        0.999,
+    )
+
+    @abstractmethod
+    def networks(self, data: DataSpec) -> Networks:
+        """For each role, a function that builds its network, initialised, on the CPU.
+
+        A role without parameters is a place for state (an image pool, a running mean) in buffers. A role with
+        parameters that no phase updates is a constant, such as a feature network: it is kept in eval mode and built
+        anew from its own weights rather than checkpointed. Raise ``UsageError`` where ``data`` cannot be served.
+        """
+
+    @abstractmethod
+    def phases(self) -> Sequence[Phase]:
+        """The moves of one training step, in order."""
+
+    @abstractmethod
+    def directions(self, data: DataSpec) -> Sequence[Direction]:
+        """The maps that the trained model offers; the first is the default."""
+
+    def optimizer(self, role: str, params: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of a role that some phase updates; Adam with ``lr`` and ``betas`` unless overridden."""
+        return torch.optim.Adam(params, lr=self.lr, betas=self.betas, fused=True)
+
+    def lr_at(self, progress: float) -> float:
+        """Multiplies every learning rate; ``progress`` is the share of the run that is done, in [0, 1)."""
+        return 1.0
+
+    def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
+        """The columns of the preview grid, each (N, C, H, W) in [-1, 1], from a fixed batch: inputs and outputs."""
+        columns: dict[str, Tensor] = {}
+        for direction in self.directions(data):
+            if direction.latent is None:
+                columns[direction.inputs] = x[direction.inputs]
+            columns[direction.name] = direction.run(nets, x)
+        return columns
+
+
+def linear_decay(progress: float, start: float) -> float:
+    """1 until ``start``, then falling in a straight line to 0 at the end of the run."""
+    return 1.0 if progress < start else max(0.0, (1.0 - progress) / (1.0 - start))
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of trainable and frozen weights."""
+    return sum(math.prod(p.shape) for p in module.parameters())

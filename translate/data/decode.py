@@ -1,0 +1,335 @@
+"""Image files: finding them, and decoding any of them into uint8 pixels."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import stat
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from translate.errors import GantkError, UsageError, one_line
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""uint8 (H, W, C) with 1 (grey), 3 (RGB) or 4 (RGBA, not premultiplied) channels."""
+
+MAX_PIXELS = 178_956_970
+"""Pixels beyond which a picture is refused unread: where Pillow itself stops (as a suspected decompression bomb)."""
+
+NO_IMAGES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r", "__macosx"}) | {
+    *("system volume information", "$recycle.bin", "lost+found")
+}
+"""Lower-case names of what file managers leave in folders of pictures, and systems on disks and memory cards."""
+
+LOOKED_AT = 256
+"""Files whose headers decide whether a folder looks grey: a few hundredths of a second, however many there are."""
+
+_MODES: dict[int, Literal["L", "RGB", "RGBA"]] = {1: "L", 3: "RGB", 4: "RGBA"}
+_ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the picture upright; 1 and whatever is not listed need nothing."""
+
+
+class ImageError(GantkError):
+    """A file that cannot be read as a picture; ``path`` and ``reason`` say which and why."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class TooLargeError(ImageError):
+    """A picture of more pixels than the limit; ``pixels`` says how many."""
+
+    def __init__(self, path: Path | str, pixels: int, most: int) -> None:
+        super().__init__(path, f"it has {pixels:,} pixels, more than the limit of {most:,}")
+        self.pixels = pixels
+
+
+def find_images(folder: Path, refused: Callable[[Path, str], None] | None = None) -> list[Path]:
+    """Every candidate file below ``folder``, in an order that depends on the names alone.
+
+    Whether a file is a picture is decided by its content later, so all regular files count, whatever their suffix.
+    Left out are hidden ones, what file managers leave behind (``NO_IMAGES``), sockets, pipes and devices. Links are
+    followed, each folder is entered once. A link that leads nowhere is listed: opening it says so. Raises
+    ``UsageError`` where a folder cannot be read; for one inside of ``folder``, ``refused`` is called with the reason
+    where it is given.
+    """
+    found: list[tuple[str, Path]] = []
+    entered: set[tuple[int, int]] = set()
+
+    def walk(place: Path, prefix: str) -> None:
+        try:
+            here = place.stat()
+            if (here.st_dev, here.st_ino) in entered:
+                return
+            entered.add((here.st_dev, here.st_ino))
+            with os.scandir(place) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            reason = f"cannot read this folder ({_plain(error)})"
+            if refused is None or not prefix:
+                raise UsageError(f"{place}: {reason}") from None
+            refused(place, reason)
+            return
+        folders = []
+        for entry in inside:
+            if entry.name.startswith(".") or entry.name.lower() in NO_IMAGES:
+                continue
+            try:
+                if entry.is_dir():
+                    folders.append(entry.name)
+                    continue
+                wanted = entry.is_file() or (entry.is_symlink() and not (place / entry.name).exists())
+            except OSError:  # a link that leads to itself
+                wanted = True
+            if wanted:
+                found.append((prefix + entry.name, place / entry.name))
+        for name in folders:
+            walk(place / name, f"{prefix}{name}/")
+
+    walk(Path(folder), "")
+    return [path for _, path in sorted(found)]
+
+
+def images_in(flag: str, folder: Path) -> list[Path]:
+    """``find_images`` for a folder given as ``flag``; ``UsageError`` where it is no folder or has no files in it."""
+    folder = Path(folder)
+    if not folder.exists():
+        raise UsageError(f"{flag} {folder}: no such folder")
+    if not folder.is_dir():
+        raise UsageError(f"{flag} {folder}: this is a file; expected a folder of images")
+    paths = find_images(folder)
+    if not paths:
+        raise UsageError(f"{flag} {folder}: no images in this folder")
+    return paths
+
+
+def open_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """The picture in a file, upright, as uint8 (H, W, ``channels``).
+
+    Recognised by content. Of an animation, the first frame. EXIF orientation is applied; colour profiles are not.
+    16-bit and floating-point (0 to 1, or else 0 to 255) values are scaled to 8 bits. Grey becomes equal RGB and RGB
+    becomes luma (ITU-R 601). Where ``channels`` has no room for transparency, the picture is laid on white. Raises
+    ``ImageError`` for whatever cannot be decoded whole, ``TooLargeError`` for more than ``max_pixels`` pixels.
+    """
+    return pixels_of(open_picture(path, channels, max_pixels))
+
+
+def open_picture(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """As ``open_image``, as Pillow's image: for what Pillow does next."""
+    if channels not in _MODES:
+        raise UsageError(f"channels must be 1, 3 or 4, not {channels}")
+    try:
+        with open_header(path, max_pixels) as image:
+            image.load()
+            step = UPRIGHT.get(orientation(image))
+            picture = in_mode(image, channels)
+            return picture if step is None else picture.transpose(step)
+    except Exception as error:
+        # Pillow's decoders raise anything from struct.error to TypeError on broken input.
+        raise image_error(path, error) from None
+
+
+def pixels_of(picture: Image.Image) -> Pixels:
+    """uint8 (H, W, C) of a picture in Pillow's mode L, RGB or RGBA."""
+    pixels = np.asarray(picture)
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def probe(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
+    """Width and height as ``open_image`` will give them, and Pillow's mode, from the file's header alone."""
+    try:
+        with open_header(path, max_pixels) as image:
+            width, height = image.size
+            # Pillow swaps a TIFF's sides itself; a PNG's EXIF may stand behind the pixels, where a header ends.
+            known = image.format != "TIFF" and (image.format != "PNG" or _has_exif(image))
+            if known and orientation(image) in (5, 6, 7, 8):
+                width, height = height, width
+            return width, height, image.mode
+    except Exception as error:
+        raise image_error(path, error) from None
+
+
+def is_grey(mode: str) -> bool:
+    """Whether Pillow's mode has one channel of brightness, apart from transparency."""
+    return mode in {"1", "L", "LA", "La", "F"} or mode.startswith("I")
+
+
+def look_grey(paths: Sequence[Path]) -> bool:
+    """Whether the headers of some files, evenly spread over all, all say grey; unreadable ones say nothing.
+
+    Spread, as a folder may begin with its grey pictures: those of one sub-folder, or of one source.
+    """
+    grey = False
+    count = min(len(paths), LOOKED_AT)
+    for number in range(count):
+        with suppress(ImageError):
+            grey = is_grey(probe(paths[number * (len(paths) - 1) // max(1, count - 1)])[2])
+            if not grey:
+                return False
+    return grey
+
+
+def tell_of_grey(
+    flag: str,
+    folder: Path,
+    paths: Sequence[Path],
+    channels: int,
+    tell: Callable[[str], None],
+    *,
+    asked: bool = True,
+) -> None:
+    """Say where grey pictures are taken for colour ones: they can be, but mostly ``--channels 1`` was meant.
+
+    And where 1 channel was not ``asked`` for: a colour picture among them that was not looked at loses its colours.
+    """
+    if (asked and channels == 1) or not look_grey(paths):
+        return
+    taken = (
+        "1 channel (--channels 3 keeps colours)" if channels == 1 else f"{channels} channels (--channels 1 would not)"
+    )
+    tell(f"{flag} {folder}: the images look grey; they are taken as {taken}")
+
+
+def open_header(path: Path, max_pixels: int) -> Image.Image:
+    """Pillow's image of a file, of which only the header is read yet; to be closed by the caller.
+
+    Raises ``ImageError`` for what is no regular file, ``TooLargeError`` for more than ``max_pixels`` pixels, and
+    whatever Pillow raises for the rest, which ``image_error`` turns into one of them.
+    """
+    _prepare_pillow()
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - twice as fast as Path.stat, once per image
+        raise ImageError(path, "not a regular file")
+    image = Image.open(path)
+    if image.width * image.height > max_pixels:
+        image.close()
+        raise TooLargeError(path, image.width * image.height, max_pixels)
+    return image
+
+
+def _prepare_pillow() -> None:
+    _register_heif()
+    # Pillow warns of broken metadata, of large images, of palettes: what matters of it is an ImageError here.
+    # Set again where somebody reset the filters; `catch_warnings` is no choice, as it is not safe between threads.
+    if not any(action == "ignore" and kind is _PillowNoise for action, _, kind, _, _ in warnings.filters):
+        warnings.filterwarnings("ignore", category=_PillowNoise)
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class _PillowNoise(Warning):
+    """Never raised: its filter marks that Pillow's warnings are off."""
+
+
+@cache
+def _register_heif() -> None:
+    try:
+        register = getattr(importlib.import_module("pillow_heif"), "register_heif_opener", None)
+    except ImportError:
+        return
+    if register is not None:
+        register()
+
+
+def _has_exif(image: Image.Image) -> bool:
+    return "exif" in image.info or "Raw profile type exif" in image.info
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation that a picture states, 1 (upright) where it states none."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken metadata does not make a picture unreadable
+        return 1
+
+
+def in_mode(image: Image.Image, channels: int) -> Image.Image:
+    """Whatever Pillow decoded, as L (1 channel), RGB (3) or RGBA (4); on white where transparency has no place.
+
+    Raises ``ValueError`` where 16-bit or floating-point values are beyond their range.
+    """
+    mode = _MODES[channels]
+    if image.mode == "LAB":  # Pillow's convert refuses it
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None
+        image = converted
+    elif image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bit(image)
+    if channels == 4 or not image.has_transparency_data:
+        return image if image.mode == mode else image.convert(mode)
+    layer = image.convert("RGBA")
+    if layer.getchannel("A").getextrema() != (255, 255):
+        layer = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return layer.convert(mode)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey in integers of 16 or 32 bits or in floats, scaled to 8 bits; Pillow's ``convert`` would clip."""
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if image.mode == "F":
+        white = 1.0 if high <= 1 else 255.0
+    else:
+        bits = getattr(image, "tag_v2", {}).get(258, (16,))[0]  # TIFF's BitsPerSample; 12 is common in microscopy
+        white = 4095.0 if bits == 12 else 65535.0
+    if not (low >= 0 and high <= white):  # also where a value is not a number
+        raise ValueError(f"{image.mode} values from {low:g} to {high:g}; expected 0 to {white:g}")
+    grey = Image.fromarray(np.rint(values * (255.0 / white)).astype(np.uint8))
+    hole = image.info.get("transparency")
+    if isinstance(hole, int):
+        grey.putalpha(Image.fromarray(np.where(values == hole, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def image_error(path: Path, error: Exception) -> ImageError:
+    """What was raised while a picture was decoded, as an ``ImageError`` with a reason for people."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, Image.DecompressionBombError):
+        # Pillow's own limit, met before the size can be asked for: its message is where the numbers are.
+        numbers = [int(number) for number in re.findall(r"(\d+) pixels", str(error))]
+        if len(numbers) == 2:
+            return TooLargeError(path, *numbers)
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(path, _what_it_is(path))
+    if isinstance(error, MemoryError):
+        return ImageError(path, "not enough memory to decode it")
+    return ImageError(path, _plain(error))
+
+
+def _what_it_is(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        return _plain(error)
+    if not head:
+        return "the file is empty"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"):
+        return "a HEIF image; install gantk[heif] to read it"
+    return "not an image, or a damaged one"
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    return one_line(error)

@@ -1,0 +1,1 @@
+"""Public codes whose weights can be imported, one file each."""

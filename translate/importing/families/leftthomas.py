@@ -1,0 +1,58 @@
+"""The SRGAN generator of leftthomas/SRGAN: batch norm, PReLU, and (tanh + 1) / 2, which is our tanh in 0 to 1."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from translate.contract import DataSpec
+from translate.importing.family import Family, Layout, State, numbered, side
+
+
+def read(state: State, plugin: str | None) -> Layout:
+    """``block1`` stem, then the residual blocks, the body's end and the head with the sub-pixel convolutions."""
+    blocks = len(numbered(state, r"block(\d+)\.conv1\."))
+    body_end, head = f"block{blocks + 2}", f"block{blocks + 3}"
+    stages = len(numbered(state, rf"{head}\.(\d+)\.conv\."))
+    normed = f"{body_end}.1.running_mean" in state
+    layers = {"block1.0": "stem.0", "block1.1": "stem.1", f"{body_end}.0": "body_end.0", f"{body_end}.1": "body_end.1"}
+    norms = {f"{body_end}.1": f"{body_end}.0"} if normed else {}
+    for block in range(blocks):
+        theirs = f"block{block + 2}"
+        names = {"conv1": "conv1", "bn1": "norm1", "prelu": "act", "conv2": "conv2", "bn2": "norm2"}
+        layers |= {f"{theirs}.{there}": f"blocks.{block}.{here}" for there, here in names.items()}
+        norms |= {f"{theirs}.bn1": f"{theirs}.conv1", f"{theirs}.bn2": f"{theirs}.conv2"}
+    for stage in range(stages):
+        layers |= {f"{head}.{stage}.conv": f"up.{stage}.0", f"{head}.{stage}.prelu": f"up.{stage}.2"}
+    layers[f"{head}.{stages}"] = "head"
+    channels = side(state, "block1.0.weight", 1)
+    return Layout(
+        state=_folded(state, norms),
+        plugin=plugin or "srgan",
+        model={
+            "width": side(state, "block1.0.weight", 0),
+            "blocks": blocks,
+            "output": "tanh",
+            "body_end": "norm" if normed else "prelu",
+        },
+        data=DataSpec(96, {"low": channels, "high": channels}, scale=2**stages),
+        role="g",
+        direction="upscale",
+        layers=layers,
+        problem="" if 1 <= stages <= 3 else f"{stages} sub-pixel convolutions; expected 1, 2 or 3",
+    )
+
+
+def _folded(state: State, norms: dict[str, str]) -> dict[str, Tensor]:
+    """A bias before batch norm is redundant, and ours has none: it goes into the running mean.
+
+    The same function, in eval mode and in training.
+    """
+    folded = dict(state)
+    for norm, conv in norms.items():
+        mean, bias = f"{norm}.running_mean", f"{conv}.bias"
+        if mean in folded and bias in folded and folded[mean].shape == folded[bias].shape:
+            folded[mean] = folded[mean] - folded.pop(bias)
+    return folded
+
+
+FAMILY = Family("leftthomas", "the SRGAN generator of leftthomas", ("srgan",), read)

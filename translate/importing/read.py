@@ -1,0 +1,170 @@
+"""Reading foreign files: tensors alone. A pickle that would call anything is refused unread."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Literal, TypeAlias
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from translate.errors import UsageError, one_line
+from translate.modelfile.header import LARGEST_HEADER, METADATA_KEY, read_header
+
+AVERAGED = ("params_ema", "g_ema")
+CONTAINERS = (*AVERAGED, "params", "state_dict", "netG", "generator")
+"""Under which keys training codes keep the generator's state, the best first."""
+WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that DataParallel and torch.compile add to every name."""
+
+
+Form: TypeAlias = Literal["safetensors", "zip", "pickle"]
+"""How tensors are stored: PyTorch's files are zip archives since 1.6, and pickles before."""
+
+
+@dataclass(frozen=True)
+class ForeignFile:
+    """What a file holds: fp32 tensors by name, without the prefixes of wrappers. ``averaged``: it says so itself."""
+
+    path: Path
+    state: Mapping[str, Tensor]
+    averaged: bool
+
+
+def read_file(path: Path) -> ForeignFile:
+    """The generator's tensors of a ``.pth``, ``.pt``, ``.ckpt``, ``.tar``, ``.th`` or ``.safetensors`` file.
+
+    Raises ``UsageError`` naming the file and what is wrong with it.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; expected weights (.pth, .pt, .ckpt, .tar, .th or .safetensors)")
+    form = _form(path)
+    content = _safetensors(path) if form == "safetensors" else _pickled(path, form)
+    averaged = False
+    while key := next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None):
+        averaged = averaged or key in AVERAGED
+        content = content[key]  # type: ignore[assignment]
+    named = {_unwrapped(key): value for key, value in content.items() if isinstance(key, str)}
+    for key in CONTAINERS:  # one state dict of several networks, as Lightning saves it
+        inner = {_unwrapped(name.removeprefix(f"{key}.")): v for name, v in named.items() if name.startswith(f"{key}.")}
+        if inner:
+            averaged, named = averaged or key in AVERAGED, inner
+            break
+    tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
+    if not tensors:
+        keys = ", ".join(map(str, list(content)[:5])) or "none"
+        raise UsageError(f"{path}: no tensors found under {', '.join(CONTAINERS)} or at the top; its keys are {keys}")
+    return ForeignFile(path, {key: _plain(path, key, tensor) for key, tensor in tensors.items()}, averaged)
+
+
+def _form(path: Path) -> Form:
+    """What the first bytes say the file is, whatever its name; ``UsageError`` where it holds no weights."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise UsageError(f"{path}: the file is empty; expected weights")
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LARGEST_HEADER:
+        return "safetensors"
+    if head.startswith(b"PK"):
+        return "zip"
+    if head.startswith(b"\x80"):
+        return "pickle"
+    if head.startswith(b"version https://git-lfs"):
+        found = "a pointer of Git LFS, not the file itself (git lfs pull fetches it)"
+    elif head.lstrip().startswith(b"<"):
+        found = "a web page; expected the file that was to be downloaded"
+    elif head[257:262] == b"ustar":
+        found = "a tar archive; expected the file of weights that is in it"
+    else:
+        found = "neither a zip archive nor a pickle, as PyTorch writes them, nor safetensors"
+    raise UsageError(f"{path}: not a readable file of weights ({found})")
+
+
+def _pickled(path: Path, form: Form) -> Mapping[object, object]:
+    try:
+        # An open file, as torch would otherwise go by the suffix.
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")  # of pickle protocols that it may not read: then it says so
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        called = re.search(r"GLOBAL (\S+)", str(error))
+        if called:
+            name = called.group(1).rstrip(".,")
+            raise UsageError(
+                f"{path}: refused, because reading it would run {name}; expected tensors alone, as in a state dict"
+            ) from None
+        # Before and behind its reason, torch advises to read the file without this protection.
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].partition("Check the documentation")[0]
+        reason = re.sub(r"Unsupported operand (\d+)", r"pickle operation \1, which no state dict needs", reason)
+        reason = " ".join(reason.split())[:160]
+        raise UsageError(f"{path}: refused, because it is not of tensors alone ({reason})") from None
+    except Exception as error:  # damaged files raise nearly anything
+        wrong = _wrong_with_zip(path, error) if form == "zip" else _wrong_with_pickle(error)
+        raise UsageError(f"{path}: not a readable PyTorch file ({wrong})") from None
+    if not isinstance(content, Mapping):
+        raise UsageError(f"{path}: its content is of type {type(content).__name__}; expected a state dict")
+    return content
+
+
+def _wrong_with_zip(path: Path, error: Exception) -> str:
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()
+    except (BadZipFile, OSError, ValueError):
+        return "a zip archive that is cut short: its end is missing"
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "a TorchScript archive, which holds code; expected a state dict"
+    if not any(name.endswith("/data.pkl") for name in names):
+        return "a zip archive of something else: PyTorch's hold a data.pkl"
+    return _damage(error)
+
+
+def _wrong_with_pickle(error: Exception) -> str:
+    if "Invalid magic number" in str(error):
+        return "a pickle that torch.save did not write"
+    if isinstance(error, EOFError) or "unexpected EOF" in str(error):
+        return "cut short"
+    return _damage(error)
+
+
+def _damage(error: Exception) -> str:
+    """With the error's own words where it is of a kind that uses words, which a ``KeyError`` is not."""
+    worded = isinstance(error, (MemoryError, OSError, RuntimeError, ValueError))
+    return f"damaged or cut short: {one_line(error, 160)}" if worded else "damaged or cut short"
+
+
+def _safetensors(path: Path) -> Mapping[object, object]:
+    header = read_header(path)  # whose reasons are plainer than those of safetensors
+    if METADATA_KEY in header.metadata:
+        raise UsageError(f"{path}: is a gantk model already; use it as it is")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in header.tensors}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a readable safetensors file ({one_line(error, 160)})") from None
+
+
+def _unwrapped(name: str) -> str:
+    while wrapper := next((wrapper for wrapper in WRAPPERS if name.startswith(wrapper)), None):
+        name = name.removeprefix(wrapper)
+    return name
+
+
+def _plain(path: Path, key: str, tensor: Tensor) -> Tensor:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
+        raise UsageError(f"{path}: tensor {key} is sparse, quantised, complex or empty; expected plain numbers")
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise UsageError(f"{path}: tensor {key} claims {tensor.numel():,} values, which the file does not hold")
+    if not tensor.is_floating_point():
+        return tensor.detach()
+    plain = tensor.detach().float()
+    if not bool(torch.isfinite(plain).all()):
+        raise UsageError(f"{path}: tensor {key} holds values that are not finite")
+    return plain

@@ -1,0 +1,423 @@
+"""A direction of a trained model applied to pixels of any size: padded, in tiles where it must, and watched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from translate.contract import Batch, Direction, Nets
+from translate.data.decode import Pixels
+from translate.device import AUTOCAST, choose_precision, is_out_of_memory, memory_format
+from translate.errors import GantkError, UsageError
+from translate.infer.canvas import Canvas
+from translate.infer.memory import GIB, footprint, free_memory
+from translate.infer.options import InferOptions
+from translate.infer.statistics import (
+    TOLERANCE,
+    CannotPoolError,
+    PooledNorms,
+    norms_of_pictures,
+    pooled,
+)
+from translate.infer.tiling import SMALLEST, Tile, padded, padded_side, rows_of_tiles, up_to
+from translate.modelfile.model import Published
+from translate.settings import Precision
+
+CROP = 40
+"""Side of the crops of which `statistics`' proxy is made: small ones are many, and so speak for the whole picture."""
+
+MARGINS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Margins that are tried where the network's own is too large for the memory there is."""
+
+HUNGRIEST = 64 << 10
+"""Bytes of activations per pixel that no network here exceeds: what is small even so need not be measured."""
+
+UNSEEN = 0.1 * 2 / 255
+"""Largest difference, in network values, at which a smaller margin counts as equal to the network's own."""
+
+WORKSPACE = 1.3
+"""What convolutions take beside the tensors that are counted."""
+
+
+class CannotTranslateError(GantkError):
+    """This picture cannot be done; the others can. The message is the reason."""
+
+
+class _NotFiniteError(Exception):
+    """A tile's output has NaN or infinity."""
+
+
+@dataclass
+class Result:
+    """A translated picture: its pixels, and how they came about."""
+
+    canvas: Canvas
+    tiles: int = 1
+    passes: int = 1
+    notes: list[str] = field(default_factory=list)
+
+
+class Network:
+    """One direction of a model on one device.
+
+    ``translate`` takes uint8 pictures of one size, of any size, and gives one `Result` each, the size times ``scale``.
+    What it learns about memory it remembers.
+    """
+
+    def __init__(self, model: Published, direction: Direction, device: torch.device, options: InferOptions) -> None:
+        data = model.data
+        self.direction = direction
+        self.channels = data.channels[direction.inputs]
+        self.out_channels = data.channels[direction.outputs]
+        self.indexed = direction.inputs in data.indexed
+        self.index_out = direction.outputs in data.indexed
+        if not (self.indexed or self.channels in (1, 3, 4)):
+            raise UsageError(f"{model.path}: takes {self.channels} channels, which no picture has")
+        if not (self.index_out or self.out_channels in (1, 3, 4)):
+            raise UsageError(f"{model.path}: gives {self.out_channels} channels, which cannot be written as a picture")
+        self.device = device
+        self.precision: Precision = choose_precision(options.precision, device)
+        self._nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
+        self._layout = memory_format(self._nets, device, self.precision, training=False)
+        self._nets.to(device).to(memory_format=self._layout)
+        self._options = options
+        self._most = math.inf  # pixels that one forward may have, learned from running out of memory
+        self._tried = 0
+        self._bytes: float | None = None
+        self._overlaps: dict[int, int | None] = {}  # tile side -> the margin that was measured to be enough
+
+    @property
+    def _half(self) -> bool:
+        return self.precision in AUTOCAST
+
+    @property
+    def may_draw_noise(self) -> bool:
+        """Whether outputs may depend on chance: asked for, or through dropout that a direction might keep on."""
+        return self._options.sample or any(
+            isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self._nets.modules()
+        )
+
+    def draws_noise(self) -> bool:
+        """Whether they do, by a look at whether a small picture moves the random generators on."""
+        if self._options.sample or not self.may_draw_noise:
+            return self._options.sample
+        with self._seeded(0):
+            before = self._generators()
+            try:
+                self._forward(self._tensor([self._blank()]))
+            except Exception:
+                return True  # the photos will say what is wrong; one by one is right in any case
+            return any(not torch.equal(one, two) for one, two in zip(before, self._generators(), strict=True))
+
+    def _generators(self) -> list[Tensor]:
+        """The states of all that a forward could draw from."""
+        states = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self.device))
+        elif self.device.type == "mps":
+            states.append(torch.mps.get_rng_state())
+        return states
+
+    def _blank(self) -> Pixels:
+        side = up_to(64, self.direction.multiple)
+        return np.zeros((side, side, 1 if self.indexed else self.channels), np.uint8)
+
+    def translate(self, pictures: Sequence[Pixels], seed: int = 0) -> list[Result]:
+        """uint8 (H, W, C) pictures of one size. Raises `CannotTranslateError` with the reason."""
+        height, width = (padded_side(side, self.direction.multiple) for side in pictures[0].shape[:2])
+        count = len(pictures)
+        if self._options.tile == "auto" and count * height * width * HUNGRIEST > self._usable(whole=True):
+            self._measure()
+        while True:
+            try:
+                with self._seeded(seed):
+                    if self._fits(count, height, width):
+                        return self._whole(pictures)
+                    if count > 1:
+                        return [result for picture in pictures for result in self.translate([picture], seed)]
+                    return [self._in_tiles(pictures[0])]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Here, not in the handler: the traceback holds the tensors.
+            self._learn()
+
+    def _learn(self) -> None:
+        self._most = min(self._most, self._tried) / 2
+        if self._most < SMALLEST**2:
+            raise CannotTranslateError("not enough memory, even for a small tile")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _fits(self, count: int, height: int, width: int) -> bool:
+        pixels = count * height * width
+        if self._options.tile == "off" or (side := self._options.tile_side) is None:
+            asked = self._options.tile == "off"
+            if asked and pixels > self._most and count == 1:
+                raise CannotTranslateError(f"{width}x{height} does not fit into memory, and tiles are off")
+            return pixels <= self._most and (asked or pixels <= self._room(whole=True))
+        return max(height, width) <= side and pixels <= self._most
+
+    def _usable(self, *, whole: bool) -> float:
+        """Bytes that one forward may take by what is free now."""
+        free = free_memory(self.device)
+        if self.device.type == "cuda":
+            return min(0.8 * free, math.inf if whole else 8 * GIB)
+        # Half for us; and what has to be tiled anyway is tiled so that a 50-megapixel photo takes less than 4 GB.
+        return min(0.5 * free, 16 * GIB if whole else 2 * GIB)
+
+    def _room(self, *, whole: bool) -> float:
+        """Pixels that one forward may have by what is free now."""
+        return self._usable(whole=whole) / (self._bytes or HUNGRIEST)
+
+    def _measure(self) -> None:
+        """Find out, once, how much memory a pixel takes; before noise is seeded, as a network may draw some."""
+        if self._bytes is not None or self._options.tile == "off":
+            return
+        blank = self._blank()
+        try:
+            self._bytes = max(1.0, WORKSPACE * footprint(self._forward, self._tensor([blank])))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise CannotTranslateError(f"not enough memory, even for {len(blank)}x{len(blank)} pixels") from None
+
+    def _whole(self, pictures: Sequence[Pixels]) -> list[Result]:
+        x = self._tensor([padded(picture, self.direction.multiple) for picture in pictures])
+        y = self._forward(x)
+        height, width = (side * self.direction.scale for side in pictures[0].shape[:2])
+        outputs = self._bytes_of(y)[:, :height, :width]
+        finite = y.isfinite().flatten(1).all(1).tolist()
+        results = []
+        for i, picture in enumerate(pictures):
+            notes: list[str] = []
+            output = outputs[i]
+            if trouble := self._trouble(picture, finite[i], int(output.min()), int(output.max())):
+                self._only_if_half(trouble)
+                again = self._forward(x[i : i + 1], exact=True)
+                output = self._bytes_of(again)[0, :height, :width]
+                finite_now = bool(again.isfinite().all())
+                if trouble := self._trouble(picture, finite_now, int(output.min()), int(output.max())):
+                    raise CannotTranslateError(trouble)
+                notes.append(f"run again in fp32, as {self.precision} failed")
+            results.append(Result(Canvas.of(output), notes=notes))
+        return results
+
+    def _in_tiles(self, picture: Pixels) -> Result:
+        self._measure()
+        try:
+            result, trouble = self._tiled(picture, exact=False)
+        except _NotFiniteError:
+            result, trouble = None, self._trouble(picture, False, 0, 0)
+        if result is not None and trouble is None:
+            return result
+        assert trouble is not None
+        self._only_if_half(trouble)
+        try:
+            result, trouble = self._tiled(picture, exact=True)
+        except _NotFiniteError:
+            raise CannotTranslateError(trouble) from None
+        if trouble is not None:
+            raise CannotTranslateError(trouble)
+        result.notes.append(f"run again in fp32, as {self.precision} failed")
+        return result
+
+    def _tiled(self, picture: Pixels, *, exact: bool) -> tuple[Result, str | None]:
+        """The picture from tiles, and what is wrong with it."""
+        height, width = (side * self.direction.scale for side in picture.shape[:2])
+        canvas = Canvas(height, width, 1 if self.index_out else self.out_channels)
+        whole = padded(picture, self.direction.multiple)
+        notes: list[str] = []
+        norms = norms_of_pictures(self._nets)
+        side, margin = self._tile(whole, bool(norms), exact, notes)
+        self._tried = side * side
+        result = Result(canvas, notes=notes)
+        if not norms:
+            low, high, result.tiles = self._pass(whole, canvas, side, margin, None, exact)
+        else:
+            with pooled(self._nets) as layers:
+                while True:
+                    with layers.proxy():
+                        self._forward(self._tensor(self._crops(whole, side)), exact=exact)
+                    try:
+                        low, high, result.tiles = self._pass(whole, canvas, side, margin, layers, exact)
+                    except CannotPoolError as error:
+                        raise CannotTranslateError(f"too large for one piece, and not to be tiled: {error}") from None
+                    if layers.error() <= TOLERANCE or result.passes > layers.layers:
+                        break
+                    result.passes += 1
+        return result, self._trouble(picture, True, low, high)
+
+    def _pass(
+        self, whole: Pixels, canvas: Canvas, side: int, margin: int, norms: PooledNorms | None, exact: bool
+    ) -> tuple[int, int, int]:
+        """Run all tiles once and write their cores; the smallest and largest value, and the number of tiles."""
+        scale = self.direction.scale
+        height, width, channels = canvas.shape
+        low, high, count = 255, 0, 0
+        for row in rows_of_tiles(whole.shape[0], whole.shape[1], side, margin):
+            top, bottom = row[0].rows.core_start * scale, min(row[0].rows.core_stop * scale, height)
+            band = np.empty((max(0, bottom - top), width, channels), np.uint8)
+            for tile in row:
+                core = self._core(whole, tile, norms, exact)
+                left = tile.columns.core_start * scale
+                part = band[:, left : tile.columns.core_stop * scale]
+                part[...] = core[: part.shape[0], : part.shape[1]]
+                count += 1
+            if band.size:
+                low, high = min(low, int(band.min())), max(high, int(band.max()))
+                canvas.write(top, band)
+        return low, high, count
+
+    def _core(self, whole: Pixels, tile: Tile, norms: PooledNorms | None, exact: bool) -> Pixels:
+        rows, columns, scale = tile.rows, tile.columns, self.direction.scale
+        piece = whole[rows.start : rows.stop, columns.start : columns.stop]
+        x = self._tensor([piece])
+        if norms is None:
+            y = self._forward(x, exact=exact)
+        else:
+            with norms.tile(tile, *piece.shape[:2]):
+                y = self._forward(x, exact=exact)
+        y = y[
+            :,
+            :,
+            (rows.core_start - rows.start) * scale : (rows.core_stop - rows.start) * scale,
+            (columns.core_start - columns.start) * scale : (columns.core_stop - columns.start) * scale,
+        ]
+        if not bool(y.isfinite().all()):
+            raise _NotFiniteError
+        core: Pixels = self._bytes_of(y)[0]
+        return core
+
+    def _tile(self, whole: Pixels, norms: bool, exact: bool, notes: list[str]) -> tuple[int, int]:
+        """Side and margin of the tiles, multiples of what the network takes."""
+        multiple, reach = self.direction.multiple, self.direction.margin
+        height, width = whole.shape[:2]
+        if reach is None:
+            raise CannotTranslateError(
+                f"{width}x{height} does not fit into memory, and this model needs the whole picture at once"
+            )
+        margin = up_to(reach, multiple)
+        room = math.isqrt(int(min(self._room(whole=False), self._most))) // multiple * multiple
+        asked = self._options.tile_side
+        side = room if asked is None else min(room, up_to(asked, multiple) + 2 * margin)
+        longest = up_to(max(height, width), multiple)
+        if side >= 3 * margin or side >= longest or (asked is not None and side == up_to(asked, multiple) + 2 * margin):
+            return min(side, longest), margin
+        # The network reaches farther than memory does. What comes from far off often weighs nothing: see whether.
+        if side not in self._overlaps and not norms:
+            self._overlaps[side] = self._enough(whole, math.isqrt(side**2 // 2) if self._half else side)
+        smaller = self._overlaps.get(side)
+        if smaller is not None:
+            notes.append(f"tiles overlap by {smaller} pixels, which was measured to be enough; its margin is {margin}")
+            return (side if asked is None else min(side, up_to(asked, multiple) + 2 * smaller)), smaller
+        if side >= 2 * margin + multiple:
+            return side, margin
+        most = min(self._room(whole=False), self._most)
+        need, have = (pixels * (self._bytes or 0) / GIB for pixels in ((2 * margin + multiple) ** 2, most))
+        raise CannotTranslateError(
+            f"not enough memory for the smallest tile without seams, which takes about {need:.1f} GiB; "
+            f"{have:.1f} GiB may be used"
+        )
+
+    def _enough(self, whole: Pixels, side: int) -> int | None:
+        """The smallest margin, doubled, at which the middle of a tile no longer changes; None if none is.
+
+        In fp32 on pieces of at most ``side``: one step of bf16 is ten times what counts as a change.
+        """
+        multiple = self.direction.multiple
+        middle = up_to(32, multiple)
+        candidates = [up_to(margin, multiple) for margin in MARGINS]
+        candidates = [margin for margin in dict.fromkeys(candidates) if 2 * (2 * margin) + middle <= side]
+        if not candidates:
+            return None
+        needed = 0
+        for place in ((0.5, 0.5), (0.2, 0.3), (0.8, 0.7)):
+            starts = []
+            for length, share in zip(whole.shape[:2], place, strict=True):
+                starts.append(int(max(0, length - middle) * share) // multiple * multiple)
+            reference = self._around(whole, starts, middle, (side - middle) // 2 // multiple * multiple)
+            for margin in candidates:
+                if margin < needed:
+                    continue
+                near = self._around(whole, starts, middle, margin)
+                if float((near - reference).abs().max()) <= UNSEEN:
+                    needed = margin
+                    break
+            else:
+                return None
+        return 2 * needed
+
+    def _around(self, whole: Pixels, starts: list[int], middle: int, margin: int) -> Tensor:
+        """The output in fp32 on a square of side ``middle`` at ``starts``, from so many pixels around it."""
+        cuts, inner = [], []
+        for start, length in zip(starts, whole.shape[:2], strict=True):
+            first, last = max(0, start - margin), min(length, start + middle + margin)
+            cuts.append(slice(first, last))
+            scale = self.direction.scale
+            inner.append(slice((start - first) * scale, (start - first + min(middle, length)) * scale))
+        return self._forward(self._tensor([whole[cuts[0], cuts[1]]]), exact=True)[:, :, inner[0], inner[1]]
+
+    def _crops(self, whole: Pixels, side: int) -> list[Pixels]:
+        """Crops evenly spread over the picture, together no more than one tile."""
+        multiple = self.direction.multiple
+        height, width = whole.shape[:2]
+        crop = min(up_to(CROP, multiple), height, width)
+        most = max(1, side * side // crop**2)
+        down = max(1, min(-(-height // crop), round(math.sqrt(most * height / width))))
+        across = max(1, min(-(-width // crop), most // down))
+        tops, lefts = (
+            [int((length - crop) * i / max(1, count - 1)) // multiple * multiple for i in range(count)]
+            for length, count in ((height, down), (width, across))
+        )
+        return [whole[top : top + crop, left : left + crop] for top in tops for left in lefts]
+
+    def _tensor(self, pictures: Sequence[Pixels]) -> Tensor:
+        """(N, C, H, W) in [-1, 1], or one-hot planes, on the device."""
+        levels = torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2)
+        if self.indexed:
+            classes = torch.arange(self.channels, device=self.device).view(1, -1, 1, 1)
+            return (levels == classes).float()
+        return (levels.float() / 127.5 - 1).contiguous(memory_format=self._layout)
+
+    def _forward(self, x: Tensor, exact: bool = False) -> Tensor:
+        self._tried = max(x.shape[0] * x.shape[2] * x.shape[3], SMALLEST**2)
+        half = not exact and self._half
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, AUTOCAST.get(self.precision), enabled=half, cache_enabled=False),
+        ):
+            return self.direction.run(self._nets, Batch({self.direction.inputs: x})).float()
+
+    def _bytes_of(self, y: Tensor) -> Pixels:
+        """Network values (N, C, H, W) as uint8 (N, H, W, C), rounded and clamped; class planes as indices."""
+        levels = y.argmax(1, keepdim=True) if self.index_out else ((y + 1) * 127.5).round_().clamp_(0, 255)
+        return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+    def _trouble(self, picture: Pixels, finite: bool, low: int, high: int) -> str | None:
+        """What is wrong with an output, whose values go from ``low`` to ``high``."""
+        if not finite:
+            return "the network's output is not finite"
+        if low == high and not self.index_out and int(picture.max()) - int(picture.min()) > 8:
+            return f"the network's output is constant ({low})"
+        return None
+
+    def _only_if_half(self, trouble: str) -> None:
+        if not self._half:
+            raise CannotTranslateError(trouble)
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        if not self.may_draw_noise:
+            yield
+            return
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            yield

@@ -1,0 +1,152 @@
+"""Pictures from noise: what ``gantk sample`` does, for programs as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from translate.contract import Batch, Direction, Noise
+from translate.errors import UsageError
+from translate.modelfile.model import Published
+from translate.preview import grid
+from translate.provenance import TRAINED, save_png
+
+CPU = torch.device("cpu")
+
+
+def latents(noise: Noise, count: int, seed: int) -> Tensor:
+    """``count`` latents, (count, \\*shape). The k-th depends on ``seed`` and k alone, not on ``count``."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat([noise.draw(1, generator) for _ in range(count)])
+
+
+def sample(
+    published: Published,
+    count: int,
+    *,
+    seed: int = 0,
+    direction: str | None = None,
+    batch: int = 64,
+    device: torch.device = CPU,
+) -> Tensor:
+    """``count`` pictures, (count, C, H, W) in [-1, 1], on the CPU.
+
+    The k-th picture depends on the model, ``seed`` and k alone; ``batch``, the pictures made at once, changes rounding
+    at most. Raises ``UsageError`` where the model has no sampling direction, or none of that name.
+    """
+    return torch.cat(list(sample_batches(published, count, seed=seed, direction=direction, batch=batch, device=device)))
+
+
+def sample_batches(
+    published: Published,
+    count: int,
+    *,
+    seed: int = 0,
+    direction: str | None = None,
+    batch: int = 64,
+    device: torch.device = CPU,
+) -> Iterator[Tensor]:
+    """The pictures of ``sample``, at most ``batch`` at a time, for more of them than memory holds."""
+    if count < 1:
+        raise UsageError(f"-n {count}: expected 1 or more")
+    chosen, noise = _sampler(published, direction)
+    yield from _run(published, chosen, latents(noise, count, seed), batch, device)
+
+
+def interpolate_batches(
+    published: Published,
+    rows: int,
+    steps: int,
+    *,
+    seed: int = 0,
+    direction: str | None = None,
+    batch: int = 64,
+    device: torch.device = CPU,
+) -> Iterator[Tensor]:
+    """``rows`` walks of ``steps`` pictures each between two latents, row by row, at most ``batch`` pictures at a time.
+
+    Deterministic as ``sample`` is, and pictures as there. Normal latents are walked along the great circle (White,
+    2016), whose points are as likely as its ends; uniform ones along the straight line.
+    """
+    if rows < 1 or steps < 2:
+        raise UsageError(f"--interpolate: expected 1 or more rows of 2 or more steps, found {rows} of {steps}")
+    chosen, noise = _sampler(published, direction)
+    ends = latents(noise, 2 * rows, seed)
+    walks = [walk(noise, start, end, steps) for start, end in zip(ends[0::2], ends[1::2], strict=True)]
+    yield from _run(published, chosen, torch.cat(walks), batch, device)
+
+
+def walk(noise: Noise, start: Tensor, end: Tensor, steps: int) -> Tensor:
+    """``steps`` latents from ``start`` to ``end`` (each of the noise's shape), both included."""
+    share = torch.linspace(0, 1, steps).reshape(-1, *[1] * start.dim())
+    if noise.law == "uniform":
+        return torch.lerp(start, end, share)
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
+    angle = cosine.acos()
+    if angle.sin().abs() < 1e-6:  # parallel: every great circle, or none, goes through both
+        return torch.lerp(start, end, share)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def to_bytes(images: Tensor) -> NDArray[np.uint8]:
+    """(N, C, H, W) in [-1, 1] to (N, H, W, C) uint8, rounded and clamped."""
+    levels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    pictures: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).cpu().numpy()
+    return pictures
+
+
+def check_grid(path: Path) -> None:
+    """Raise ``UsageError`` for a name that ``save_grid`` does not take."""
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise UsageError(f"--grid {path}: expected a file name that ends in .png")
+
+
+def save_grid(path: Path, images: Tensor, rows: int | None = None) -> None:
+    """Write pictures (N, C, H, W) in [-1, 1], or RGB in uint8, as one PNG, whole or not at all, marked as made by
+    a model.
+
+    ``rows``: as many as columns unless given; for ``interpolate_batches``, its ``rows``. Raises ``UsageError`` for a
+    name that does not end in .png.
+    """
+    check_grid(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_png(path, grid([images], rows=rows).permute(1, 2, 0).numpy(), TRAINED)
+
+
+def picture_path(folder: Path, seed: int, number: int) -> Path:
+    """Where ``save_each`` puts the picture of that number, counted from 0."""
+    return folder / f"seed{seed}-{number:05d}.png"
+
+
+def save_each(folder: Path, batches: Iterator[Tensor], seed: int) -> list[Path]:
+    """Write each picture as ``seed<seed>-<k>.png`` into the folder, marked as made by a model; returns the paths.
+
+    A file of that name is replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for batch in batches:
+        for picture in to_bytes(batch):
+            path = picture_path(folder, seed, len(written))
+            save_png(path, picture, TRAINED)
+            written.append(path)
+    return written
+
+
+def _sampler(published: Published, name: str | None) -> tuple[Direction, Noise]:
+    direction = published.direction(name, latent=True)
+    assert direction.latent is not None
+    return direction, direction.latent
+
+
+def _run(published: Published, direction: Direction, z: Tensor, batch: int, device: torch.device) -> Iterator[Tensor]:
+    nets = published.nets.to(device).eval()
+    for part in z.split(batch):
+        with torch.inference_mode():
+            pictures = direction.run(nets, Batch({direction.inputs: part.to(device)}))
+        yield pictures.float().cpu()

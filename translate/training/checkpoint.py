@@ -1,0 +1,185 @@
+"""A run's state on disk: one safetensors file with every tensor and one JSON key; no pickle, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from translate import distributed
+from translate.errors import GantkError, UsageError
+from translate.files import write_whole
+from translate.modelfile.model import load_exactly, unshared
+from translate.training.engine import Engine
+
+FORMAT = 1
+METADATA_KEY = "gantk-checkpoint"
+NAME = re.compile(r"step-(\d{8,})\.safetensors")
+
+
+class CheckpointError(GantkError):
+    """A checkpoint that cannot be read, or that belongs to another model."""
+
+
+def name_of(step: int) -> str:
+    """File name of the checkpoint after so many steps."""
+    return f"step-{step:08d}.safetensors"
+
+
+def step_of(path: Path) -> int:
+    """The number of steps after which a checkpoint was written, from its name."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    found = [path for path in folder.glob("step-*.safetensors") if NAME.fullmatch(path.name)]
+    return sorted(found, key=step_of)
+
+
+def save_checkpoint(folder: Path, engine: Engine, *, position: int, keep: int) -> Path | None:
+    """Write the engine's state and the loader's position; then drop all but the ``keep`` latest.
+
+    Every process must call it (state in buffers is gathered); rank 0 alone writes and returns the path.
+    """
+    tensors = dict(_tensors(engine))
+    if not engine.world.leads:
+        return None
+    state = {
+        "format": FORMAT,
+        "step": engine.step,
+        "position": position,
+        "processes": engine.world.size,
+        "data": asdict(engine.data),
+        "scalers": {name: scaler.state_dict() for name, scaler in engine.scalers.items()},
+        "numbers": _numbers(engine),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name_of(engine.step)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {METADATA_KEY: json.dumps(state, sort_keys=True)}
+    write_whole(path, lambda temporary: save_file(unshared(plain), temporary, metadata))
+    for old in list_checkpoints(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(path: Path, engine: Engine) -> int:
+    """Put a checkpoint into the engine; returns the loader's position. Raises ``CheckpointError``."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({' '.join(str(error).split())[:200]})") from None
+    if state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {state.get('format')!r}; this gantk reads format {FORMAT}")
+    now = json.loads(json.dumps(asdict(engine.data)))
+    for key, before in state.get("data", now).items():
+        if before != now[key]:
+            raise UsageError(f"--resume: the data had {key} {before} when {path} was saved, and have {now[key]} now")
+    own = engine.world.rank % state["processes"]
+    groups: dict[str, dict[str, Tensor]] = {"nets": {}, "averages": {}, "optimizers": {}, "process": {}}
+    for name, tensor in tensors.items():
+        group, _, key = name.partition("/")
+        groups[group][key] = tensor
+    held = groups["process"]
+    for role in _stateful(engine):
+        for key in engine.nets[role].state_dict():
+            name = f"{role}.{key}"
+            groups["nets"][name] = held.get(f"{own}/{name}", held[f"0/{name}"])
+    try:
+        for role in engine.constants:  # rebuilt from their own weights, not checkpointed
+            groups["nets"].update({f"{role}.{k}": v for k, v in engine.nets[role].state_dict().items()})
+        load_exactly(engine.nets, groups["nets"], str(path))
+        load_exactly(engine.averages, groups["averages"], str(path))
+    except GantkError as error:
+        raise CheckpointError(str(error)) from None
+    for role, optimizer in engine.optimizers.items():
+        moments: dict[int, dict[str, Any]] = {}
+        for key, value in {**groups["optimizers"], **state["numbers"]}.items():
+            of_role, index, name = key.split("/", 2)
+            if of_role == role:
+                moments.setdefault(int(index), {})[name] = value
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for number, values in moments.items():
+            like = parameters[number]
+            for name, value in values.items():
+                if isinstance(value, Tensor) and value.shape == like.shape:
+                    # Fused optimizers walk weight and moments as flat memory: their layouts must agree.
+                    values[name] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+        # Rates and betas are hyper-parameters and functions of progress: the optimizer just built has them.
+        optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    for name, scaler in engine.scalers.items():
+        if scaler.is_enabled() and state["scalers"].get(name):
+            scaler.load_state_dict(state["scalers"][name])
+    engine.step = int(state["step"])
+    return int(state["position"])
+
+
+def saved_processes(path: Path) -> tuple[int, list[str]]:
+    """How many processes wrote a checkpoint, and the roles whose state was not the same on all of them."""
+    with safe_open(path, framework="pt") as file:
+        groups = [name.split("/", 2) for name in file.keys()]  # noqa: SIM118 -- not a dict
+        apart = {parts[2].partition(".")[0] for parts in groups if parts[0] == "process" and parts[1] != "0"}
+        return int(json.loads(file.metadata()[METADATA_KEY])["processes"]), sorted(apart)
+
+
+def published_tensors(engine: Engine) -> dict[str, Tensor]:
+    """The weights to publish by ``role.key``: moving averages where the task model keeps them."""
+    tensors = {f"{role}.{k}": v for role, net in engine.nets.items() for k, v in net.state_dict().items()}
+    for role, averaged in engine.averages.items():
+        tensors.update({f"{role}.{k}": v for k, v in averaged.state_dict().items()})
+    return tensors
+
+
+def _stateful(engine: Engine) -> list[str]:
+    """Roles of buffers alone, such as an image pool: what a process puts there need not be what another does."""
+    return [role for role, net in engine.nets.items() if not any(True for _ in net.parameters())]
+
+
+def _tensors(engine: Engine) -> Iterator[tuple[str, Tensor]]:
+    apart = {*_stateful(engine), *engine.constants}
+    for role, net in engine.nets.items():
+        for key, tensor in net.state_dict().items():
+            if role not in apart:
+                yield f"nets/{role}.{key}", tensor
+            elif role not in engine.constants:
+                parts = distributed.gather(tensor, engine.world)
+                for rank, part in enumerate(parts):
+                    if rank == 0 or not torch.equal(part, parts[0]):
+                        yield f"process/{rank}/{role}.{key}", part
+    for key, tensor in engine.averages.state_dict().items():
+        yield f"averages/{key}", tensor
+    for name, value in _moments(engine):
+        if isinstance(value, Tensor):
+            yield f"optimizers/{name}", value
+
+
+def _numbers(engine: Engine) -> dict[str, Any]:
+    return {name: value for name, value in _moments(engine) if not isinstance(value, Tensor)}
+
+
+def _moments(engine: Engine) -> Iterator[tuple[str, Any]]:
+    for role, optimizer in engine.optimizers.items():
+        state: Mapping[int, Mapping[str, Any]] = optimizer.state_dict()["state"]
+        for index, values in state.items():
+            for name, value in values.items():
+                yield f"{role}/{index}/{name}", value
+
+
+def same_state(first: Path, second: Path) -> bool:
+    """Whether two checkpoints hold bit-identical tensors."""
+    with safe_open(first, framework="pt") as a, safe_open(second, framework="pt") as b:
+        names = list(a.keys())
+        return sorted(names) == sorted(b.keys()) and all(
+            torch.equal(a.get_tensor(name), b.get_tensor(name)) for name in names
+        )

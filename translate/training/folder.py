@@ -1,0 +1,92 @@
+"""The run folder: made whole with its config, never overwritten, and only ever gone on with as the same run."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from translate import plugins
+from translate.errors import UsageError
+from translate.fields import fields_of
+from translate.files import make_folder, remove_leftovers, sync_folder, write_text_whole
+from translate.settings import Run
+
+CONFIG = "config.toml"
+CHECKPOINTS = "checkpoints"
+PREVIEWS = "previews"
+
+
+def check_free(out: Path) -> None:
+    """Raise ``UsageError`` unless a run may begin in ``out``: it can be made, or is an empty folder. Writes nothing."""
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise UsageError(f"--out {out}: exists already; add --resume to go on with it or choose another name")
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is a file; expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: cannot be written to (no permission for {there})")
+
+
+def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
+    """Raise ``UsageError`` unless the run in ``out`` may go on with ``config`` (TOML).
+
+    What decides the run must be as it was, except for the data and the files that the model's settings name, which may
+    have moved: changes there are told.
+    """
+    if not (out / CONFIG).is_file():
+        raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
+    saved, now = tomllib.loads((out / CONFIG).read_text(encoding="utf-8")), tomllib.loads(config)
+    if saved.get("plugin") != now.get("plugin"):
+        raise UsageError(f"--resume: {out} is a run of {saved.get('plugin')}, not of {now.get('plugin')}")
+    model = fields_of(plugins.load(now["plugin"]), "model")
+    free = {"model": frozenset(field.name for field in model if field.is_path), "run": Run.changeable()}
+    for table, may_change in free.items():
+        for key, before, after in _changes(saved.get(table, {}), now.get(table, {})):
+            flag = key.replace("_", "-")
+            if key not in may_change:
+                raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
+            if table == "model":
+                tell(f"--{flag} was {before}, it is {after} from here on")
+    for key, before, after in _changes(saved.get("data", {}), now.get("data", {})):
+        tell(f"the data have changed: {key} was {before}, it is {after} from here on")
+
+
+def _changes(saved: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    keys = dict.fromkeys([*saved, *now])
+    return [(key, saved.get(key), now.get(key)) for key in keys if saved.get(key) != now.get(key)]
+
+
+def make(out: Path, config: str) -> None:
+    """Make the folder with its config in one rename, so that a new run folder without config never exists.
+
+    An empty folder is taken as it is: it may be a mount point or a link, which no rename could replace. Raises
+    ``UsageError`` where another run has come first.
+    """
+    if out.is_dir():
+        check_free(out)
+        write_text_whole(out / CONFIG, config)
+        return
+    make_folder(out.parent, f"--out {out}")
+    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
+    fresh.mkdir()
+    try:
+        write_text_whole(fresh / CONFIG, config)
+        fresh.rename(out)
+    except BaseException:
+        (fresh / CONFIG).unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.rmdir()
+        check_free(out)  # two runs that began together may have chosen one name
+        raise
+    sync_folder(out.parent)
+
+
+def reopen(out: Path, config: str) -> None:
+    """Note the settings that the run goes on with, and clear what a killed process left half-written."""
+    for folder in (out, out / CHECKPOINTS, out / PREVIEWS):
+        remove_leftovers(folder)
+    write_text_whole(out / CONFIG, config)

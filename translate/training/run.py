@@ -1,0 +1,394 @@
+"""A training run from its settings to its folder: scan, build, resume, step, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from translate import distributed, plugins, preview
+from translate.config import resolved_toml
+from translate.contract import Dataset, Loading, Nets, Source, TaskModel, parameter_count
+from translate.data.dataset import CutDataset
+from translate.data.loader import Loader, fixed_batch
+from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
+from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError, named_line
+from translate.modelfile import model as published
+from translate.settings import Run
+from translate.training import checkpoint, folder
+from translate.training.engine import Engine, seed_of
+from translate.training.estimate import estimate
+from translate.training.folder import CHECKPOINTS, PREVIEWS
+from translate.training.recompute import checkpoint_all
+from translate.training.signals import StopSignal
+
+PREVIEW_SAMPLES = 4
+SHOW_EVERY = 0.5
+"""Seconds between updates of the display."""
+ASK_OTHERS_EVERY = 2.0
+"""Seconds between the questions of several processes to each other whether one was told to stop."""
+ASK_OTHERS_WITHIN = 100
+"""Most steps between them."""
+
+
+class Journal(Protocol):
+    """Where a run tells how it goes; see ``translate.training.journal``."""
+
+    def begin(self, folder: Path, *, total: int, start: int) -> None:
+        """Training begins in ``folder`` after ``start`` of ``total`` steps."""
+
+    def line(self, text: str) -> None:
+        """A message for people."""
+
+    def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
+        """Show how far the run is; ``waiting``: share of the time spent waiting for data."""
+
+    def metrics(self, record: Mapping[str, float | int]) -> None:
+        """Append one record to metrics.jsonl."""
+
+
+class Silence:
+    """The journal of every process but the first."""
+
+    def begin(self, folder: Path, *, total: int, start: int) -> None:
+        """Nothing."""
+
+    def line(self, text: str) -> None:
+        """Nothing."""
+
+    def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def metrics(self, record: Mapping[str, float | int]) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to train, on what, how, and where to."""
+
+    plugin: str
+    task: TaskModel
+    source: Source
+    run: Run
+    out: Path
+    resume: bool = False
+
+
+def train(request: Request, journal: Journal) -> Path:
+    """Train from the start, or from the run's latest checkpoint; returns the run folder.
+
+    Raises ``UsageError`` before anything is written, ``DivergedError``, ``InterruptedRunError`` after saving.
+    """
+    run, out = request.run, request.out
+    # A rank that torchrun restarts goes on where the last checkpoint is.
+    resume = request.resume or distributed.restarted()
+    world = distributed.world_from_environment()
+    if not world.leads:
+        journal = Silence()
+    device = choose_device(run.device, world.local_rank, world.local_size)
+    precision = choose_precision(run.precision, device, bf16_proven=request.task.bf16_proven)
+    config = resolved_toml(request.plugin, request.source, request.task, run)
+    begun = _check_folder(request, config, journal, resume)
+    set_determinism(run.deterministic)
+    dataset = open_source(request, journal)
+    world.places(run.batch, run.accumulate)  # refused before anything is written
+    distributed.join(device, world)
+    try:
+        if len(dataset) < 1:
+            raise UsageError("the data has no samples")
+        total = run.total_steps(len(dataset))
+        if begun and (found := checkpoint.list_checkpoints(out / CHECKPOINTS)):
+            reached = checkpoint.step_of(found[-1])
+            if reached > total:
+                raise UsageError(
+                    f"--resume: {out} is at step {reached}; expected --steps {reached} or more, not {total}"
+                )
+        engine = Engine(
+            request.task,
+            dataset.spec,
+            device=device,
+            precision=precision,
+            seed=run.seed,
+            batch=run.batch,
+            accumulate=run.accumulate,
+            clip=run.clip,
+            ema=run.ema,
+            compile_phases=run.compile,
+            checkpointing=run.checkpointing,
+            world=world,
+        )
+        if world.leads and not begun:
+            folder.make(out, config)
+        distributed.barrier(world)
+        with _Training(request, journal, engine, dataset) as training:
+            if begun:
+                training.resume_from(out / CHECKPOINTS)
+                if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
+                    folder.reopen(out, config)
+            training.run_to_the_end()
+    finally:
+        distributed.leave()
+    return out
+
+
+def _check_folder(request: Request, config: str, journal: Journal, resume: bool) -> bool:
+    """Whether there is a run to go on with; raises ``UsageError`` where the folder does not fit the request."""
+    if not resume:
+        folder.check_free(request.out)
+        return False
+    if not request.resume and not (request.out / folder.CONFIG).is_file():
+        return False  # torchrun restarts a rank that was killed before the folder was made
+    folder.check_same(request.out, config, journal.line)
+    return True
+
+
+def open_source(request: Request, journal: Journal) -> Dataset:
+    """Scan the data; what cannot be used is told to the journal."""
+    run = request.run
+    dataset = request.source.open(
+        Loading(
+            size=run.size,
+            strict=run.strict_data,
+            workers=run.workers,
+            cache=run.cache,
+            cache_budget=int(run.cache_budget * 2**30),
+            expect=request.task.networks,
+            tell=journal.line,
+        )
+    )
+    if run.cache == "device":
+        if not isinstance(dataset, CutDataset) or not dataset.packs:
+            source = type(request.source).__name__
+            raise UsageError(
+                f"--cache device: the source {source} prepares its samples on the host; use --cache memory"
+            )
+        size = sum(pack.nbytes for pack in dataset.packs)
+        journal.line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
+    return dataset
+
+
+def plan(request: Request, journal: Journal) -> dict[str, Any]:
+    """What ``train`` would do, without doing it: checks data and settings, builds the networks, writes nothing."""
+    device = choose_device(request.run.device)
+    precision = choose_precision(request.run.precision, device, bf16_proven=request.task.bf16_proven)
+    config = resolved_toml(request.plugin, request.source, request.task, request.run)
+    _check_folder(request, config, journal, request.resume)
+    dataset = open_source(request, journal)
+    torch.manual_seed(request.run.seed)
+    networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
+    if request.run.checkpointing:
+        checkpoint_all(Nets(networks), sorted({role for phase in request.task.phases() for role in phase.updates}))
+    return {
+        "plugin": request.plugin,
+        "out": str(request.out),
+        "device": str(device),
+        "precision": precision,
+        "samples_per_epoch": len(dataset),
+        "steps": request.run.total_steps(len(dataset)),
+        "batch": request.run.batch,
+        "size": dataset.spec.size,
+        "channels": dict(dataset.spec.channels),
+        "parameters": {role: parameter_count(net) for role, net in networks.items()},
+        "phases": {phase.name: list(phase.updates) for phase in request.task.phases()},
+    }
+
+
+class _Training:
+    """The state of the loop around the engine: loader, clock, signals."""
+
+    def __init__(self, request: Request, journal: Journal, engine: Engine, dataset: Dataset) -> None:
+        self.request, self.run, self.journal, self.engine = request, request.run, journal, engine
+        self.dataset = dataset
+        self.total = self.run.total_steps(len(dataset))
+        self.shown: Mapping[str, Tensor] = {}
+        self.loader = self._loader(0)
+        self.stop = StopSignal()
+        self._asked = time.monotonic(), engine.step
+        self._ask_at = 0
+
+    def __enter__(self) -> _Training:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.loader.close()
+
+    def _loader(self, position: int) -> Loader:
+        run = self.run
+        return Loader(
+            self.dataset,
+            batch=run.batch,
+            seed=run.seed,
+            workers=run.workers,
+            device=self.engine.device,
+            position=position,
+            places=self.engine.places,
+        )
+
+    def resume_from(self, checkpoints: Path) -> None:
+        """Go on after the latest checkpoint; from the start where the run was killed before its first one."""
+        found = checkpoint.list_checkpoints(checkpoints)
+        if not found:
+            self.journal.line(f"{checkpoints}: no checkpoint yet; starting from step 0")
+            return
+        position = checkpoint.load_checkpoint(found[-1], self.engine)
+        (before, apart), now = checkpoint.saved_processes(found[-1]), self.engine.world.size
+        self.loader.close()
+        self.loader = self._loader(position)
+        self.journal.line(f"resuming after step {self.engine.step} ({found[-1].name})")
+        if before != now:
+            but = f"; what each process keeps for itself is handed out anew: {', '.join(apart)}" if apart else ""
+            self.journal.line(
+                f"the run was saved by {before} process(es) and goes on with {now}: the batches stay the same{but}"
+            )
+
+    def run_to_the_end(self) -> None:
+        engine, run = self.engine, self.run
+        self.journal.begin(self.request.out, total=self.total, start=engine.step)
+        if engine.step >= self.total:
+            self.journal.line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
+            self._publish()
+            return
+        for phase in engine.phases:
+            if phase.start >= self.total:
+                self.journal.line(
+                    f"phase {phase.name} starts at step {phase.start}: this run of {self.total} ends before"
+                )
+        if run.precision == "auto" and engine.precision != "fp32":
+            self.journal.line(
+                f"precision: {engine.precision}, which this processor computes; --precision fp32 is exact, and slower"
+            )
+        self.shown = self._preview_batch()
+        if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch()):
+            self.journal.line(f"memory: {needed}")
+        if engine.step == 0:
+            self._preview()
+        started = shown = time.monotonic()
+        self._asked = started, engine.step
+        first, read_at, read_step, waited = engine.step, started, engine.step, self.loader.waited
+        with self.stop.listening():
+            while engine.step < self.total:
+                self._step()
+                step, now = engine.step, time.monotonic()
+                stopping = self._told_to_stop()
+                last = step == self.total
+                saving = step % run.save_every == 0 or last or stopping
+                if step % run.log_every == 0 or saving:
+                    span = max(now - read_at, 1e-9)
+                    waiting = (self.loader.waited - waited) / span
+                    self._log((step - read_step) * run.batch / span, waiting)
+                    read_at, read_step, waited = now, step, self.loader.waited
+                elif engine.world.leads and now - shown >= SHOW_EVERY:
+                    rate = (step - first) * run.batch / (now - started)
+                    waiting = self.loader.waited / max(now - started, 1e-9)
+                    self.journal.progress(step, images_per_s=rate, waiting=waiting, terms=engine.ledger.latest())
+                    shown = now
+                if step % run.preview_every == 0 or last:
+                    self._preview()
+                if saving:
+                    self._save()
+                if stopping and not last:
+                    raise InterruptedRunError(
+                        f"stopped at step {step}; continue with --out {self.request.out} --resume", self.stop.exit_code
+                    )
+
+    def _step(self) -> None:
+        step = self.engine.step
+        try:
+            with _naming_what_saves_memory(step, self.run):
+                self.engine.train_step(self.loader.next_batch, step / self.total)
+        except GantkError:
+            raise
+        except Exception as error:
+            distribution, version = plugins.origin(self.request.plugin)
+            raise GantkError(
+                f"plugin {self.request.plugin} ({distribution} {version}) failed at step {step}: "
+                f"{named_line(error)} (--debug shows where)"
+            ) from error
+
+    def _log(self, images_per_s: float, waiting: float) -> None:
+        engine = self.engine
+        try:
+            terms = engine.read()
+        except DivergedError as error:
+            found = checkpoint.list_checkpoints(self.request.out / CHECKPOINTS)
+            kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint had been written"
+            raise DivergedError(
+                f"{error}; {kept}; --resume with --clip 1 or --precision fp32 may help, or a new run with a lower --lr"
+            ) from None
+        if engine.world.leads:
+            self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
+            epoch = engine.step * self.run.batch / len(self.dataset)
+            numbers = {"images_per_s": round(images_per_s, 3), "waiting": round(waiting, 4)}
+            self.journal.metrics({"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms})
+
+    def _preview_batch(self) -> Mapping[str, Tensor]:
+        count = min(PREVIEW_SAMPLES, len(self.dataset))
+        tensors = dict(fixed_batch(self.dataset, count, self.run.seed))
+        for direction in self.request.task.directions(self.engine.data):
+            if direction.latent is not None:
+                generator = torch.Generator().manual_seed(seed_of(self.run.seed, "preview", direction.name))
+                tensors[direction.inputs] = direction.latent.draw(64, generator)
+        return tensors
+
+    def _micro_batch(self) -> Mapping[str, Tensor]:
+        count = self.run.batch // self.engine.world.size // self.run.accumulate
+        return {name: tensor[:1].expand(count, *tensor.shape[1:]) for name, tensor in self.shown.items()}
+
+    def _preview(self) -> None:
+        if self.engine.world.leads:
+            path = self.request.out / PREVIEWS / f"step-{self.engine.step:06d}.png"
+            with _naming_what_saves_memory(self.engine.step, self.run):
+                picture = preview.grid(self.engine.preview(self.shown))
+            preview.save_picture(path, picture)
+
+    def _save(self) -> None:
+        # The ledger was read just before, so nothing that is not finite gets here.
+        engine, run = self.engine, self.run
+        checkpoint.save_checkpoint(self.request.out / CHECKPOINTS, engine, position=self.loader.position, keep=run.keep)
+        self._publish()
+
+    def _publish(self) -> None:
+        engine, task = self.engine, self.request.task
+        if engine.world.leads:
+            published.save_published(
+                self.request.out / published.FILE_NAME,
+                plugin=self.request.plugin,
+                task=task,
+                data=engine.data,
+                tensors=checkpoint.published_tensors(engine),
+                weights="averaged" if task.averaged else "raw",
+                step=engine.step,
+            )
+
+    def _told_to_stop(self) -> bool:
+        world, step, now = self.engine.world, self.engine.step, time.monotonic()
+        if world.size > 1 and step < self._ask_at:
+            return False
+        began, first = self._asked
+        pace = (now - began) / max(1, step - first)
+        told, slowest = distributed.largest([float(self.stop.received), pace], world, self.engine.device)
+        # All know the slowest pace, so all ask again at the same step.
+        self._ask_at = step + min(ASK_OTHERS_WITHIN, max(1, int(ASK_OTHERS_EVERY / max(slowest, 1e-6))))
+        self._asked = now, step
+        return told > 0
+
+
+@contextmanager
+def _naming_what_saves_memory(step: int, run: Run) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        cache = "--cache memory, " if run.cache == "device" else ""
+        raise GantkError(
+            f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, {cache}"
+            "--checkpointing or --precision bf16 would help"
+        ) from error
