@@ -25,7 +25,7 @@ from torchvision import __version__ as torchvision_version
 from torchvision import transforms
 
 from translate.contract import Loading
-from translate.data.decode import find_images
+from translate.data.listing import find_images
 from translate.data.loader import Loader
 from translate.data.unpaired import Unpaired
 from translate.device import choose_device

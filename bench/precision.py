@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from translate.contract import Batch
-from translate.data.decode import find_images, open_image
+from translate.data.decode import open_image
+from translate.data.listing import find_images
 from translate.data.transforms import resize
 from translate.metrics.restoration import ssim
 from translate.modelfile.model import Published, load_published

@@ -14,8 +14,10 @@ from PIL import Image
 
 from translate.contract import Loading
 from translate.data import cache as cache_module
-from translate.data.cache import Budget, Pictures, scan
-from translate.data.decode import Pixels, find_images, open_image
+from translate.data import pictures as pictures_module
+from translate.data.decode import Pixels, open_image
+from translate.data.listing import find_images
+from translate.data.pictures import Budget, Pictures, scan
 from translate.errors import GantkError, UsageError
 
 
@@ -204,8 +206,8 @@ def test_a_crash_leaves_the_old_cache(folder: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_long_scan_says_how_far_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "_PATIENCE", 0.0)
-    monkeypatch.setattr(cache_module, "_WINDOW", 3)
+    monkeypatch.setattr(pictures_module, "_PATIENCE", 0.0)
+    monkeypatch.setattr(pictures_module, "_WINDOW", 3)
     lines: list[str] = []
     assert len(load(folder, Counted(), "memory", lines=lines)) == 6
     assert "reading images: 8 of 8" in lines

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from translate.data import decode as images
-from translate.data.decode import MAX_PIXELS, ImageError, TooLargeError, find_images, images_in, open_image, probe
+from translate.data.decode import MAX_PIXELS, ImageError, TooLargeError, open_image, probe
+from translate.data.listing import find_images, images_in
 from translate.errors import UsageError
 
 WHITE_UNDER_HALF_RED = (255, 127, 127)

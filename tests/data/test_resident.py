@@ -17,13 +17,13 @@ from torch import Tensor
 from toy import Toy
 from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data import resident as resident_module
-from translate.data.cache import pack
 from translate.data.dataset import CutDataset
 from translate.data.decode import Pixels
 from translate.data.images import Images
 from translate.data.loader import Loader, fixed_batch
 from translate.data.lowhigh import LowHigh
 from translate.data.paired import Paired
+from translate.data.pictures import pack
 from translate.data.resident import Resident
 from translate.data.transforms import Geometry
 from translate.data.unpaired import Unpaired

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from translate.data import decode as images
+from translate.data import listing
 from translate.errors import UsageError
 from translate.infer.options import InferOptions
 from translate.infer.plan import plan
@@ -188,7 +188,7 @@ def test_a_folder_inside_that_cannot_be_read_is_one_failure(tmp_path: Path, monk
             raise PermissionError(13, "Permission denied")
         return real(place)
 
-    monkeypatch.setattr(images.os, "scandir", refuse)
+    monkeypatch.setattr(listing.os, "scandir", refuse)
     done, failed = plan([tmp_path / "in"], tmp_path / "out", InferOptions())
     assert (done.target, done.refusal) == (tmp_path / "out" / "DCIM" / "a.jpg", None)
     assert (failed.path, failed.refusal) == (
@@ -198,7 +198,7 @@ def test_a_folder_inside_that_cannot_be_read_is_one_failure(tmp_path: Path, monk
     with pytest.raises(UsageError, match=r"secret: cannot read this folder \(permission denied\)"):
         plan([tmp_path / "in" / "secret"], tmp_path / "out", InferOptions())
     with pytest.raises(UsageError, match=r"secret: cannot read this folder"):
-        images.find_images(tmp_path / "in")
+        listing.find_images(tmp_path / "in")
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import numpy as np
 
 from translate.contract import Dataset, DataSpec, Loading, Source
-from translate.data.cache import Budget, check_room, pack, scan
 from translate.data.dataset import CutDataset, Pack
-from translate.data.decode import Pixels, images_in, look_grey, tell_of_grey
+from translate.data.decode import Pixels, look_grey, tell_of_grey
 from translate.data.idx import find_idx, is_idx, read_idx
+from translate.data.listing import images_in
+from translate.data.pictures import Budget, check_room, pack, scan
 from translate.data.transforms import Fit, Geometry, Reader, Resize
 from translate.errors import UsageError
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data.bicubic import crop_to_multiple, resize
-from translate.data.cache import Budget, Pictures, scan
 from translate.data.dataset import CutDataset
-from translate.data.decode import ImageError, Pixels, images_in, open_image, probe, tell_of_grey
+from translate.data.decode import ImageError, Pixels, open_image, probe, tell_of_grey
+from translate.data.listing import images_in
+from translate.data.pictures import Budget, Pictures, scan
 from translate.data.transforms import Geometry
 from translate.errors import UsageError
 

@@ -12,10 +12,11 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from translate.contract import Dataset, DataSpec, Loading, Source
-from translate.data.cache import Budget, scan
 from translate.data.dataset import CutDataset, Pack
-from translate.data.decode import ImageError, Pixels, images_in, is_grey, open_image, probe
+from translate.data.decode import ImageError, Pixels, is_grey, open_image, probe
 from translate.data.index_maps import IndexReader, one_hot
+from translate.data.listing import images_in
+from translate.data.pictures import Budget, scan
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data.augment import ON_CPU, ON_DEVICE, Augmenter, DeviceAugmenter, check_names
-from translate.data.cache import Budget, Pictures, scan
 from translate.data.dataset import CutDataset
-from translate.data.decode import Pixels, images_in, tell_of_grey
+from translate.data.decode import Pixels, tell_of_grey
+from translate.data.listing import images_in
+from translate.data.pictures import Budget, Pictures, scan
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop, to_tensor
 from translate.errors import UsageError
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from translate.data.decode import find_images
+from translate.data.listing import find_images
 from translate.errors import UsageError
 from translate.infer.options import InferOptions
 
