@@ -1,6 +1,6 @@
 """Images per second of the data path: the reference's pipeline, ours decoding each time, ours from its caches.
 
-    python bench/data.py --a ../shared/data/horse2zebra/trainA --b ../shared/data/horse2zebra/trainB
+    python bench/data.py --a horses/ --b zebras/
 
 One core, no worker threads, batch 1, from the file to a float tensor on --device: load at 286/256 of the size, random
 crop, flip, [-1, 1]. The pipelines take turns in one process; each row is the median of the rounds, with the lowest and

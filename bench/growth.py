@@ -53,7 +53,8 @@ def make_step(model: str, size: int, batch: int, precision: str, device: torch.d
     if model == "cyclegan":
         task = replace(task, blocks=9)  # type: ignore[call-arg]
     data = CASES[model].data(size)
-    engine = Engine(task, data, device=device, precision=precision, batch=batch)  # type: ignore[arg-type]
+    ema = task.recipe.ema
+    engine = Engine(task, data, device=device, precision=precision, batch=batch, ema=ema)  # type: ignore[arg-type]
     x = make_batch(data, batch, device)
     return lambda: engine.train_step(lambda: x, 0.0)
 

@@ -1,7 +1,7 @@
 """Does bf16 learn as well as fp32? The same runs in both, with several seeds each, judged on held-out pictures.
 
-    python bench/precision.py cyclegan pix2pix --steps 2000 --work /tmp/precision
-    python bench/precision.py dcgan --seeds 5 --steps 2000 --work /tmp/precision
+    python bench/precision.py cyclegan pix2pix --data DATA --features WEIGHTS --work /tmp/precision
+    python bench/precision.py dcgan --seeds 5 --data DATA --features WEIGHTS --work /tmp/precision
 
 Small networks at 64 px (DCGAN 32 px) trained by ``gantk train``, as a user would. Judged are: pix2pix by L1 and SSIM
 against the photo, CycleGAN by its cycle loss (both ways) and the Frechet distance of its translations to the target
@@ -35,7 +35,6 @@ from translate.metrics.restoration import ssim
 from translate.modelfile.model import Published, load_published
 from translate.sample import sample
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 PRECISIONS = ("fp32", "bf16")
 HELD_OUT = 100
 
@@ -117,20 +116,20 @@ def run(model: Published, name: str, inputs: Tensor) -> Tensor:
 class Study:
     """One comparison: the flags that every run has, and what its result is judged by (lower is better but for SSIM)."""
 
-    flags: Callable[[Path], list[str]]
-    judge: Callable[[Published, nn.Module], dict[str, float]]
+    flags: Callable[[Path, Path], list[str]]
+    judge: Callable[[Path, Published, nn.Module], dict[str, float]]
 
 
-def cyclegan_flags(work: Path) -> list[str]:
-    folders = (DATA / "horse2zebra" / f"train{domain}" for domain in "AB")
+def cyclegan_flags(data: Path, work: Path) -> list[str]:
+    folders = (data / "horse2zebra" / f"train{domain}" for domain in "AB")
     a, b = (linked(work / f"cyclegan-{folder.name}", split(folder)[0]) for folder in folders)
     small = ["--width", "32", "--blocks", "4", "--patch-layers", "2", "--size", "64"]
     return ["--a", str(a), "--b", str(b), *small]
 
 
-def judge_cyclegan(model: Published, features: nn.Module) -> dict[str, float]:
-    held = {d: tensors(split(DATA / "horse2zebra" / f"train{d.upper()}")[1], 64) for d in "ab"}
-    everything = {d: tensors(find_images(DATA / "horse2zebra" / f"train{d.upper()}"), 64) for d in "ab"}
+def judge_cyclegan(data: Path, model: Published, features: nn.Module) -> dict[str, float]:
+    held = {d: tensors(split(data / "horse2zebra" / f"train{d.upper()}")[1], 64) for d in "ab"}
+    everything = {d: tensors(find_images(data / "horse2zebra" / f"train{d.upper()}"), 64) for d in "ab"}
     scores = {"cycle L1": 0.0}
     for there, back, source, target in (("a2b", "b2a", "a", "b"), ("b2a", "a2b", "b", "a")):
         fake = run(model, there, held[source])
@@ -139,13 +138,13 @@ def judge_cyclegan(model: Published, features: nn.Module) -> dict[str, float]:
     return scores
 
 
-def pix2pix_flags(work: Path) -> list[str]:
+def pix2pix_flags(data: Path, work: Path) -> list[str]:
     small = ["--width", "32", "--norm", "instance", "--patch-layers", "2", "--size", "64", "--batch", "4"]
-    return ["--ab", str(DATA / "facades" / "train"), "--direction", "b2a", *small]
+    return ["--ab", str(data / "facades" / "train"), "--direction", "b2a", *small]
 
 
-def judge_pix2pix(model: Published, features: nn.Module) -> dict[str, float]:
-    pairs = [open_image(path, 3) for path in find_images(DATA / "facades" / "val")]
+def judge_pix2pix(data: Path, model: Published, features: nn.Module) -> dict[str, float]:
+    pairs = [open_image(path, 3) for path in find_images(data / "facades" / "val")]
 
     def half(start: int) -> Tensor:
         parts = [resize(pair[:, start : start + 256], 64, 64).copy() for pair in pairs]
@@ -157,12 +156,12 @@ def judge_pix2pix(model: Published, features: nn.Module) -> dict[str, float]:
     return scores | {"Frechet": frechet(seen(features, fake), seen(features, photos))}
 
 
-def dcgan_flags(work: Path) -> list[str]:
-    return ["--images", str(DATA / "anime_faces" / "train"), "--size", "32", "--width", "32", "--batch", "64"]
+def dcgan_flags(data: Path, work: Path) -> list[str]:
+    return ["--images", str(data / "anime_faces" / "train"), "--size", "32", "--width", "32", "--batch", "64"]
 
 
-def judge_dcgan(model: Published, features: nn.Module) -> dict[str, float]:
-    faces = tensors(find_images(DATA / "anime_faces" / "train"), 32)[::2]
+def judge_dcgan(data: Path, model: Published, features: nn.Module) -> dict[str, float]:
+    faces = tensors(find_images(data / "anime_faces" / "train"), 32)[::2]
     return {"Frechet": frechet(seen(features, sample(model, len(faces), seed=1)), seen(features, faces))}
 
 
@@ -180,7 +179,11 @@ def trained(name: str, precision: str, seed: int, given: argparse.Namespace) -> 
     if not finished.exists():
         flags = ["--precision", precision, "--seed", str(seed), "--steps", str(given.steps), "--out", str(out)]
         flags += ["--device", given.device, "--preview-every", str(given.steps), "--save-every", str(given.steps)]
-        verb = ["--resume", str(out)] if (out / "config.toml").exists() else STUDIES[name].flags(given.work) + flags
+        verb = (
+            ["--resume", str(out)]
+            if (out / "config.toml").exists()
+            else STUDIES[name].flags(given.data, given.work) + flags
+        )
         with (given.work / f"{name}.log").open("a", encoding="utf-8") as log:
             command = [sys.executable, "-m", "translate", "train", name, *verb]
             subprocess.run(command, check=True, stdout=log, stderr=log)
@@ -204,9 +207,15 @@ def main() -> None:
     parser.add_argument("models", nargs="+", choices=list(STUDIES))
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=2, help="two or more, from 0 on")
+    parser.add_argument("--data", type=Path, required=True, help="folder of horse2zebra/, facades/ and anime_faces/")
     parser.add_argument("--work", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--features", type=Path, default=DATA / "weights" / "features" / "model_best.pth.tar")
+    parser.add_argument(
+        "--features",
+        type=Path,
+        required=True,
+        help="model_best.pth.tar of Pytorch_Retinaface",
+    )
     add_json(parser)
     given = parser.parse_args()
     if given.seeds < 2:
@@ -220,7 +229,7 @@ def main() -> None:
         for seed in range(given.seeds):
             for precision in PRECISIONS:
                 model = load_published(trained(name, precision, seed, given))
-                scores[precision].append(STUDIES[name].judge(model, features))
+                scores[precision].append(STUDIES[name].judge(given.data, model, features))
                 record = {"model": name, "precision": precision, "seed": seed, "steps": given.steps}
                 record |= scores[precision][-1]
                 print(json.dumps(record), flush=True)

@@ -1,6 +1,6 @@
 """PSNR and SSIM of a super-resolution model, and of bicubic, on Set5 and Set14.
 
-    python bench/set5.py runs/srgan-1
+    python bench/set5.py runs/srgan-1 --sets DIR
 
 Luma (BT.601), a border of as many pixels as the scale left out, rounded to 8 bits, mean over the images: the protocol
 of the papers. Low-resolution images are the sets' own where there are such, or else made by the same bicubic.
@@ -21,19 +21,17 @@ from translate.data.decode import Pixels, open_image
 from translate.metrics.restoration import psnr, ssim
 from translate.modelfile.model import Published, load_published
 
-SETS = Path(__file__).resolve().parents[2] / "shared" / "data" / "sr"
-
 
 def to_tensor(image: Pixels) -> Tensor:
     return torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 127.5 - 1
 
 
-def pairs(name: str, scale: int, channels: int) -> list[tuple[str, Pixels, Pixels]]:
+def pairs(folder: Path, scale: int, channels: int) -> list[tuple[str, Pixels, Pixels]]:
     """Stem, low- and high-resolution pixels of each image of a set."""
     found = []
-    for path in sorted((SETS / name / "HR").iterdir()):
+    for path in sorted((folder / "HR").iterdir()):
         high = crop_to_multiple(open_image(path, channels), scale)
-        given = SETS / name / "LR_bicubic" / f"X{scale}" / f"{path.stem}x{scale}.png"
+        given = folder / "LR_bicubic" / f"X{scale}" / f"{path.stem}x{scale}.png"
         low = open_image(given, channels) if given.is_file() else resize(high, 1 / scale)
         found.append((path.stem, low, high))
     return found
@@ -48,6 +46,7 @@ def enlarge(model: Published, low: Tensor) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="run folder or model file")
+    parser.add_argument("--sets", type=Path, required=True, help="folder of Set5/HR and Set14/HR")
     add_json(parser)
     given = parser.parse_args()
     model = load_published(given.model)
@@ -56,7 +55,7 @@ def main() -> None:
     print(f"{'':16}{'PSNR, dB':>10}{'bicubic':>10}{'gain':>8}{'SSIM':>10}{'bicubic':>10}")
     for name in ("Set5", "Set14"):
         rows = []
-        for stem, low, high in pairs(name, scale, channels):
+        for stem, low, high in pairs(given.sets / name, scale, channels):
             target = to_tensor(high)
             outputs = enlarge(model, to_tensor(low)), to_tensor(resize(low, scale))
             row = [measure(o, target, border=scale).item() for measure in (psnr, ssim) for o in outputs]

@@ -84,12 +84,14 @@ def make_batch(data: DataSpec, count: int, device: torch.device) -> dict[str, Te
 
 
 def make_engine(name: str, size: int, batch: int, precision: str, device: torch.device, compiled: bool) -> Engine:
+    task = make_task(name)
     return Engine(
-        make_task(name),
+        task,
         CASES[name].data(size),
         device=device,
         precision=precision,  # type: ignore[arg-type]
         batch=batch,
+        ema=task.recipe.ema,
         compile_phases=compiled,
     )
 

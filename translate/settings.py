@@ -44,7 +44,7 @@ class Run:
         bool, "recompute residual blocks in the backward pass: less memory, a third slower", MayChange()
     ] = False
     clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0), MayChange()] = None
-    ema: Annotated[float, "decay of the moving average, where the model keeps one", Ge(0), Lt(1)] = 0.999
+    ema: Annotated[float, "decay of the moving average, where the model keeps one; 0: none", Ge(0), Lt(1)] = 0.999
     seed: Annotated[int, "seed of everything random", Ge(0)] = 0
     deterministic: Annotated[bool, "refuse operations that may differ between runs", MayChange()] = False
     workers: Annotated[int, "threads that decode and augment", Ge(0), MayChange()] = 2

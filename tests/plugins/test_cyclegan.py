@@ -113,7 +113,7 @@ class PlainLoop:
 
 
 def make_engine(task: CycleGAN, data: DataSpec = DATA, dtype: torch.dtype = torch.float64, **settings) -> Engine:
-    engine = Engine(task, data, device=torch.device("cpu"), **settings)
+    engine = Engine(task, data, device=torch.device("cpu"), **{"ema": task.recipe.ema, **settings})
     engine.nets.to(dtype)
     return engine
 

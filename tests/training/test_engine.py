@@ -24,7 +24,7 @@ from translate.contract import Batch, Nets, Phase, Terms
 from translate.errors import DivergedError, GantkError
 from translate.fields import fields_of
 from translate.settings import Run
-from translate.training.checkpoint import load_checkpoint, save_checkpoint, saved_processes
+from translate.training.checkpoint import load_checkpoint, published_tensors, save_checkpoint, saved_processes
 from translate.training.engine import Engine, seed_of
 
 
@@ -90,6 +90,13 @@ def test_steps_equal_a_loop_written_by_hand() -> None:
     assert_same(dict(engine.averages["g"].state_dict()), dict(average.state_dict()), 1e-6)
     terms = engine.read()
     assert terms.keys() >= {"critic/gap", "critic/size", "critic/d_real", "generator/adv", "generator/grad_norm"}
+
+
+def test_without_a_decay_no_average_is_kept_and_the_weights_themselves_are_published() -> None:
+    engine = make(ema=0.0)
+    engine.train_step(Batches(), 0.0)
+    assert dict(engine.averages) == {}
+    assert_same(published_tensors(engine), dict(engine.nets.state_dict()))
 
 
 @pytest.mark.parametrize("parts", [2, 4])

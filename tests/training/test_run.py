@@ -56,6 +56,16 @@ def straight(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
     return out
 
 
+@pytest.mark.parametrize(("flags", "weights"), [((), "raw"), (("--ema", "0.9"), "averaged")])
+def test_cyclegan_publishes_an_average_where_asked(
+    folders: tuple[Path, Path], tmp_path: Path, flags: tuple[str, ...], weights: str
+) -> None:
+    result = run(arguments(folders, tmp_path / "run", "--steps", "3", *flags))
+    assert result.returncode == 0, result.stderr
+    shown = run([sys.executable, "-m", "translate", "--json", "inspect", str(tmp_path / "run")])
+    assert json.loads(shown.stdout)["weights"] == weights
+
+
 def metrics(out: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return [{k: v for k, v in line.items() if k not in ("images_per_s", "waiting")} for line in lines]

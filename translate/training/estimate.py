@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,16 +28,18 @@ class Estimate:
         return f"about {total / unit:.3g} {name} ({state}, the rest for one micro-batch in fp32)"
 
 
-def estimate(task: TaskModel, data: DataSpec, nets: Nets, batch: Mapping[str, Tensor]) -> Estimate | None:
+def estimate(
+    task: TaskModel, data: DataSpec, nets: Nets, batch: Mapping[str, Tensor], averaged: Iterable[str] = ()
+) -> Estimate | None:
     """What a step on ``batch`` would need, found by running every phase on the meta device, which computes nothing.
 
-    None where a phase needs real values.
+    ``averaged``: roles of which a moving average is kept too. None where a phase needs real values.
     """
     shapes = Nets({role: copy.deepcopy(net).to("meta") for role, net in nets.items()})
     moved = {role for phase in task.phases() for role in phase.updates}
     weights = {role: _bytes([*net.parameters(), *net.buffers()]) for role, net in nets.items()}
     state = sum(size * (4 if role in moved else 1) for role, size in weights.items())
-    state += sum(weights[role] for role in task.averaged)
+    state += sum(weights[role] for role in averaged)
     x = Batch({name: tensor.to("meta") for name, tensor in batch.items()})
     x["progress"] = torch.zeros((), device="meta")
     count = max((len(tensor) for tensor in batch.values()), default=1)

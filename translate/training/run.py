@@ -265,7 +265,7 @@ class _Training:
                 f"precision: {engine.precision}, which this processor computes; --precision fp32 is exact, and slower"
             )
         self.shown = self._preview_batch()
-        if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch()):
+        if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch(), engine.averages):
             self.journal.line(f"memory: {needed}")
         if engine.step == 0:
             self._preview()
@@ -363,7 +363,7 @@ class _Training:
                 task=task,
                 data=engine.data,
                 tensors=checkpoint.published_tensors(engine),
-                weights="averaged" if task.averaged else "raw",
+                weights="averaged" if engine.averages else "raw",
                 step=engine.step,
             )
 
