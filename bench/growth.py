@@ -39,6 +39,7 @@ from translate.data.loader import Loader
 from translate.data.unpaired import Unpaired
 from translate.device import choose_device, keep_freed_memory
 from translate.infer.folder import InferOptions
+from translate.settings import Run
 from translate.training.engine import Engine
 
 Cache = Literal["memory", "disk", "device", "off"]
@@ -53,8 +54,8 @@ def make_step(model: str, size: int, batch: int, precision: str, device: torch.d
     if model == "cyclegan":
         task = replace(task, blocks=9)  # type: ignore[call-arg]
     data = CASES[model].data(size)
-    ema = task.recipe.ema
-    engine = Engine(task, data, device=device, precision=precision, batch=batch, ema=ema)  # type: ignore[arg-type]
+    run = Run(batch=batch, precision=precision, ema=task.recipe.ema)  # type: ignore[arg-type]
+    engine = Engine(task, data, run, device=device)
     x = make_batch(data, batch, device)
     return lambda: engine.train_step(lambda: x, 0.0)
 

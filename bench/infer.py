@@ -132,7 +132,7 @@ def thinned(model: Published, every: int) -> Published:
     seen: Counter[torch.Size] = Counter()
 
     def run(nets: Nets, x: Batch) -> Tensor:
-        shape = x[direction.inputs].shape
+        shape = x[direction.input_names[0]].shape
         if shape[0] > 1:  # the crops that begin a pass, which has to compute the tiles of the pass before
             seen.clear()
         seen[shape] += 1

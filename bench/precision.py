@@ -108,7 +108,7 @@ def linked(place: Path, paths: Sequence[Path]) -> Path:
 def run(model: Published, name: str, inputs: Tensor) -> Tensor:
     direction = model.direction(name)
     with torch.inference_mode():
-        parts = [direction.run(model.nets, Batch({direction.inputs: part})) for part in inputs.split(25)]
+        parts = [direction.run(model.nets, Batch({direction.input_names[0]: part})) for part in inputs.split(25)]
     return torch.cat(parts).clone()
 
 

@@ -33,6 +33,7 @@ from translate import plugins
 from translate.contract import DataSpec, Phase
 from translate.device import keep_freed_memory
 from translate.distributed import World
+from translate.settings import Run
 from translate.training.engine import Engine, Outcome
 
 DATA = {
@@ -62,8 +63,8 @@ class WrappedEngine(Engine):
 
     find_unused = False
 
-    def _runner(self, phase: Phase, compiled: bool) -> Callable[[dict[str, Tensor]], Outcome]:
-        loss = PhaseLoss({role: self.nets[role] for role in phase.updates}, super()._runner(phase, compiled))
+    def _runner(self, phase: Phase) -> Callable[[dict[str, Tensor]], Outcome]:
+        loss = PhaseLoss({role: self.nets[role] for role in phase.updates}, super()._runner(phase))
         return DistributedDataParallel(
             loss,
             broadcast_buffers=False,  # batch norm is synchronised, pools are each process's own
@@ -95,11 +96,12 @@ def engines(given: argparse.Namespace, world: World) -> dict[str, Engine]:
     task = plugins.load(given.model)(width=given.width)
     data = DATA[given.model](given.size)
     share = len(world.places(given.batch))
+    run = Run(precision="fp32", batch=given.batch)
     return {
-        "alone": Engine(task, data, device=CPU, batch=share),
-        "flat": Engine(task, data, device=CPU, batch=given.batch, world=world),
-        "ddp": WrappedEngine(task, data, device=CPU, batch=given.batch, world=world),
-        "ddp unused": SearchingEngine(task, data, device=CPU, batch=given.batch, world=world),
+        "alone": Engine(task, data, Run(precision="fp32", batch=share)),
+        "flat": Engine(task, data, run, world),
+        "ddp": WrappedEngine(task, data, run, world),
+        "ddp unused": SearchingEngine(task, data, run, world),
     }
 
 

@@ -40,7 +40,7 @@ def pairs(folder: Path, scale: int, channels: int) -> list[tuple[str, Pixels, Pi
 def enlarge(model: Published, low: Tensor) -> Tensor:
     direction = model.direction()
     with torch.inference_mode():
-        return direction.run(model.nets, Batch({direction.inputs: low}))
+        return direction.run(model.nets, Batch({direction.input_names[0]: low}))
 
 
 def main() -> None:

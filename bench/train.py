@@ -33,6 +33,7 @@ from translate import plugins
 from translate.contract import DataSpec, TaskModel
 from translate.device import AUTOCAST, choose_device, keep_freed_memory
 from translate.losses.perceptual import VGGFeatures
+from translate.settings import Run
 from translate.training.engine import Engine
 
 
@@ -85,15 +86,8 @@ def make_batch(data: DataSpec, count: int, device: torch.device) -> dict[str, Te
 
 def make_engine(name: str, size: int, batch: int, precision: str, device: torch.device, compiled: bool) -> Engine:
     task = make_task(name)
-    return Engine(
-        task,
-        CASES[name].data(size),
-        device=device,
-        precision=precision,  # type: ignore[arg-type]
-        batch=batch,
-        ema=task.recipe.ema,
-        compile_phases=compiled,
-    )
+    run = Run(size=size, batch=batch, precision=precision, ema=task.recipe.ema, compile=compiled)  # type: ignore[arg-type]
+    return Engine(task, CASES[name].data(size), run, device=device)
 
 
 def compare(given: argparse.Namespace, size: int, precision: str) -> dict[str, list[float]]:

@@ -80,7 +80,7 @@ class CycleGAN(TaskModel):
             "pool_b": lambda: ImagePool(self.pool, b, data.size),
         }
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         # All that is random is noise of the phase, so that processes and micro-batches draw the same.
         noise = {"draws_a": ImagePool.DRAWS, "draws_b": ImagePool.DRAWS}
         if self.penalty:

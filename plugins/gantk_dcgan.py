@@ -74,7 +74,7 @@ class DCGAN(TaskModel):
             ),
         }
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         # The generator's phase sees the noise of the discriminator's, so that its fakes are the same ones, judged by
         # the discriminator as just updated: the order of the public codes. (In train mode the fakes do not depend on
         # the running statistics, which alone take in every batch twice, once per phase.)

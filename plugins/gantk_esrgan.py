@@ -82,7 +82,7 @@ class ESRGAN(TaskModel):
             networks["features"] = partial(vgg19, "conv5_4", self.vgg_weights)
         return networks
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [
             Phase("pretrain", ("g",), self.pretrain, stop=self.warmup),
             Phase("generator", ("g",), self.generator, start=self.warmup),

@@ -67,7 +67,7 @@ class GAN(TaskModel):
 
         return {"g": generator, "d": discriminator}
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         noise = {"z": self.latents()}
         return [
             Phase("discriminator", ("d",), self.discriminator, noise=noise),

@@ -20,7 +20,7 @@ Where the paper and the authors' two codes (Torch and PyTorch) differ, and what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -126,7 +126,7 @@ class Pix2Pix(TaskModel):
             return ResnetGenerator(a, b, self.width, self._blocks(size), self.norm, self.dropout)
         return UnetGenerator(a, b, depth=unet_depth(size), width=self.width, norm=self.norm, dropout=self.dropout)
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [Phase("generator", ("g",), self.translate), Phase("discriminator", ("d",), self.discriminate)]
 
     def translate(self, nets: Nets, x: Batch) -> Terms:
@@ -160,11 +160,14 @@ class Pix2Pix(TaskModel):
         else:
             depth = unet_depth(data.size)
             multiple, margin = 2**depth, unet_margin(depth)
-        plain = Direction("a2b", "a", "b", ("g",), lambda nets, x: nets.g(x.a), multiple=multiple, margin=margin)
-        if not self.dropout:
-            return [plain]
-        # Tiles would each draw noise of their own, so a sample needs the whole image.
-        return [plain, replace(plain, name="a2b-sample", run=sampled, margin=None)]
+        return [
+            Direction(
+                *("a2b", "a", "b", ("g",), lambda nets, x: nets.g(x.a)),
+                multiple=multiple,
+                margin=margin,
+                noise=self.dropout > 0,
+            )
+        ]
 
     def _blocks(self, size: int) -> int:
         return self.blocks or (9 if size >= 256 else 6)
@@ -172,16 +175,3 @@ class Pix2Pix(TaskModel):
     def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
         """Input, translation and target."""
         return {"a": x.a, "a2b": nets.g(x.a), "b": x.b}
-
-
-def sampled(nets: Nets, x: Batch) -> Tensor:
-    """The translation with dropout on, whatever mode ``nets.g`` is in."""
-    layers = [layer for layer in nets.g.modules() if isinstance(layer, nn.Dropout) and not layer.training]
-    try:
-        for layer in layers:
-            layer.train()
-        output: Tensor = nets.g(x.a)
-        return output
-    finally:
-        for layer in layers:
-            layer.eval()

@@ -93,7 +93,7 @@ class SRGAN(TaskModel):
             body_end=self.body_end,
         )
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [
             Phase("pretrain", ("g",), self.pretrain, stop=self.warmup),
             Phase("generator", ("g",), self.generator, start=self.warmup),

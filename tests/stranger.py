@@ -25,7 +25,7 @@ class Sepia(TaskModel):
     def networks(self, data):
         return {"g": lambda: nn.Conv2d(3, 3, 1)}
 
-    def phases(self):
+    def phases(self, data: DataSpec):
         return [Phase("fit", ("g",), self.fit)]
 
     def fit(self, nets, x):

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from environments import MYPY_CACHE, Environment, fresh
 from translate.contract import DataSpec, Noise, TaskModel
+from translate.settings import Run
 from translate.training.engine import Engine
 
 PACKAGE = Path(__file__).parent / "packages" / "gantk-example"
@@ -172,7 +173,7 @@ def test_one_update_equals_a_plain_loop(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Noise, "draw", lambda self, count, generator=None: draws[self.shape])
     a, b = (torch.rand(2, 2, 3, 16, 16, generator=generator) * 2 - 1).double()
 
-    engine = Engine(task, DataSpec(16, {"a": 3, "b": 3}), device=torch.device("cpu"), batch=2)
+    engine = Engine(task, DataSpec(16, {"a": 3, "b": 3}), Run(batch=2))
     engine.nets.double()
     g, f, d = (copy.deepcopy(engine.nets[role]) for role in ("g", "f", "d"))
     for net in (g, f, d):

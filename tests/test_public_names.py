@@ -14,7 +14,19 @@ import pytest
 import translate
 
 PUBLIC = [
-    *("API_VERSION", "Batch", "DataSpec", "Dataset", "Direction", "GantkError", "Loading", "Nets", "Networks", "Noise"),
+    *(
+        "API_VERSION",
+        "Batch",
+        "Condition",
+        "DataSpec",
+        "Dataset",
+        "Direction",
+        "GantkError",
+        "Loading",
+        "Nets",
+        "Networks",
+        "Noise",
+    ),
     *("Phase", "Published", "Run", "Source", "TaskModel", "Terms", "UsageError", "linear_decay", "load_published"),
 ]
 

@@ -37,7 +37,7 @@ class Toy(TaskModel):
             "fixed": lambda: small(channels, 2),
         }
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [
             Phase("critic", ("d",), self.critic, repeat=self.critic_steps),
             Phase("generator", ("g",), self.generator, noise={"z": Noise((3, 8, 8))}),
@@ -85,8 +85,8 @@ class ToyWithPool(Toy):
     def networks(self, data: DataSpec) -> Networks:
         return {**super().networks(data), "pool": lambda: ImagePool(6, data.channels["a"], data.size)}
 
-    def phases(self) -> Sequence[Phase]:
-        critic, generator = super().phases()
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
+        critic, generator = super().phases(data)
         return [replace(critic, noise={"draws": ImagePool.DRAWS}), generator]
 
     def critic(self, nets: Nets, x: Batch) -> Terms:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from translate.contract import (
         Batch,
+        Condition,
         Dataset,
         DataSpec,
         Direction,
@@ -30,13 +31,14 @@ if TYPE_CHECKING:
     from translate.modelfile.model import Published, load_published
     from translate.settings import Run
 
-API_VERSION = 1
+API_VERSION = 2
 """Version of the plugin contract, `translate.contract`; a plugin states the one it was written for as
 ``TaskModel.api``."""
 
 __all__ = [
     "API_VERSION",
     "Batch",
+    "Condition",
     "DataSpec",
     "Dataset",
     "Direction",

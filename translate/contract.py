@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -45,8 +45,9 @@ class Nets(nn.ModuleDict):
 class Batch(dict[str, Tensor]):
     """Tensors by name, readable as attributes: ``x.a``, ``x.image``, ``x.label``, ``x.z``.
 
-    Besides what the source and the phase's noise put in, there is ``x.progress``: how much of the run is done, a scalar
-    in [0, 1).
+    Besides what the source and the phase's noise put in, a training batch has ``x.step``, the number of steps done (a
+    scalar int64, the unit of ``Phase.start`` and ``stop``), and ``x.progress``, the share of the run that they are (a
+    scalar in [0, 1)).
     """
 
     def __init__(self, tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
@@ -72,20 +73,27 @@ class Batch(dict[str, Tensor]):
             self.logged[name] = value.detach().float().mean()
 
 
+@final
 @dataclass(frozen=True)
 class DataSpec:
-    """What the data turned out to be; it sizes the networks.
+    """What the data turned out to be; it sizes the networks, and travels in the model file.
 
-    ``size``: side in pixels of the (square) training images. ``channels``: channels of each domain by its batch name.
-    ``classes``: number of labels in ``x.label``, 0 where there are none. ``scale``: high- over low-resolution side
-    length. ``indexed``: domains whose images are class-index maps, given to the networks as one-hot planes (0 or 1).
+    ``size``: side in pixels of the (square) training images. ``channels``: channels of each domain by its batch name;
+    only these names are pictures. ``names``: what indices mean, in their order: ``names["label"]`` the classes,
+    ``names["text"]`` the words (the first is the empty one, which pads), ``names["domain"]`` the domains. ``scale``:
+    high- over low-resolution side length. ``indexed``: domains whose images are class-index maps, given to the
+    networks as one-hot planes (0 or 1). ``bits``: bit depth of the pictures of a domain, 8 where it is not given.
     """
 
     size: int
     channels: Mapping[str, int]
-    classes: int = 0
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scale: int = 1
     indexed: tuple[str, ...] = ()
+    bits: Mapping[str, int] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        raise TypeError("DataSpec cannot be subclassed: a model file holds these fields and no others")
 
 
 @dataclass(frozen=True)
@@ -93,11 +101,11 @@ class Noise:
     """Latent noise: ``shape`` of one sample, N(0, 1) or uniform in [-1, 1)."""
 
     shape: tuple[int, ...]
-    law: Literal["normal", "uniform"] = "normal"
+    distribution: Literal["normal", "uniform"] = "normal"
 
     def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """``count`` samples, (count, \\*shape), on the CPU."""
-        if self.law == "uniform":
+        if self.distribution == "uniform":
             return torch.rand(count, *self.shape, generator=generator) * 2 - 1
         return torch.randn(count, *self.shape, generator=generator)
 
@@ -109,8 +117,11 @@ class Phase:
     ``updates``: the roles it moves; all others are frozen before the loss runs, so nothing needs ``detach`` or
     ``no_grad``. ``loss``: pure, (nets, batch) -> named, weighted terms. ``every``: runs in one step of so many (lazy
     regularisation). ``repeat``: runs so often per step, each further time on a fresh batch (n_critic). ``start`` and
-    ``stop``: first step and first step no more (warm-up). ``noise``: drawn afresh for each run of the phase and put
-    into the batch by name; later phases of the step see it too.
+    ``stop``: first step of the phase, and first step without it (warm-up). ``noise``: drawn afresh for each run of the
+    phase and put into the batch by name; later phases of the step see it too. ``after``: called once per update,
+    without gradients, with the networks and the phase's terms and ``x.log`` values by name, averaged over micro-batches
+    and processes. State that training moves lives here, in buffers of a role: a running mean, a clipped weight, the
+    probability of an augmentation. It must not read values on the host.
     """
 
     name: str
@@ -121,6 +132,7 @@ class Phase:
     start: int = 0
     stop: int | None = None
     noise: Mapping[str, Noise] = field(default_factory=dict)
+    after: Callable[[Nets, Mapping[str, Tensor]], None] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.updates, str) or not self.updates:
@@ -136,18 +148,37 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a user chooses at inference besides pictures and noise, such as a class; see `translate.conditions`.
+
+    ``encode``: one sample's tensor of what was written, just as a source gives it in training; raises ``ValueError``
+    that says what was expected. ``default``: None where it must be given. ``choices``: all that can be written, where
+    these are few.
+    """
+
+    help: str
+    encode: Callable[[str], Tensor]
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Direction:
     """One map that a trained model offers, run by ``gantk infer`` and ``gantk sample``.
 
-    ``inputs``, ``outputs``: batch names of the domains. ``roles``: the networks that ``run`` needs; these alone are
-    published. ``run``: (nets, x) -> (N, C, H * scale, W * scale) in [-1, 1], from ``x[inputs]``, (N, C, H, W).
-    ``multiple``: H and W are padded to a multiple of it and the output is cropped back. ``margin``: how many input
-    pixels around a pixel its output depends on (half the receptive field; None where it is the whole image), apart
-    from the statistics of instance norm. ``latent``: set for samplers, whose ``x[inputs]`` is this noise.
+    ``inputs``, ``outputs``: batch names of the domains; several inputs are pictures that belong together, matched by
+    the stems of their file names. ``roles``: the networks that ``run`` needs; these alone are published. ``run``:
+    (nets, x) -> (N, C, H * scale, W * scale) in [-1, 1], from ``x[inputs]``, (N, C, H, W) each. ``multiple``: H and W
+    are padded to a multiple of it and the output is cropped back. ``margin``: how many input pixels around a pixel its
+    output depends on (half the receptive field; None where it is the whole image), apart from the statistics of
+    instance norm. ``latent``: set for samplers, whose ``x[inputs]`` is this noise. ``conditions``: what else ``run``
+    reads from the batch, by name, one value for each sample. ``noise``: whether the result can be drawn anew with the
+    dropout of training (``gantk infer --sample``). ``sequence``: whether pictures come in the order of their names,
+    and what ``run`` keeps is in the next one's batch.
     """
 
     name: str
-    inputs: str
+    inputs: str | tuple[str, ...]
     outputs: str
     roles: tuple[str, ...]
     run: Callable[[Nets, Batch], Tensor]
@@ -155,6 +186,19 @@ class Direction:
     scale: int = 1
     margin: int | None = None
     latent: Noise | None = None
+    conditions: Mapping[str, Condition] = field(default_factory=dict)
+    noise: bool = False
+    sequence: bool = False
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The batch names of what goes in: pictures, or the latent of a sampler."""
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The batch names of all that ``run`` reads: the inputs, then the conditions."""
+        return (*self.input_names, *self.conditions)
 
 
 @dataclass(frozen=True)
@@ -225,7 +269,10 @@ class TaskModel(ABC):
     averaged: ClassVar[tuple[str, ...]] = ()
     """Roles whose moving average is kept, previewed and shipped."""
     bf16_proven: ClassVar[bool] = False
-    """Whether whole runs in bf16 were seen to end as well as in fp32; ``--precision auto`` heeds it."""
+    """Whether whole runs in bf16 were shown to end as well as in fp32; then ``--precision auto`` may choose it."""
+    compares_samples: ClassVar[bool] = False
+    """Whether a loss compares the samples of a batch (minibatch discrimination, a relativistic average): then two
+    micro-batches are not one batch, and ``--accumulate`` is refused."""
 
     lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
     betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
@@ -243,7 +290,7 @@ class TaskModel(ABC):
         """
 
     @abstractmethod
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         """The moves of one training step, in order."""
 
     @abstractmethod
@@ -263,7 +310,7 @@ class TaskModel(ABC):
         columns: dict[str, Tensor] = {}
         for direction in self.directions(data):
             if direction.latent is None:
-                columns[direction.inputs] = x[direction.inputs]
+                columns.update({name: x[name] for name in direction.input_names})
             columns[direction.name] = direction.run(nets, x)
         return columns
 

@@ -84,7 +84,7 @@ def interpolate_batches(
 def walk(noise: Noise, start: Tensor, end: Tensor, steps: int) -> Tensor:
     """``steps`` latents from ``start`` to ``end`` (each of the noise's shape), both included."""
     share = torch.linspace(0, 1, steps).reshape(-1, *[1] * start.dim())
-    if noise.law == "uniform":
+    if noise.distribution == "uniform":
         return torch.lerp(start, end, share)
     cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
     angle = cosine.acos()
@@ -148,5 +148,5 @@ def _run(published: Published, direction: Direction, z: Tensor, batch: int, devi
     nets = published.nets.to(device).eval()
     for part in z.split(batch):
         with torch.inference_mode():
-            pictures = direction.run(nets, Batch({direction.inputs: part.to(device)}))
+            pictures = direction.run(nets, Batch({direction.input_names[0]: part.to(device)}))
         yield pictures.float().cpu()

@@ -21,7 +21,7 @@ class Fake(TaskModel):
     def networks(self, data: DataSpec) -> Networks:
         return {}
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return []
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:

@@ -504,20 +504,19 @@ def test_awkward_files(tmp_path: Path) -> None:
         assert np.array_equal(open_image(path, 3), open_image(Path(made[str(path)]), 3)), path.name
 
 
-def test_sample_takes_the_noisy_twin_of_a_direction(tmp_path: Path) -> None:
+def test_sample_turns_dropout_on_where_a_direction_has_noise(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(np.full((8, 8, 3), 100, np.uint8)).save(tmp_path / "in" / "grey.png")
-    plain = publish(nn.Identity(), run=lambda nets, x: x.a)
+    plain = publish(nn.Dropout(0.5))
     with pytest.raises(UsageError, match="--sample: fake draws no noise in direction a2b"):
         infer(plain, [tmp_path / "in"], tmp_path / "no", InferOptions(sample=True))
     assert not (tmp_path / "no").exists()
-    noisy = dataclasses.replace(
-        plain.directions[0], name="a2b-sample", margin=None, run=lambda nets, x: torch.rand_like(x.a)
-    )
-    model = dataclasses.replace(plain, directions=(*plain.directions, noisy))
+    model = dataclasses.replace(plain, directions=(dataclasses.replace(plain.directions[0], noise=True),))
     for out, seed in (("one", 1), ("again", 1), ("two", 2)):
         assert infer(model, [tmp_path / "in"], tmp_path / out, InferOptions(sample=True, seed=seed)).done == 1
     one, again, two = (np.asarray(Image.open(tmp_path / out / "grey.png")) for out in ("one", "again", "two"))
     assert one.std() > 10
+    assert infer(model, [tmp_path / "in"], tmp_path / "plain").done == 1
+    assert np.asarray(Image.open(tmp_path / "plain" / "grey.png")).std() == 0
     assert (one == again).all()
     assert not (one == two).all()

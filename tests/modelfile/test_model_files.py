@@ -92,7 +92,7 @@ def rewritten(header: bytes, rest: bytes = b"", length: int | None = None) -> by
         (rewritten(b'{"__metadata__":{"gantk":"3"}}'), "damaged gantk metadata"),
         (rewritten(b'{"__metadata__":{"gantk":"{\\"format\\":99}"}}'), "file format 99"),
         (
-            rewritten(b'{"__metadata__":{"gantk":"{\\"format\\":1}"}}'),
+            rewritten(b'{"__metadata__":{"gantk":"{\\"format\\":2}"}}'),
             "metadata (plugin: Field required)",
         ),
         (rewritten(b"{}"), "no gantk metadata"),

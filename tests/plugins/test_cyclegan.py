@@ -12,6 +12,7 @@ from translate.contract import Batch, DataSpec, Nets, parameter_count
 from translate.errors import UsageError
 from translate.generators.resnet import ResnetGenerator
 from translate.layers.history import ImagePool
+from translate.settings import Run
 from translate.training.engine import Engine
 
 SIZE = 32
@@ -113,7 +114,8 @@ class PlainLoop:
 
 
 def make_engine(task: CycleGAN, data: DataSpec = DATA, dtype: torch.dtype = torch.float64, **settings) -> Engine:
-    engine = Engine(task, data, device=torch.device("cpu"), **{"ema": task.recipe.ema, **settings})
+    settings = {"precision": "fp32", "size": data.size, "ema": task.recipe.ema, **settings}
+    engine = Engine(task, data, Run(**settings))
     engine.nets.to(dtype)
     return engine
 
@@ -147,7 +149,7 @@ def test_fp32_losses_equal_the_plain_loop():
 
 
 def terms_of(task: CycleGAN, nets: Nets, x: Batch) -> dict[str, torch.Tensor]:
-    generators, discriminators = task.phases()
+    generators, discriminators = task.phases(DATA)
     for name, noise in discriminators.noise.items():
         x.setdefault(name, noise.draw(len(x.a)))
     return {**generators.loss(nets, x), **discriminators.loss(nets, x)}
@@ -310,7 +312,7 @@ def test_directions_and_preview():
 def test_each_phase_compiles_in_one_graph(index):
     nets, tensors = build(SMALL, dtype=torch.float32), images(1, torch.float32)
     tensors["fake_a"], tensors["fake_b"] = tensors["a"].flip(3), tensors["b"].flip(3)
-    phase = SMALL.phases()[index]
+    phase = SMALL.phases(DATA)[index]
     tensors.update({name: noise.draw(1) for name, noise in phase.noise.items()})
 
     def run(tensors: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

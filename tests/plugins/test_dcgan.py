@@ -16,6 +16,7 @@ from gantk_dcgan import DCGAN
 from gantk_gan import GAN
 from translate.contract import DataSpec, TaskModel
 from translate.errors import UsageError
+from translate.settings import Run
 from translate.training.engine import Engine
 
 SPEC = DataSpec(32, {"image": 3})
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def engine_of(task: TaskModel, spec: DataSpec = SPEC, batch: int = 4) -> Engine:
-    return Engine(task, spec, device=CPU, batch=batch, seed=3)
+    return Engine(task, spec, Run(batch=batch, seed=3))
 
 
 def images(spec: DataSpec = SPEC, batch: int = 4) -> Tensor:

@@ -16,6 +16,7 @@ from gantk_esrgan import ESRGAN
 from gantk_srgan import SRGAN
 from translate.contract import Batch, DataSpec, Networks, TaskModel
 from translate.errors import UsageError
+from translate.settings import Run
 from translate.training.engine import Engine
 
 SPEC = DataSpec(32, {"low": 3, "high": 3}, scale=4)
@@ -46,7 +47,7 @@ def esrgan(**fields: Any) -> SmallESRGAN:
 
 
 def engine_of(task: TaskModel) -> Engine:
-    engine = Engine(task, SPEC, device=CPU, batch=3, seed=3)
+    engine = Engine(task, SPEC, Run(batch=3, seed=3))
     # In fp32 the order of a sum decides where Adam sends a weight whose gradient is nearly zero.
     engine.nets.double()
     engine.averages.double()
@@ -155,7 +156,7 @@ def test_a_warm_up_as_long_as_the_run_moves_the_generator_alone(make: Callable[.
 @pytest.mark.parametrize("make", [srgan, esrgan])
 def test_no_warm_up(make: Callable[..., TaskModel]) -> None:
     task = make(warmup=0)
-    assert [phase.name for phase in task.phases() if phase.due(0)] == ["generator", "discriminator"]
+    assert [phase.name for phase in task.phases(SPEC) if phase.due(0)] == ["generator", "discriminator"]
 
 
 def test_without_features_the_content_is_in_the_pixels() -> None:

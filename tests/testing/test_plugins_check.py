@@ -52,7 +52,7 @@ class Sepia(TaskModel):
     def networks(self, data):
         return {"g": lambda: nn.Sequential(nn.Conv2d(3, 3, 3, padding=1)), "d": lambda: nn.Conv2d(3, 1, 3)}
 
-    def phases(self):
+    def phases(self, data: DataSpec):
         return [Phase("fit", ("g",), self.fit), Phase("judge", ("d",), self.judge)]
 
     def fit(self, nets, x):

@@ -43,7 +43,7 @@ class Sound(TaskModel):
     def generator_net(self) -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 3, 1))
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [
             Phase("critic", ("d",), self.critic, noise={"z": Noise((3, 1, 1))}),
             Phase("generator", ("g",), self.generator, start=5, every=2),
@@ -186,7 +186,7 @@ class NeedsAMultiple(Sound):
 
 
 class NoSuchRole(Sound):
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [Phase("critic", ("q",), self.critic)]
 
 
@@ -230,7 +230,7 @@ FAULTS: list[tuple[type[Sound], str, str, str]] = [
     (SeesTheBatch, "directions", "the rest of the batch does not change", "0."),
     (NeedsAMultiple, "directions", "direction paint to run on 8x9 pixels", "RuntimeError"),
     (NoSuchRole, "builds", "no error", "phase 'critic' updates 'q'"),
-    (OtherApi, "builds", "api = 1", "api = 99"),
+    (OtherApi, "builds", "api = 2", "api = 99"),
     (NotInBf16, "bfloat16", "no error", "RuntimeError"),
     (BadPreview, "preview", "column paint: shape (N, C, H, W)", "(3, 8, 8)"),
 ]

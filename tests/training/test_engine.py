@@ -8,28 +8,29 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
 
 from toy import Toy, ToyWithBatchNorm, ToyWithPool, toy_batch, toy_data
-from translate.contract import Batch, Nets, Phase, Terms
-from translate.errors import DivergedError, GantkError
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Terms
+from translate.errors import DivergedError, GantkError, UsageError
 from translate.fields import fields_of
 from translate.settings import Run
 from translate.training.checkpoint import load_checkpoint, published_tensors, save_checkpoint, saved_processes
 from translate.training.engine import Engine, seed_of
+from translate.training.ledger import Outcome, mean_of
 
 
 def make(task: Toy | None = None, **settings: object) -> Engine:
-    return Engine(task or Toy(), toy_data(), device=torch.device("cpu"), batch=4, **settings)  # type: ignore[arg-type]
+    return Engine(task or Toy(), toy_data(), Run(batch=4, **settings))  # type: ignore[arg-type]
 
 
 class Batches:
@@ -131,7 +132,7 @@ def test_every_repeat_start_and_stop() -> None:
 
     @dataclass(frozen=True, kw_only=True)
     class Scheduled(Toy):
-        def phases(self) -> list[Phase]:
+        def phases(self, data: DataSpec) -> list[Phase]:
             def loss(name: str):  # type: ignore[no-untyped-def]
                 def run(nets: Nets, x: Batch) -> Terms:
                     seen.append((engine.step, name))
@@ -274,7 +275,7 @@ def test_half_precision_stays_near_fp32(precision: str) -> None:
 
 @pytest.mark.slow
 def test_compiled_phases_equal_eager_ones() -> None:
-    eager, compiled = make(), make(compile_phases=True)
+    eager, compiled = make(), make(compile=True)
     for engine in (eager, compiled):
         batches = Batches()
         for step in range(2):
@@ -321,15 +322,15 @@ def test_nothing_of_a_replayed_graph_outlives_its_step(monkeypatch: pytest.Monke
     monkeypatch.setattr("translate.training.engine.captures_graphs", lambda device: True)
     monkeypatch.setattr(torch, "compile", compile_with_it)
     monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", backend.step_begins)
-    eager, replayed = make(ToyWithPool()), make(ToyWithPool(), compile_phases=True)
+    eager, replayed = make(ToyWithPool()), make(ToyWithPool(), compile=True)
     terms: list[Tensor] = []
-    note = replayed.ledger.add
 
-    def add(step: int, phase: str, outcomes: Any, norm: Tensor) -> None:
-        terms.extend(outcomes[0][0].values())
-        note(step, phase, outcomes, norm)
+    def watched(outcomes: list[Outcome]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        if engine is replayed:
+            terms.extend(outcomes[0][0].values())
+        return mean_of(outcomes)
 
-    monkeypatch.setattr(replayed.ledger, "add", add)
+    monkeypatch.setattr("translate.training.engine.mean_of", watched)
     for engine in (eager, replayed):
         batches = Batches()
         for step in range(4):
@@ -347,8 +348,8 @@ def test_nothing_of_a_replayed_graph_outlives_its_step(monkeypatch: pytest.Monke
 @pytest.mark.gpu
 def test_graphs_on_cuda_equal_eager_steps() -> None:
     cuda = torch.device("cuda")
-    eager = Engine(ToyWithPool(), toy_data(), device=cuda, batch=4)
-    replayed = Engine(ToyWithPool(), toy_data(), device=cuda, batch=4, compile_phases=True)
+    eager = Engine(ToyWithPool(), toy_data(), Run(batch=4), device=cuda)
+    replayed = Engine(ToyWithPool(), toy_data(), Run(batch=4, compile=True), device=cuda)
     for engine in (eager, replayed):
         batches = Batches()
         for step in range(8):  # the first ones are warm-up and recording
@@ -361,7 +362,7 @@ def test_micro_batches_are_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None
     modes: list[str | None] = []
     monkeypatch.setattr("translate.training.engine.captures_graphs", lambda device: True)
     monkeypatch.setattr(torch, "compile", lambda function, *, dynamic, mode: modes.append(mode) or function)
-    make(compile_phases=True, accumulate=2).train_step(Batches(), 0.0)
+    make(compile=True, accumulate=2).train_step(Batches(), 0.0)
     assert set(modes) == {None}
 
 
@@ -376,11 +377,98 @@ def test_micro_batches_are_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None
 def test_faulty_phases_are_named(phase: Phase, message: str) -> None:
     @dataclass(frozen=True, kw_only=True)
     class Faulty(Toy):
-        def phases(self) -> list[Phase]:
+        def phases(self, data: DataSpec) -> list[Phase]:
             return [phase]
 
     with pytest.raises(GantkError, match=message):
         make(Faulty()).train_step(Batches(), 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Following(Toy):
+    """A toy whose critic is clipped, and whose state follows what its generator's phase gave."""
+
+    def networks(self, data: DataSpec) -> Networks:
+        return {**super().networks(data), "state": lambda: nn.BatchNorm1d(1, affine=False)}
+
+    def phases(self, data: DataSpec) -> list[Phase]:
+        critic, generator = super().phases(data)
+        return [replace(critic, after=self.clip), replace(generator, after=self.follow)]
+
+    @staticmethod
+    def clip(nets: Nets, values: Mapping[str, Tensor]) -> None:
+        for parameter in nets.d.parameters():
+            parameter.clamp_(-0.01, 0.01)
+
+    @staticmethod
+    def follow(nets: Nets, values: Mapping[str, Tensor]) -> None:
+        nets.state.running_mean.mul_(0.5).add_(values["noise"])
+        nets.state.num_batches_tracked.add_(1)
+
+
+def test_after_is_called_once_per_update_with_what_the_phase_gave() -> None:
+    engine, batches = make(Following()), Batches()
+    expected = torch.zeros(1)
+    for step in range(3):
+        engine.train_step(batches, step / 10)
+        assert all(parameter.abs().max() <= 0.01 for parameter in engine.nets.d.parameters())
+        expected = 0.5 * expected + engine.read()["generator/noise"]
+    torch.testing.assert_close(engine.nets.state.running_mean, expected)
+    assert int(engine.nets.state.num_batches_tracked) == 3
+
+
+def test_what_after_gets_is_averaged_over_micro_batches() -> None:
+    whole, parts = make(Following()), make(Following(), accumulate=2)
+    for engine in (whole, parts):
+        batches = Batches()
+        for step in range(3):
+            engine.train_step(batches, step / 10)
+    assert int(parts.nets.state.num_batches_tracked) == 3
+    assert_same(dict(whole.nets.state.state_dict()), dict(parts.nets.state.state_dict()), 1e-6)
+
+
+def test_a_loss_may_read_the_number_of_steps() -> None:
+    found: list[int] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Clocked(Toy):
+        def generator(self, nets: Nets, x: Batch) -> Terms:
+            found.append(int(x.step))
+            return super().generator(nets, x)
+
+    engine, batches = make(Clocked()), Batches()
+    engine.step = 7
+    for _ in range(2):
+        engine.train_step(batches, 0.0)
+    assert found == [7, 8]
+
+
+def test_a_model_that_compares_samples_refuses_micro_batches() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Comparing(Toy):
+        compares_samples = True
+
+    with pytest.raises(UsageError, match="--accumulate 2: Comparing compares the samples of a whole batch; expected 1"):
+        make(Comparing(), accumulate=2)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda nets, x: nets.nowhere(x.a), "direction a2b does not run: AttributeError"),
+        (lambda nets, x: nets.g(x.a) / 0, "direction a2b: expected finite pictures"),
+        (lambda nets, x: nets.g(x.a).mean(), "direction a2b: expected finite pictures"),
+    ],
+)
+def test_a_direction_that_cannot_be_used_is_found_before_training(run: Any, message: str) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Useless(Toy):
+        def directions(self, data: DataSpec) -> list[Direction]:
+            return [Direction("a2b", "a", "b", ("g",), run)]
+
+    with pytest.raises(GantkError, match=message):
+        make(Useless()).try_directions(toy_batch(0))
+    make().try_directions(toy_batch(0))
 
 
 WORKER = """
@@ -391,12 +479,13 @@ import toy
 from toy import toy_batch, toy_data
 from translate import distributed
 from translate.training.checkpoint import save_checkpoint
+from translate.settings import Run
 from translate.training.engine import Engine
 torch.set_num_threads(1)
 world = distributed.world_from_environment()
 distributed.join(torch.device("cpu"), world)
 task, settings = getattr(toy, sys.argv[3])(), json.loads(sys.argv[4])
-engine = Engine(task, toy_data(), device=torch.device("cpu"), batch=4, world=world, **settings)
+engine = Engine(task, toy_data(), Run(batch=4, **settings), world)
 drawn = 0
 def draw():
     global drawn

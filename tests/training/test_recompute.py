@@ -13,6 +13,7 @@ from toy import Toy, toy_batch, toy_data
 from translate.contract import Batch, DataSpec, Nets, Networks, Phase, Terms
 from translate.errors import UsageError
 from translate.generators.resnet import ResnetGenerator
+from translate.settings import Run
 from translate.training.engine import Engine
 from translate.training.estimate import estimate
 from translate.training.recompute import checkpoint_towers
@@ -27,7 +28,7 @@ class Plain(Toy):
     def networks(self, data: DataSpec) -> Networks:
         return {"g": lambda: nn.Linear(8, 8, bias=False)}
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [Phase("only", ("g",), self.only)]
 
     def only(self, nets: Nets, x: Batch) -> Terms:
@@ -68,7 +69,7 @@ def test_a_loss_that_needs_values_has_no_estimate() -> None:
 
 def test_checkpointing_needs_less_and_changes_nothing() -> None:
     def engine(checkpointing: bool) -> Engine:
-        return Engine(Residual(), toy_data(), device=torch.device("cpu"), batch=4, checkpointing=checkpointing)
+        return Engine(Residual(), toy_data(), Run(batch=4, checkpointing=checkpointing))
 
     plain, thrifty = engine(False), engine(True)
     for one in (plain, thrifty):
@@ -90,4 +91,4 @@ def test_blocks_with_batch_norm_are_not_recomputed() -> None:
 
 def test_a_model_without_blocks_refuses() -> None:
     with pytest.raises(UsageError, match="--checkpointing: this model has no residual blocks"):
-        Engine(Toy(), toy_data(), device=torch.device("cpu"), batch=4, checkpointing=True)
+        Engine(Toy(), toy_data(), Run(batch=4, checkpointing=True))

@@ -60,7 +60,7 @@ def _bytes(header: Header) -> int:
 
 
 def _direction(direction: Any) -> str:
-    source = "noise" if direction["latent"] else direction["inputs"]
+    source = "noise" if direction["latent"] else " and ".join(direction["inputs"])
     return f"{direction['name']} ({source} to {direction['outputs']}, multiple {direction['multiple']})"
 
 

@@ -142,6 +142,7 @@ def _result(result: Result) -> dict[str, Any]:
 def describe(plugin: Plugin, cls: type[TaskModel]) -> dict[str, Any]:
     """What is known of a model with its default hyper-parameters, as plain values."""
     from translate.fields import fields_of
+    from translate.testing import example_for
 
     about: dict[str, Any] = {
         "name": plugin.name,
@@ -163,7 +164,7 @@ def describe(plugin: Plugin, cls: type[TaskModel]) -> dict[str, Any]:
         return about
     about["phases"] = {
         phase.name: {"updates": list(phase.updates), "every": phase.every, "repeat": phase.repeat}
-        for phase in task.phases()
+        for phase in task.phases(example_for(task).data)
     }
     return about
 

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from translate.conditions import examples_of
 from translate.contract import Direction
 from translate.errors import GantkError, UsageError, one_line
 from translate.files import sync_folder, write_text_whole, write_whole
@@ -67,10 +68,10 @@ def to_onnx(model: Published, direction: Direction, path: Path, tolerance: float
         try:
             program = torch.onnx.export(
                 module,
-                (example,),
+                example,
                 dynamo=True,
                 dynamic_shapes=(_dynamic(direction),),
-                input_names=[direction.inputs],
+                input_names=list(direction.arguments),
                 output_names=[direction.outputs],
                 external_data=False,
                 verbose=False,
@@ -88,7 +89,7 @@ def to_onnx(model: Published, direction: Direction, path: Path, tolerance: float
         run = _onnx_runner(temporary)
         for count, high, wide in sizes:
             given = _example(model, direction, count, high, wide)
-            worst = max(worst, _difference(run(given), module, given))
+            worst = max(worst, _difference(run(*given), module, given))
         _check(worst, tolerance, "ONNX Runtime")
 
     with _quiet():
@@ -141,7 +142,7 @@ def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: f
                     output: Tensor = theirs((low + 1) / 2)
                 return output * 2 - 1
 
-            worst = max(worst, _difference(run(given), module, given))
+            worst = max(worst, _difference(run(*given), module, given))
         _check(worst, tolerance, "spandrel")
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,38 +233,45 @@ def _commands(directions: Sequence[Mapping[str, Any]], name: str) -> Iterator[st
             yield f"gantk infer {name} photos/ --out results/ --direction {direction['name']}"
 
 
-def _example(model: Published, direction: Direction, count: int, high: int, wide: int) -> Tensor:
-    """Inputs of a direction: so many, and of so many times the multiple (8 at least) on each side."""
+def _example(model: Published, direction: Direction, count: int, high: int, wide: int) -> tuple[Tensor, ...]:
+    """Arguments of a direction: so many, and of so many times the multiple (8 at least) on each side."""
     generator = torch.Generator().manual_seed(count)
+    conditions = examples_of(direction, {}, count).values()
     if direction.latent is not None:
-        return direction.latent.draw(count, generator)
+        return (direction.latent.draw(count, generator), *conditions)
     unit = direction.multiple * -(-4 // direction.multiple)
-    shape = (count, model.data.channels[direction.inputs], high * unit, wide * unit)
-    return torch.rand(shape, generator=generator) * 2 - 1
+    shapes = [(count, model.data.channels[name], high * unit, wide * unit) for name in direction.input_names]
+    return (*(torch.rand(shape, generator=generator) * 2 - 1 for shape in shapes), *conditions)
 
 
-def _dynamic(direction: Direction) -> dict[int, Any]:
+def _dynamic(direction: Direction) -> tuple[dict[int, Any], ...]:
     from torch.export import Dim
 
-    sides: dict[int, Any] = {0: Dim("batch")}
+    batch = {0: Dim("batch")}
+    sides: dict[int, Any] = dict(batch)
     if direction.latent is None:
         for axis, name in ((2, "height"), (3, "width")):
             side = Dim(name)
             sides[axis] = direction.multiple * side if direction.multiple > 1 else side
-    return sides
+    return (*([sides] * len(direction.input_names)), *([batch] * len(direction.conditions)))
 
 
-def _onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
+def _onnx_runner(path: Path) -> Callable[..., Tensor]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda given: torch.from_numpy(session.run(None, {name: given.numpy()})[0])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run(*given: Tensor) -> Tensor:
+        feed = {name: tensor.numpy() for name, tensor in zip(names, given, strict=True)}
+        return torch.from_numpy(session.run(None, feed)[0])
+
+    return run
 
 
-def _difference(output: Tensor, module: DirectionModule, given: Tensor) -> float:
+def _difference(output: Tensor, module: DirectionModule, given: Sequence[Tensor]) -> float:
     with torch.inference_mode():
-        expected = module(given)
+        expected = module(*given)
     if output.shape != expected.shape:
         raise ExportError(f"the exported model gives shape {tuple(output.shape)}; expected {tuple(expected.shape)}")
     worst = (output - expected).abs().max().item()

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
@@ -117,10 +117,9 @@ def infer(
     options = options or InferOptions()
     direction = model.direction(options.direction)
     if options.sample:
-        names = [d.name for d in model.directions]
-        if f"{direction.name}-sample" not in names:
+        if not direction.noise:
             raise UsageError(f"--sample: {model.plugin} draws no noise in direction {direction.name}")
-        direction = model.direction(f"{direction.name}-sample")
+        direction = replace(direction, margin=None)  # each tile would draw noise of its own
     world = world_from_environment()
     device = choose_device(options.device, world.local_rank, world.local_size)
     network = Network(model, direction, device, options)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from translate.contract import Batch, Direction, Nets
 from translate.data.decode import Pixels
@@ -26,6 +26,7 @@ from translate.infer.statistics import (
     pooled,
 )
 from translate.infer.tiling import SMALLEST, Tile, padded, padded_side, rows_of_tiles, up_to
+from translate.layers.dropout import DROPOUT, dropout_on
 from translate.modelfile.model import Published
 from translate.settings import Precision
 
@@ -73,9 +74,13 @@ class Network:
     def __init__(self, model: Published, direction: Direction, device: torch.device, options: InferOptions) -> None:
         data = model.data
         self.direction = direction
-        self.channels = data.channels[direction.inputs]
+        if len(direction.arguments) > 1:
+            others = ", ".join(direction.arguments[1:])
+            raise UsageError(f"{model.path}: {direction.name} needs {others} beside the photo, which gantk infer lacks")
+        (self.input,) = direction.arguments
+        self.channels = data.channels[self.input]
         self.out_channels = data.channels[direction.outputs]
-        self.indexed = direction.inputs in data.indexed
+        self.indexed = self.input in data.indexed
         self.index_out = direction.outputs in data.indexed
         if not (self.indexed or self.channels in (1, 3, 4)):
             raise UsageError(f"{model.path}: takes {self.channels} channels, which no picture has")
@@ -100,7 +105,7 @@ class Network:
     def may_draw_noise(self) -> bool:
         """Whether outputs may depend on chance: asked for, or through dropout that a direction might keep on."""
         return self._options.sample or any(
-            isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in self._nets.modules()
+            isinstance(module, DROPOUT) and module.p > 0 for module in self._nets.modules()
         )
 
     def draws_noise(self) -> bool:
@@ -392,8 +397,9 @@ class Network:
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, AUTOCAST.get(self.precision), enabled=half, cache_enabled=False),
+            dropout_on(self._nets) if self._options.sample else nullcontext(),
         ):
-            return self.direction.run(self._nets, Batch({self.direction.inputs: x})).float()
+            return self.direction.run(self._nets, Batch({self.input: x})).float()
 
     def _bytes_of(self, y: Tensor) -> Pixels:
         """Network values (N, C, H, W) as uint8 (N, H, W, C), rounded and clamped; class planes as indices."""

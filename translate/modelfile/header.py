@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from translate.errors import GantkError, one_line
 
-FORMAT = 1
+FORMAT = 2
 METADATA_KEY = "gantk"
 FILE_NAME = "model.safetensors"
 LARGEST_HEADER = 16 << 20
@@ -64,20 +64,31 @@ class NoiseFields(TypedDict):
     """``translate.contract.Noise`` as JSON."""
 
     shape: Annotated[list[Count], Len(1, 8)]
-    law: Literal["normal", "uniform"]
+    distribution: Literal["normal", "uniform"]
+
+
+class ConditionFields(TypedDict):
+    """``translate.contract.Condition`` as JSON: everything but its function."""
+
+    help: str
+    default: str | None
+    choices: list[str]
 
 
 class DirectionFields(TypedDict):
     """``translate.contract.Direction`` as JSON: everything but its function."""
 
     name: str
-    inputs: str
+    inputs: Annotated[list[str], Len(1, 64)]
     outputs: str
     roles: list[str]
     multiple: Count
     scale: Count
     margin: int | None
     latent: NoiseFields | None
+    conditions: dict[str, ConditionFields]
+    noise: bool
+    sequence: bool
 
 
 class DataFields(TypedDict):
@@ -85,9 +96,10 @@ class DataFields(TypedDict):
 
     size: Count
     channels: dict[str, Count]
-    classes: Annotated[int, Ge(0), Le(1 << 20)]
+    names: dict[str, list[str]]
     scale: Count
     indexed: list[str]
+    bits: dict[str, Annotated[int, Ge(1), Le(64)]]
 
 
 class CardFields(TypedDict):
@@ -102,7 +114,7 @@ class CardFields(TypedDict):
     weights: Literal["raw", "averaged"]
     step: Annotated[int, Ge(0)]
     value_range: tuple[float, float]
-    format: Literal[1]
+    format: Literal[2]
 
 
 def locate(path: Path) -> Path:

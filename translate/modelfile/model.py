@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
-from translate.contract import DataSpec, Direction, Nets, TaskModel
+from translate.contract import Batch, DataSpec, Direction, Nets, TaskModel
 from translate.errors import GantkError, UsageError, one_line
 from translate.fields import map_paths
 from translate.files import write_whole
@@ -108,18 +108,16 @@ class Published:
 
 
 class DirectionModule(nn.Module):
-    """A direction as a plain module, tensor in and tensor out, for exporters."""
+    """A direction as a plain module, tensors in and a tensor out, for exporters."""
 
     def __init__(self, nets: Nets, direction: Direction) -> None:
         super().__init__()
         self.nets = nets
         self.direction = direction
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) in [-1, 1], or latent noise -> (N, C, H * scale, W * scale)."""
-        from translate.contract import Batch
-
-        return self.direction.run(self.nets, Batch({self.direction.inputs: x}))
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """(N, C, H, W) in [-1, 1] for each input, or latent noise, then the conditions -> (N, C, H * scale, ...)."""
+        return self.direction.run(self.nets, Batch(zip(self.direction.arguments, tensors, strict=True)))
 
 
 def hyper_parameters(task: TaskModel) -> dict[str, Any]:
@@ -150,13 +148,19 @@ def describe(direction: Direction) -> dict[str, Any]:
     """A direction as JSON values: everything but the function."""
     return {
         "name": direction.name,
-        "inputs": direction.inputs,
+        "inputs": list(direction.input_names),
         "outputs": direction.outputs,
         "roles": list(direction.roles),
         "multiple": direction.multiple,
         "scale": direction.scale,
         "margin": direction.margin,
         "latent": None if direction.latent is None else dataclasses.asdict(direction.latent),
+        "conditions": {
+            name: {"help": condition.help, "default": condition.default, "choices": list(condition.choices)}
+            for name, condition in direction.conditions.items()
+        },
+        "noise": direction.noise,
+        "sequence": direction.sequence,
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from translate.contract import Batch, Nets, Phase, Terms
 from translate.distributed import World
 from translate.errors import named_line, one_line
-from translate.testing.subject import Gradients, Problem, Skipped, Subject, freeze, unequal
+from translate.testing.subject import COMPARES, Gradients, Problem, Skipped, Subject, freeze, unequal
 
 
 def compiled(subject: Subject) -> Iterator[Problem]:
@@ -43,6 +43,8 @@ def compiled(subject: Subject) -> Iterator[Problem]:
 
 def processes(subject: Subject) -> Iterator[Problem]:
     """two processes give the gradient of one (batch statistics and dropout frozen)"""
+    if subject.task.compares_samples:
+        raise Skipped(COMPARES)
     from safetensors.torch import load_file
     from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 

@@ -16,14 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from translate.conditions import examples_of
 from translate.contract import Batch, DataSpec, Direction, Nets, Phase, TaskModel, Terms
 from translate.distributed import World
+from translate.layers.dropout import DROPOUT
+from translate.settings import Run
 from translate.training.engine import Engine
 
 BATCH = 4
 """Samples per step: two micro-batches, or two processes, of two."""
 
-CPU = torch.device("cpu")
+COMPARES = "the model compares the samples of a whole batch (compares_samples)"
+"""Why a check of parts of a batch is skipped."""
 
 Spy = Callable[[Phase, Nets, Batch], Terms]
 """Runs a phase's loss in its place, and looks on."""
@@ -59,21 +63,24 @@ class Subject:
     folder: Path
     """An empty folder for the checks' files."""
 
-    def engine(self, *, spy: Spy | None = None, log: Gradients | None = None, **options: Any) -> Engine:
+    def engine(
+        self, *, spy: Spy | None = None, log: Gradients | None = None, world: World | None = None, **options: Any
+    ) -> Engine:
         """An engine on the task model; ``spy`` runs the losses, ``log`` gets the gradients (and SGD the weights)."""
         task = self.task if spy is None and log is None else copy.copy(self.task)
         if spy is not None:
-            phases = [replace(phase, loss=partial(spy, phase)) for phase in task.phases()]
-            object.__setattr__(task, "phases", lambda: phases)
+            phases = [replace(phase, loss=partial(spy, phase)) for phase in task.phases(self.data)]
+            object.__setattr__(task, "phases", lambda data: phases)
         if log is not None:
             # Adam's first steps have the size of the rate whatever the gradient's, so they turn rounding into a
             # difference; SGD keeps it what it is.
             object.__setattr__(task, "optimizer", partial(_Recorder, log))
-        return Engine(task, self.data, device=CPU, batch=BATCH, **{"seed": 0, **options})
+        settings = {"precision": "fp32", "batch": BATCH, "size": self.data.size, **options}
+        return Engine(task, self.data, Run(**settings), world)
 
     def train(self, engine: Engine, rounds: int = 1, first: int = 0) -> None:
         """In each round one step at which each phase is due, whenever it begins."""
-        phases = [phase for phase in self.task.phases() if phase.stop is None or phase.stop > phase.start]
+        phases = [phase for phase in self.task.phases(self.data) if phase.stop is None or phase.stop > phase.start]
         for number in range(first, first + rounds):
             steps = sorted({phase.start + number * phase.every for phase in phases})
             for index, step in enumerate(steps):
@@ -87,9 +94,11 @@ class Subject:
     def given(self, direction: Direction, height: int, width: int, count: int = 2) -> Batch:
         """An input for a direction, of its latents or of images of that size."""
         generator = torch.Generator().manual_seed(1)
+        conditions = examples_of(direction, self.tensors, count)
         if direction.latent is not None:
-            return Batch({direction.inputs: direction.latent.draw(count, generator)})
-        return Batch({direction.inputs: pictures(self.data, direction.inputs, count, height, width, generator)})
+            return Batch({direction.input_names[0]: direction.latent.draw(count, generator), **conditions})
+        images = {name: pictures(self.data, name, count, height, width, generator) for name in direction.input_names}
+        return Batch({**images, **conditions})
 
     def where(self, function: object) -> str:
         """``file:line`` of a function of the plugin."""
@@ -142,7 +151,7 @@ def freeze(nets: nn.Module) -> None:
     """Make the layers deterministic whose training output depends on the batch or on chance: each says so itself."""
     for module in nets.modules():
         kind = type(module).__name__
-        if isinstance(module, (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)) or "Spectral" in kind:
+        if isinstance(module, (nn.modules.batchnorm._NormBase, *DROPOUT)) or "Spectral" in kind:
             module.eval()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from translate import API_VERSION
 from translate.contract import Batch, Nets, Phase, Terms
 from translate.errors import UsageError, one_line
-from translate.testing.subject import Gradients, Problem, Subject, freeze, unequal
+from translate.testing.subject import COMPARES, Gradients, Problem, Skipped, Subject, freeze, unequal
 from translate.training import checkpoint
 from translate.training.engine import Engine
 
@@ -35,9 +35,10 @@ def builds(subject: Subject) -> Iterator[Problem]:
         for role in direction.roles:
             if role not in nets:
                 yield Problem(f"direction {direction.name}: roles of networks()", repr(role), where)
-        if direction.latent is None and direction.inputs not in subject.tensors:
-            have = ", ".join(subject.tensors)
-            yield Problem(f"direction {direction.name}: inputs among {have}", repr(direction.inputs), where)
+        for name in direction.input_names if direction.latent is None else ():
+            if name not in subject.data.channels:
+                have = ", ".join(subject.data.channels)
+                yield Problem(f"direction {direction.name}: inputs among {have}", repr(name), where)
 
 
 def settings(subject: Subject) -> Iterator[Problem]:
@@ -150,6 +151,8 @@ def gradients(subject: Subject) -> Iterator[Problem]:
 
 def accumulation(subject: Subject) -> Iterator[Problem]:
     """two micro-batches give the gradient of the whole batch (batch statistics and dropout frozen)"""
+    if subject.task.compares_samples:
+        raise Skipped(COMPARES)
     logs: list[Gradients] = []
     for parts in (1, 2):
         log: Gradients = []
@@ -197,7 +200,7 @@ def bfloat16(subject: Subject) -> Iterator[Problem]:
     """a step under bf16 autocast is finite"""
     engine = subject.engine(precision="bf16")
     subject.train(engine)
-    losses = {phase.name: phase.loss for phase in subject.task.phases()}
+    losses = {phase.name: phase.loss for phase in subject.task.phases(subject.data)}
     for name, value in engine.read().items():
         if not math.isfinite(value):
             where = subject.where(losses[name.partition("/")[0]])

@@ -1,4 +1,4 @@
-"""The only training loop: phases become updates. It knows no task model by name.
+"""How a step changes the networks: phases become updates. No task model is known by name.
 
 The engine owns micro-batches, freezing, autocast, backward, the gradient average over processes, the optimizers, the
 learning rate, the moving averages and the guard against divergence. Randomness inside a step is a function of
@@ -10,95 +10,33 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from translate import distributed
 from translate.contract import Batch, DataSpec, Nets, Noise, Phase, TaskModel
-from translate.device import AUTOCAST, captures_graphs, memory_format
+from translate.device import AUTOCAST, captures_graphs, choose_precision, memory_format
 from translate.distributed import World
-from translate.errors import DivergedError, GantkError
-from translate.settings import Precision
+from translate.errors import GantkError, UsageError, named_line
+from translate.settings import Run
 from translate.training.averages import Averages
+from translate.training.ledger import Ledger, Outcome, mean_of
 from translate.training.recompute import checkpoint_all
+
+CPU = torch.device("cpu")
+
+After = Callable[[Nets, Mapping[str, Tensor]], None]
+"""``Phase.after``."""
 
 Draw = Callable[[], Mapping[str, Tensor]]
 """Gives the next batch, on the device."""
-
-Outcome = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]
-"""Of one run of a loss: the terms, what it kept, what it logged."""
 
 
 def seed_of(*parts: int | str) -> int:
     """A seed that depends on all parts, in [0, 2**63)."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-@dataclass
-class Reading:
-    """One update's values, still on the device: the terms, then what was logged, then the gradient's norm."""
-
-    step: int
-    phase: str
-    names: tuple[str, ...]
-    minimised: int
-    values: Tensor
-
-
-@dataclass
-class Ledger:
-    """What the updates since the last reading gave. Nothing is copied to the host until it is read."""
-
-    readings: list[Reading] = field(default_factory=list)
-
-    def add(self, step: int, phase: str, outcome: Sequence[Outcome], norm: Tensor) -> None:
-        """Note one update, averaged over its micro-batches."""
-        terms, _, logged = outcome[0]
-        rows = [torch.stack([v.detach().float() for v in (*t.values(), *extra.values())]) for t, _, extra in outcome]
-        values = torch.cat([torch.stack(rows).mean(0), norm.reshape(1)])
-        self.readings.append(Reading(step, phase, (*terms, *logged, "grad_norm"), len(terms), values))
-
-    def latest(self) -> dict[str, float]:
-        """The values of the latest step, for a display; ``phase/name``."""
-        if not self.readings:
-            return {}
-        last = self.readings[-1].step
-        rows = [reading for reading in self.readings if reading.step == last]
-        flat = torch.cat([reading.values for reading in rows]).tolist()
-        return dict(zip(_labels(rows), flat, strict=True))
-
-    def read(self, world: World, *, norms_may_overflow: bool) -> dict[str, float]:
-        """The mean of every value since the last reading, by ``phase/name``, and start anew.
-
-        Raises ``DivergedError`` for the first loss term or gradient that was not finite.
-        """
-        readings, self.readings = self.readings, []
-        if not readings:
-            return {}
-        flat = distributed.average(torch.cat([reading.values for reading in readings]), world).cpu()
-        sums: dict[str, list[float]] = {}
-        finite = torch.isfinite(flat).tolist()
-        numbers = flat.tolist()
-        position = 0
-        for reading in readings:
-            for index, name in enumerate(reading.names):
-                value, good = numbers[position], finite[position]
-                position += 1
-                is_norm = index == len(reading.names) - 1
-                if not good and (index < reading.minimised or (is_norm and not norms_may_overflow)):
-                    what = "the gradient" if is_norm else f"term {name}"
-                    raise DivergedError(
-                        f"training diverged at step {reading.step}: {what} of phase {reading.phase} is {value}"
-                    )
-                sums.setdefault(f"{reading.phase}/{name}", []).append(value)
-        return {name: sum(values) / len(values) for name, values in sums.items()}
-
-
-def _labels(readings: Sequence[Reading]) -> list[str]:
-    return [f"{reading.phase}/{name}" for reading in readings for name in reading.names]
 
 
 class Engine:
@@ -108,29 +46,21 @@ class Engine:
         self,
         task: TaskModel,
         data: DataSpec,
-        *,
-        device: torch.device,
-        precision: Precision = "fp32",
-        seed: int = 0,
-        batch: int = 1,
-        accumulate: int = 1,
-        clip: float | None = None,
-        ema: float = 0.999,
-        compile_phases: bool = False,
-        checkpointing: bool = False,
+        run: Run,
         world: World | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self.task, self.data, self.device, self.seed = task, data, device, seed
+        self.task, self.data, self.run, self.device = task, data, run, device
         self.world = world or World()
-        self.batch, self.accumulate, self.clip = batch, accumulate, clip
-        self.places = self.world.places(batch, accumulate)
-        self.precision: Precision = precision
-        self.phases = tuple(task.phases())
+        self.places = self.world.places(run.batch, run.accumulate)
+        self.precision = choose_precision(run.precision, device, bf16_proven=task.bf16_proven)
+        self.phases = tuple(task.phases(data))
         self.step = 0
         self.ledger = Ledger()
+        _check_accumulation(task, run)
 
         self.nets = Nets({role: self._build(role, build) for role, build in task.networks(data).items()})
-        self.layout = memory_format(self.nets, device, precision, training=True)
+        self.layout = memory_format(self.nets, device, self.precision, training=True)
         self.nets.to(device).to(memory_format=self.layout)
         _check_roles(task, self.phases, self.nets)
         distributed.broadcast(self.nets, self.world)
@@ -141,26 +71,26 @@ class Engine:
         for role in self.constants:
             self.nets[role].requires_grad_(False).eval()
         distributed.synchronise_batch_norm(self.nets, self.world)
-        if checkpointing:
+        if run.checkpointing:
             checkpoint_all(self.nets, sorted(moved))
         self._parameters = {role: list(self.nets[role].parameters()) for role in self.nets}
         self.optimizers = {role: task.optimizer(role, self._parameters[role]) for role in self.nets if role in moved}
         self._base_lr = {role: [g["lr"] for g in opt.param_groups] for role, opt in self.optimizers.items()}
-        self.averages = Averages(self.nets, task.averaged if ema else (), ema)
-        scaled = precision == "fp16"
+        self.averages = Averages(self.nets, task.averaged if run.ema else (), run.ema)
+        scaled = self.precision == "fp16"
         self.scalers = {phase.name: torch.amp.GradScaler(device.type, enabled=scaled) for phase in self.phases}
         # Torch adds up the gradients of micro-batches wrongly when they lie in a graph's memory (pytorch issue 169545),
         # and what a phase sends to other processes is no part of a graph.
-        alone = accumulate == 1 and self.world.size == 1
-        self._replayed = compile_phases and alone and captures_graphs(device)
-        self._losses = {phase.name: self._runner(phase, compile_phases) for phase in self.phases}
+        alone = run.accumulate == 1 and self.world.size == 1
+        self._replayed = run.compile and alone and captures_graphs(device)
+        self._losses = {phase.name: self._runner(phase) for phase in self.phases}
 
     def _build(self, role: str, build: Callable[[], nn.Module]) -> nn.Module:
         # One seed per role: adding a role does not change how the others start.
-        torch.manual_seed(seed_of(self.seed, "init", role))
+        torch.manual_seed(seed_of(self.run.seed, "init", role))
         return build()
 
-    def _runner(self, phase: Phase, compiled: bool) -> Callable[[dict[str, Tensor]], Outcome]:
+    def _runner(self, phase: Phase) -> Callable[[dict[str, Tensor]], Outcome]:
         def run(tensors: dict[str, Tensor]) -> Outcome:
             x = Batch(tensors)
             terms = dict(phase.loss(self.nets, x))
@@ -168,13 +98,13 @@ class Engine:
 
         # "reduce-overhead" is torch's name for CUDA graphs.
         mode = "reduce-overhead" if self._replayed else None
-        return torch.compile(run, dynamic=False, mode=mode) if compiled else run
+        return torch.compile(run, dynamic=False, mode=mode) if self.run.compile else run
 
     def train_step(self, draw: Draw, progress: float) -> None:
-        """One step: every phase that is due, then the moving averages. ``progress``: share of the run done."""
+        """One step: every phase that is due, then the moving averages. ``progress``: share of the run that is done."""
         self._set_lr(self.task.lr_at(progress))
         if self._replayed:
-            # From here on graphs may write over what they gave in the last step: nothing of it outlives its step.
+            # From here on graphs may overwrite what they gave in the last step: nothing of it outlives its step.
             torch.compiler.cudagraph_mark_step_begin()
         parts: list[Batch] | None = None
         for phase in self.phases:
@@ -188,23 +118,31 @@ class Engine:
         self.step += 1
 
     def _update(self, phase: Phase, parts: list[Batch], turn: int) -> None:
-        torch.manual_seed(seed_of(self.seed, self.step, phase.name, turn, self.world.rank))
+        torch.manual_seed(seed_of(self.run.seed, self.step, phase.name, turn, self.world.rank))
         self._add_noise(phase, parts, turn)
         for role, parameters in self._parameters.items():
             for parameter in parameters:
                 parameter.requires_grad_(role in phase.updates)
-        scaler, run = self.scalers[phase.name], self._losses[phase.name]
+        scaler, loss = self.scalers[phase.name], self._losses[phase.name]
         outcomes: list[Outcome] = []
         for part in parts:
             with self._autocast():
-                terms, kept, logged = run(dict(part))
+                terms, kept, logged = loss(dict(part))
             if not terms:
                 raise GantkError(f"phase {phase.name} returned no loss terms")
             part.update(kept)
             total = torch.stack([term.float() for term in terms.values()]).sum() / len(parts)
             scaler.scale(total).backward()
             outcomes.append((terms, kept, logged))
-        self.ledger.add(self.step, phase.name, outcomes, self._apply(phase, scaler))
+        terms, logged = mean_of(outcomes)
+        self.ledger.add(self.step, phase.name, terms, logged, self._apply(phase, scaler))
+        if phase.after is not None:
+            self._call_after(phase.after, {**terms, **logged})
+
+    @torch.no_grad()
+    def _call_after(self, after: After, values: dict[str, Tensor]) -> None:
+        everyones = distributed.average(torch.stack(list(values.values())), self.world).unbind()
+        after(self.nets, dict(zip(values, everyones, strict=True)))
 
     def _apply(self, phase: Phase, scaler: torch.amp.GradScaler) -> Tensor:
         """Average, measure and clip the gradient, move the roles; returns the gradient's norm before clipping."""
@@ -217,8 +155,8 @@ class Engine:
         if not gradients:
             raise GantkError(f"phase {phase.name}: no gradient reaches {', '.join(phase.updates)}")
         norm = nn.utils.get_total_norm(gradients)
-        if self.clip is not None:
-            nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
+        if self.run.clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.run.clip, norm)
         for optimizer in optimizers:
             scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
@@ -226,15 +164,18 @@ class Engine:
         return norm.detach().float()
 
     def _split(self, tensors: Mapping[str, Tensor], progress: float) -> list[Batch]:
-        done = torch.full((), progress, device=self.device)
+        clock = {
+            "step": torch.full((), self.step, device=self.device),
+            "progress": torch.full((), progress, device=self.device),
+        }
         placed = {
             name: tensor.contiguous(memory_format=self.layout) if tensor.dim() == 4 else tensor
             for name, tensor in tensors.items()
         }
-        columns = {name: tensor.chunk(self.accumulate) for name, tensor in placed.items()}
+        columns = {name: tensor.chunk(self.run.accumulate) for name, tensor in placed.items()}
         return [
-            Batch({**{name: chunks[i] for name, chunks in columns.items()}, "progress": done})
-            for i in range(self.accumulate)
+            Batch({**{name: chunks[i] for name, chunks in columns.items()}, **clock})
+            for i in range(self.run.accumulate)
         ]
 
     def _add_noise(self, phase: Phase, parts: list[Batch], turn: int) -> None:
@@ -245,9 +186,9 @@ class Engine:
     def _noise(self, noise: Noise, phase: str, name: str, turn: int) -> Iterator[Tensor]:
         # Drawn for the batch of all processes, of which each takes its share: the number of processes and of
         # micro-batches changes nothing.
-        generator = torch.Generator().manual_seed(seed_of(self.seed, self.step, phase, name, turn))
-        share = noise.draw(self.batch, generator)[self.places]
-        return iter(share.to(self.device, non_blocking=True).chunk(self.accumulate))
+        generator = torch.Generator().manual_seed(seed_of(self.run.seed, self.step, phase, name, turn))
+        share = noise.draw(self.run.batch, generator)[self.places]
+        return iter(share.to(self.device, non_blocking=True).chunk(self.run.accumulate))
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         dtype = AUTOCAST.get(self.precision)
@@ -262,12 +203,31 @@ class Engine:
         """Mean values since the last reading. Raises ``DivergedError``; call it before anything is saved."""
         return self.ledger.read(self.world, norms_may_overflow=self.precision == "fp16")
 
+    def try_directions(self, tensors: Mapping[str, Tensor]) -> None:
+        """Run every direction once, so that no run ends in a model that cannot be used. Raises ``GantkError``."""
+        for direction in self.task.directions(self.data):
+            x = Batch({name: tensors[name][:2].to(self.device) for name in direction.arguments})
+            try:
+                with torch.inference_mode(), self._autocast(), self.averages.in_place_of(self.nets) as nets:
+                    output = direction.run(nets, x)
+            except Exception as error:
+                raise GantkError(f"direction {direction.name} does not run: {named_line(error)}") from error
+            if output.dim() != 4 or not bool(torch.isfinite(output).all()):
+                shape = tuple(output.shape)
+                raise GantkError(f"direction {direction.name}: expected finite pictures (N, C, H, W), found {shape}")
+
     def preview(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The task model's preview columns, on the CPU, from fixed tensors."""
         x = Batch({name: tensor.to(self.device) for name, tensor in tensors.items()})
-        torch.manual_seed(seed_of(self.seed, "preview"))
+        torch.manual_seed(seed_of(self.run.seed, "preview"))
         with torch.inference_mode(), self._autocast(), self.averages.in_place_of(self.nets) as nets:
             return {name: image.float().cpu() for name, image in self.task.preview(nets, x, self.data).items()}
+
+
+def _check_accumulation(task: TaskModel, run: Run) -> None:
+    if task.compares_samples and run.accumulate > 1:
+        name = type(task).__name__
+        raise UsageError(f"--accumulate {run.accumulate}: {name} compares the samples of a whole batch; expected 1")
 
 
 def _check_roles(task: TaskModel, phases: Sequence[Phase], nets: Nets) -> None:

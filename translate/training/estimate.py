@@ -36,16 +36,17 @@ def estimate(
     ``averaged``: roles of which a moving average is kept too. None where a phase needs real values.
     """
     shapes = Nets({role: copy.deepcopy(net).to("meta") for role, net in nets.items()})
-    moved = {role for phase in task.phases() for role in phase.updates}
+    moved = {role for phase in task.phases(data) for role in phase.updates}
     weights = {role: _bytes([*net.parameters(), *net.buffers()]) for role, net in nets.items()}
     state = sum(size * (4 if role in moved else 1) for role, size in weights.items())
     state += sum(weights[role] for role in averaged)
     x = Batch({name: tensor.to("meta") for name, tensor in batch.items()})
+    x["step"] = torch.zeros((), dtype=torch.int64, device="meta")
     x["progress"] = torch.zeros((), device="meta")
     count = max((len(tensor) for tensor in batch.values()), default=1)
     largest = 0
     try:
-        for phase in task.phases():
+        for phase in task.phases(data):
             largest = max(largest, _activations(phase, shapes, x, count))
     except (NotImplementedError, RuntimeError):
         return None

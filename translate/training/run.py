@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from translate import distributed, plugins, preview
+from translate.conditions import examples_of
 from translate.config import resolved_toml
 from translate.contract import Dataset, Loading, Nets, Source, TaskModel, parameter_count
 from translate.data.dataset import CutDataset
@@ -29,6 +30,7 @@ from translate.training.recompute import checkpoint_all
 from translate.training.signals import StopSignal
 
 PREVIEW_SAMPLES = 4
+PREVIEW_LATENTS = 64
 SHOW_EVERY = 0.5
 """Seconds between updates of the display."""
 ASK_OTHERS_EVERY = 2.0
@@ -93,7 +95,7 @@ def train(request: Request, journal: Journal) -> Path:
     if not world.leads:
         journal = Silence()
     device = choose_device(run.device, world.local_rank, world.local_size)
-    precision = choose_precision(run.precision, device, bf16_proven=request.task.bf16_proven)
+    choose_precision(run.precision, device)  # refused before the data are read
     config = resolved_toml(request.plugin, request.source, request.task, run)
     begun = _check_folder(request, config, journal, resume)
     set_determinism(run.deterministic)
@@ -110,20 +112,7 @@ def train(request: Request, journal: Journal) -> Path:
                 raise UsageError(
                     f"--resume: {out} is at step {reached}; expected --steps {reached} or more, not {total}"
                 )
-        engine = Engine(
-            request.task,
-            dataset.spec,
-            device=device,
-            precision=precision,
-            seed=run.seed,
-            batch=run.batch,
-            accumulate=run.accumulate,
-            clip=run.clip,
-            ema=run.ema,
-            compile_phases=run.compile,
-            checkpointing=run.checkpointing,
-            world=world,
-        )
+        engine = Engine(request.task, dataset.spec, run, world, device)
         if world.leads and not begun:
             folder.make(out, config)
         distributed.barrier(world)
@@ -183,8 +172,9 @@ def plan(request: Request, journal: Journal) -> dict[str, Any]:
     dataset = open_source(request, journal)
     torch.manual_seed(request.run.seed)
     networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
+    phases = request.task.phases(dataset.spec)
     if request.run.checkpointing:
-        checkpoint_all(Nets(networks), sorted({role for phase in request.task.phases() for role in phase.updates}))
+        checkpoint_all(Nets(networks), sorted({role for phase in phases for role in phase.updates}))
     return {
         "plugin": request.plugin,
         "out": str(request.out),
@@ -196,7 +186,7 @@ def plan(request: Request, journal: Journal) -> dict[str, Any]:
         "size": dataset.spec.size,
         "channels": dict(dataset.spec.channels),
         "parameters": {role: parameter_count(net) for role, net in networks.items()},
-        "phases": {phase.name: list(phase.updates) for phase in request.task.phases()},
+        "phases": {phase.name: list(phase.updates) for phase in phases},
     }
 
 
@@ -268,6 +258,7 @@ class _Training:
         if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch(), engine.averages):
             self.journal.line(f"memory: {needed}")
         if engine.step == 0:
+            engine.try_directions(self.shown)
             self._preview()
         started = shown = time.monotonic()
         self._asked = started, engine.step
@@ -334,7 +325,9 @@ class _Training:
         for direction in self.request.task.directions(self.engine.data):
             if direction.latent is not None:
                 generator = torch.Generator().manual_seed(seed_of(self.run.seed, "preview", direction.name))
-                tensors[direction.inputs] = direction.latent.draw(64, generator)
+                count = PREVIEW_LATENTS
+                tensors[direction.input_names[0]] = direction.latent.draw(count, generator)
+            tensors.update(examples_of(direction, tensors, count))
         return tensors
 
     def _micro_batch(self) -> Mapping[str, Tensor]:

@@ -57,7 +57,7 @@ Mirror = Annotated[bool, "mirror half of the inputs, and compare what comes out 
 class CUT(TaskModel):
     """Unpaired translation in one direction by contrasting patches (Park et al., 2020)."""
 
-    api = 1
+    api = 2
     source = Unpaired
     recipe = Run(batch=1, size=256, epochs=400)
 
@@ -87,7 +87,7 @@ class CUT(TaskModel):
             "d": lambda: PatchDiscriminator(b, self.width, self.patch_layers),
         }
 
-    def phases(self) -> Sequence[Phase]:
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
         # Chance comes from the engine, a sample's own: the same from one process as from two, and after a resume.
         noise = {"places": Noise((2, LAYERS, self.patches), "uniform"), "side": Noise((1, 1, 1), "uniform")}
         return [Phase("translate", ("g", "f"), self.translate, noise=noise), Phase("judge", ("d",), self.judge)]

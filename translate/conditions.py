@@ -1,0 +1,113 @@
+"""Conditions that most models need: one of several names, a number, a text; and how ``--set`` is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from translate.contract import Condition, Direction
+from translate.errors import UsageError, did_you_mean
+
+
+def choice(names: Sequence[str], help: str, default: str | None = None) -> Condition:
+    """One of ``names``, given to the networks as its index, int64 (N,)."""
+    index = {name: number for number, name in enumerate(names)}
+
+    def encode(text: str) -> Tensor:
+        if text not in index:
+            near = did_you_mean(text, list(index))
+            raise ValueError(f"expected one of {_listed(names)}{near}")
+        return torch.tensor(index[text])
+
+    return Condition(help, encode, default, tuple(names))
+
+
+def number(low: float, high: float, help: str, default: float | None = None) -> Condition:
+    """A number from ``low`` to ``high``, given to the networks as it is, float32 (N,)."""
+
+    def encode(text: str) -> Tensor:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}")
+        return torch.tensor(value, dtype=torch.float32)
+
+    return Condition(help, encode, None if default is None else f"{default:g}")
+
+
+def words(text: str) -> list[str]:
+    """The words of a caption in lower case; all but letters, digits and apostrophes parts them."""
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
+
+
+def text(vocabulary: Sequence[str], length: int, help: str, default: str | None = None) -> Condition:
+    """At most ``length`` words of ``vocabulary``, given to the networks as their indices, int64 (N, length).
+
+    The first entry of ``vocabulary`` is the empty word, which fills the rest.
+    """
+    index = {word: number for number, word in enumerate(vocabulary)}
+
+    def encode(caption: str) -> Tensor:
+        found = words(caption)
+        for word in found:
+            if word not in index:
+                raise ValueError(f"the model does not know the word {word!r}{did_you_mean(word, list(index))}")
+        if not 1 <= len(found) <= length:
+            raise ValueError(f"expected 1 to {length} words")
+        return torch.tensor([index[word] for word in found] + [0] * (length - len(found)))
+
+    return Condition(help, encode, default)
+
+
+def conditions_of(direction: Direction, settings: Mapping[str, str], count: int) -> dict[str, Tensor]:
+    """The condition tensors of ``count`` equal samples by name, from what ``--set NAME=VALUE`` gives.
+
+    Raises ``UsageError`` for a name that the direction does not have, a value that it cannot use, and a condition
+    without a default that is not given.
+    """
+    offered = direction.conditions
+    for name in settings:
+        if name not in offered:
+            near = did_you_mean(name, list(offered)) or (f"; expected {_listed(list(offered))}" if offered else "")
+            raise UsageError(f"--set {name}={settings[name]}: {direction.name} has no condition {name!r}{near}")
+    tensors: dict[str, Tensor] = {}
+    for name, condition in offered.items():
+        value = settings.get(name, condition.default)
+        if value is None:
+            expected = f"one of {_listed(condition.choices)}" if condition.choices else condition.help
+            raise UsageError(f"--set {name}=...: expected {expected}")
+        try:
+            tensor = condition.encode(value)
+        except ValueError as error:
+            raise UsageError(f"--set {name}={value}: {error}") from None
+        tensors[name] = tensor.expand(count, *tensor.shape)
+    return tensors
+
+
+def examples_of(direction: Direction, batch: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Condition tensors for ``count`` samples that show a direction: every choice in turn, or the batch's own values.
+
+    Raises ``UsageError`` where neither there are choices nor a default nor a tensor of that name in ``batch``.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, condition in direction.conditions.items():
+        if condition.choices:
+            rows = torch.stack([condition.encode(value) for value in condition.choices])
+        elif condition.default is not None:
+            rows = condition.encode(condition.default)[None]
+        elif name in batch:
+            rows = batch[name]
+        else:
+            raise UsageError(f"direction {direction.name}: condition {name!r} has neither choices nor a default")
+        tensors[name] = rows[torch.arange(count) % len(rows)]
+    return tensors
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
