@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from translate.conditions import choice, conditions_of, examples_of, number, text
+from translate.conditions import choice, conditions_of, examples_of, number, parse_settings, text
 from translate.contract import DataSpec, Direction, Noise
 from translate.errors import UsageError
 
@@ -67,3 +67,10 @@ def test_examples_show_every_choice_and_fall_back_to_the_batch() -> None:
 def test_a_data_spec_cannot_be_extended() -> None:
     with pytest.raises(TypeError, match="cannot be subclassed"):
         type("Wider", (DataSpec,), {})
+
+
+def test_settings_are_pairs_each_given_once() -> None:
+    assert parse_settings(["label=cat", "text=a=b"]) == {"label": "cat", "text": "a=b"}
+    for given, message in ((["label"], "--set label: expected NAME=VALUE"), (["a=1", "a=2"], "--set a: given twice")):
+        with pytest.raises(UsageError, match=message):
+            parse_settings(given)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from gantk_dcgan import DCGAN
 from gantk_gan import GAN
 from translate import sample as sampling
 from translate.cli import app as cli
-from translate.contract import DataSpec, Noise, TaskModel
+from translate.conditions import choice, number
+from translate.contract import Batch, DataSpec, Direction, Nets, Noise, TaskModel
 from translate.errors import UsageError
 from translate.modelfile.model import Published, build_nets, load_published, save_published
 from translate.sample import (
@@ -185,3 +189,36 @@ def test_wrong_usage(faces: Published, call: object) -> None:
     assert callable(call)
     with pytest.raises(UsageError):
         call(faces)
+
+
+@pytest.fixture
+def classes(faces: Published) -> Published:
+    """A sampler that paints every picture in the value of its class, a little brighter by its first latent."""
+
+    def run(nets: Nets, x: Batch) -> Tensor:
+        level = x.label.float() / 10 * x.strength + x.z[:, 0] / 1000
+        return level.reshape(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+
+    conditions = {"label": choice(("ship", "horse", "cat"), "class"), "strength": number(0, 1, "strength", default=1)}
+    direction = Direction("sample", "z", "image", ("g",), run, latent=Noise((2,)), conditions=conditions)
+    return dataclasses.replace(faces, directions=(direction,))
+
+
+def test_a_condition_reaches_the_network(classes: Published) -> None:
+    levels = sample(classes, 5, seed=1, settings={"label": "horse"}).mean((1, 2, 3))
+    torch.testing.assert_close(levels, torch.full((5,), 0.1), rtol=0, atol=0.01)
+    halved = sample(classes, 5, seed=1, settings={"label": "horse", "strength": "0.5"}).mean((1, 2, 3))
+    torch.testing.assert_close(halved, torch.full((5,), 0.05), rtol=0, atol=0.01)
+
+
+def test_all_draws_every_choice_from_the_same_latents(classes: Published) -> None:
+    pictures = sample(classes, 4, seed=2, settings={"label": "all"}, batch=3)
+    apart = torch.cat([sample(classes, 4, seed=2, settings={"label": name}) for name in ("ship", "horse", "cat")])
+    assert torch.equal(pictures, apart)
+    with pytest.raises(UsageError, match="--set strength=all: strength has no list of values"):
+        sample(classes, 4, settings={"label": "cat", "strength": "all"})
+
+
+def test_a_condition_without_a_value_is_named(classes: Published) -> None:
+    with pytest.raises(UsageError, match=re.escape("--set label=...: expected one of ship, horse, cat")):
+        sample(classes, 1)

@@ -11,6 +11,9 @@ from torch import Tensor
 from translate.contract import Condition, Direction
 from translate.errors import UsageError, did_you_mean
 
+ALL = "all"
+"""``--set NAME=all``: every choice in turn."""
+
 
 def choice(names: Sequence[str], help: str, default: str | None = None) -> Condition:
     """One of ``names``, given to the networks as its index, int64 (N,)."""
@@ -87,6 +90,40 @@ def conditions_of(direction: Direction, settings: Mapping[str, str], count: int)
             raise UsageError(f"--set {name}={value}: {error}") from None
         tensors[name] = tensor.expand(count, *tensor.shape)
     return tensors
+
+
+def parse_settings(given: Sequence[str]) -> dict[str, str]:
+    """The values of ``--set NAME=VALUE`` by name. Raises ``UsageError`` for another form and a name given twice."""
+    settings: dict[str, str] = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {pair}: expected NAME=VALUE")
+        if name in settings:
+            raise UsageError(f"--set {name}: given twice ({settings[name]} and {value})")
+        settings[name] = value
+    return settings
+
+
+def each_choice(direction: Direction, settings: Mapping[str, str]) -> list[dict[str, str]]:
+    """The settings once for each choice of the condition that is set to ``all``; as they are where none is.
+
+    Raises ``UsageError`` where that condition has no choices, or several are ``all``.
+    """
+    everything = [
+        name
+        for name, value in settings.items()
+        if value == ALL and name in direction.conditions and ALL not in direction.conditions[name].choices
+    ]
+    if not everything:
+        return [dict(settings)]
+    name, *others = everything
+    choices = direction.conditions[name].choices
+    if others or not choices:
+        wrong = others[0] if others else name
+        reason = f"{name} is {ALL} already" if others else f"{name} has no list of values"
+        raise UsageError(f"--set {wrong}={ALL}: {reason}")
+    return [{**settings, name: choice} for choice in choices]
 
 
 def examples_of(direction: Direction, batch: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from translate.conditions import conditions_of, each_choice
 from translate.contract import Batch, Direction, Noise
 from translate.errors import UsageError
 from translate.modelfile.model import Published
@@ -17,6 +19,7 @@ from translate.preview import grid
 from translate.provenance import TRAINED, save_png
 
 CPU = torch.device("cpu")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def latents(noise: Noise, count: int, seed: int) -> Tensor:
@@ -31,15 +34,22 @@ def sample(
     *,
     seed: int = 0,
     direction: str | None = None,
+    settings: Mapping[str, str] = NOTHING,
     batch: int = 64,
     device: torch.device = CPU,
 ) -> Tensor:
     """``count`` pictures, (count, C, H, W) in [-1, 1], on the CPU.
 
+    ``settings``: the direction's conditions by name, as ``--set`` has them. With ``all`` for one of them there are
+    ``count`` pictures for each of its choices, choice by choice, from the same latents.
+
     The k-th picture depends on the model, ``seed`` and k alone; ``batch``, the pictures made at once, changes rounding
     at most. Raises ``UsageError`` where the model has no sampling direction, or none of that name.
     """
-    return torch.cat(list(sample_batches(published, count, seed=seed, direction=direction, batch=batch, device=device)))
+    batches = sample_batches(
+        published, count, seed=seed, direction=direction, settings=settings, batch=batch, device=device
+    )
+    return torch.cat(list(batches))
 
 
 def sample_batches(
@@ -48,6 +58,7 @@ def sample_batches(
     *,
     seed: int = 0,
     direction: str | None = None,
+    settings: Mapping[str, str] = NOTHING,
     batch: int = 64,
     device: torch.device = CPU,
 ) -> Iterator[Tensor]:
@@ -55,7 +66,9 @@ def sample_batches(
     if count < 1:
         raise UsageError(f"-n {count}: expected 1 or more")
     chosen, noise = _sampler(published, direction)
-    yield from _run(published, chosen, latents(noise, count, seed), batch, device)
+    z = latents(noise, count, seed)
+    for values in each_choice(chosen, settings):
+        yield from _run(published, chosen, z, values, batch, device)
 
 
 def interpolate_batches(
@@ -65,6 +78,7 @@ def interpolate_batches(
     *,
     seed: int = 0,
     direction: str | None = None,
+    settings: Mapping[str, str] = NOTHING,
     batch: int = 64,
     device: torch.device = CPU,
 ) -> Iterator[Tensor]:
@@ -78,7 +92,8 @@ def interpolate_batches(
     chosen, noise = _sampler(published, direction)
     ends = latents(noise, 2 * rows, seed)
     walks = [walk(noise, start, end, steps) for start, end in zip(ends[0::2], ends[1::2], strict=True)]
-    yield from _run(published, chosen, torch.cat(walks), batch, device)
+    for values in each_choice(chosen, settings):
+        yield from _run(published, chosen, torch.cat(walks), values, batch, device)
 
 
 def walk(noise: Noise, start: Tensor, end: Tensor, steps: int) -> Tensor:
@@ -144,9 +159,19 @@ def _sampler(published: Published, name: str | None) -> tuple[Direction, Noise]:
     return direction, direction.latent
 
 
-def _run(published: Published, direction: Direction, z: Tensor, batch: int, device: torch.device) -> Iterator[Tensor]:
+def _run(
+    published: Published,
+    direction: Direction,
+    z: Tensor,
+    settings: Mapping[str, str],
+    batch: int,
+    device: torch.device,
+) -> Iterator[Tensor]:
     nets = published.nets.to(device).eval()
-    for part in z.split(batch):
+    conditions = conditions_of(direction, settings, len(z))
+    for start in range(0, len(z), batch):
+        whole = {direction.input_names[0]: z, **conditions}
+        x = Batch({name: tensor[start : start + batch].to(device) for name, tensor in whole.items()})
         with torch.inference_mode():
-            pictures = direction.run(nets, Batch({direction.input_names[0]: part.to(device)}))
+            pictures = direction.run(nets, x)
         yield pictures.float().cpu()

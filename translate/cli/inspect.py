@@ -47,6 +47,7 @@ def _about(header: Header, card: CardFields) -> dict[str, str]:
         "networks": ", ".join(f"{role}: {count:,} numbers" for role, count in sorted(numbers.items())),
         "tensors": f"{len(header.tensors):,}, {_bytes(header):,} bytes",
         "directions": "; ".join(_direction(direction) for direction in card["directions"]),
+        **_conditions(card["directions"]),
         "trained on": f"{data['size']} pixels" if step else "not known, as it was imported",
         "channels": _pairs(data["channels"]),
         "scale": str(data["scale"]),
@@ -62,6 +63,17 @@ def _bytes(header: Header) -> int:
 def _direction(direction: Any) -> str:
     source = "noise" if direction["latent"] else " and ".join(direction["inputs"])
     return f"{direction['name']} ({source} to {direction['outputs']}, multiple {direction['multiple']})"
+
+
+def _conditions(directions: Any) -> dict[str, str]:
+    """What can be set at inference, by name."""
+    found: dict[str, str] = {}
+    for direction in directions:
+        for name, condition in direction["conditions"].items():
+            choices = f": {', '.join(condition['choices'])}" if condition["choices"] else ""
+            default = "" if condition["default"] is None else f" (default {condition['default']})"
+            found[f"--set {name}"] = f"{condition['help']}{choices}{default}"
+    return found
 
 
 def _pairs(values: Any) -> str:

@@ -29,6 +29,16 @@ def sample(
         bool, typer.Option("--interpolate", help=f"walks of {WALK} pictures between two latents each", metavar="")
     ] = False,
     direction: Annotated[str | None, typer.Option(help="which sampler, if there are several", metavar="TEXT")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="a condition of the model, such as label=ship (gantk inspect lists them; may be repeated); with "
+            "NAME=all, -n pictures of each choice, one row each",
+            metavar="NAME=VALUE",
+            show_default=False,
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(help="pictures made at once", metavar="INT")] = 64,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps", metavar="TEXT")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist", metavar="")] = False,
@@ -45,6 +55,7 @@ def sample(
     import torch
 
     from translate import sample as sampling
+    from translate.conditions import conditions_of, each_choice, parse_settings
     from translate.device import choose_device
     from translate.files import make_folder
     from translate.modelfile.model import load_published
@@ -54,27 +65,39 @@ def sample(
         sampling.check_grid(Path(grid))
         if not overwrite and os.path.lexists(grid):
             raise UsageError(f"--grid {grid}: exists already; choose another name, or --overwrite")
+    chosen = choose_device(device)
+    published = load_published(Path(model))
+    sampler = published.direction(direction, latent=True)
+    values = parse_settings(settings or [])
+    choices = each_choice(sampler, values)
+    for one in choices:
+        conditions_of(sampler, one, 1)  # refused before anything is made
+    total = count * len(choices)
     if out is not None and not overwrite:
-        paths = (sampling.picture_path(Path(out), seed, number) for number in range(count))
+        paths = (sampling.picture_path(Path(out), seed, number) for number in range(total))
         if taken := next(filter(os.path.lexists, paths), None):
             raise UsageError(
                 f"--out {out}: {taken.name} exists already; choose another folder or --seed, or --overwrite"
             )
-    chosen = choose_device(device)
-    published = load_published(Path(model))
-    published.direction(direction, latent=True)
     if grid is not None:
         make_folder(Path(grid).parent, f"--grid {grid}")
     if out is not None:
         make_folder(Path(out), f"--out {out}")
     if interpolate:
-        rows = count // WALK
+        rows: int | None = total // WALK
         batches = sampling.interpolate_batches(
-            published, rows, WALK, seed=seed, direction=direction, batch=batch, device=chosen
+            *(published, count // WALK, WALK),
+            seed=seed,
+            direction=direction,
+            settings=values,
+            batch=batch,
+            device=chosen,
         )
     else:
-        rows = None
-        batches = sampling.sample_batches(published, count, seed=seed, direction=direction, batch=batch, device=chosen)
+        rows = len(choices) if len(choices) > 1 else None
+        batches = sampling.sample_batches(
+            *(published, count), seed=seed, direction=direction, settings=values, batch=batch, device=chosen
+        )
     console = current()
     levels: list[Tensor] = []
 
@@ -90,8 +113,8 @@ def sample(
             for _ in seen():
                 pass
         sampling.save_grid(Path(grid), torch.cat(levels), rows)
-        console.line(f"{count} pictures: {grid}")
-        console.record({"grid": grid, "count": count, "seed": seed})
+        console.line(f"{total} pictures: {grid}")
+        console.record({"grid": grid, "count": total, "seed": seed})
     if out is not None:
         console.line(f"{len(written)} files in {out}")
         for path in written:
