@@ -18,7 +18,7 @@ from translate import distributed
 from translate.contract import Batch, DataSpec, Nets, Noise, Phase, TaskModel
 from translate.device import AUTOCAST, captures_graphs, choose_precision, memory_format
 from translate.distributed import World
-from translate.errors import GantkError, UsageError, named_line
+from translate.errors import GantkError, UsageError
 from translate.settings import Run
 from translate.training.averages import Averages
 from translate.training.ledger import Ledger, Outcome, mean_of
@@ -207,11 +207,8 @@ class Engine:
         """Run every direction once, so that no run ends in a model that cannot be used. Raises ``GantkError``."""
         for direction in self.task.directions(self.data):
             x = Batch({name: tensors[name][:2].to(self.device) for name in direction.arguments})
-            try:
-                with torch.inference_mode(), self._autocast(), self.averages.in_place_of(self.nets) as nets:
-                    output = direction.run(nets, x)
-            except Exception as error:
-                raise GantkError(f"direction {direction.name} does not run: {named_line(error)}") from error
+            with torch.inference_mode(), self._autocast(), self.averages.in_place_of(self.nets) as nets:
+                output = direction.run(nets, x)
             if output.dim() != 4 or not bool(torch.isfinite(output).all()):
                 shape = tuple(output.shape)
                 raise GantkError(f"direction {direction.name}: expected finite pictures (N, C, H, W), found {shape}")
