@@ -40,7 +40,7 @@ class Run:
         Ge(1),
         MayChange(),
     ] = 1
-    checkpointing: Annotated[
+    recompute: Annotated[
         bool, "recompute residual blocks in the backward pass: less memory, a third slower", MayChange()
     ] = False
     clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0), MayChange()] = None

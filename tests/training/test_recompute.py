@@ -16,7 +16,7 @@ from translate.generators.resnet import ResnetGenerator
 from translate.settings import Run
 from translate.training.engine import Engine
 from translate.training.estimate import estimate
-from translate.training.recompute import checkpoint_towers
+from translate.training.recompute import recompute_towers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,9 @@ def test_a_loss_that_needs_values_has_no_estimate() -> None:
     assert estimate(task, toy_data(), nets_of(task), toy_batch(0)) is None
 
 
-def test_checkpointing_needs_less_and_changes_nothing() -> None:
-    def engine(checkpointing: bool) -> Engine:
-        return Engine(Residual(), toy_data(), Run(batch=4, checkpointing=checkpointing))
+def test_recomputing_needs_less_and_changes_nothing() -> None:
+    def engine(recompute: bool) -> Engine:
+        return Engine(Residual(), toy_data(), Run(batch=4, recompute=recompute))
 
     plain, thrifty = engine(False), engine(True)
     for one in (plain, thrifty):
@@ -85,10 +85,10 @@ def test_checkpointing_needs_less_and_changes_nothing() -> None:
 
 
 def test_blocks_with_batch_norm_are_not_recomputed() -> None:
-    assert checkpoint_towers(ResnetGenerator(3, 3, base=2, blocks=3)) == 3
-    assert checkpoint_towers(ResnetGenerator(3, 3, base=2, blocks=3, norm="batch")) == 0
+    assert recompute_towers(ResnetGenerator(3, 3, base=2, blocks=3)) == 3
+    assert recompute_towers(ResnetGenerator(3, 3, base=2, blocks=3, norm="batch")) == 0
 
 
 def test_a_model_without_blocks_refuses() -> None:
-    with pytest.raises(UsageError, match="--checkpointing: this model has no residual blocks"):
-        Engine(Toy(), toy_data(), Run(batch=4, checkpointing=True))
+    with pytest.raises(UsageError, match="--recompute: this model has no residual blocks"):
+        Engine(Toy(), toy_data(), Run(batch=4, recompute=True))

@@ -22,7 +22,7 @@ from translate.errors import GantkError, UsageError
 from translate.settings import Run
 from translate.training.averages import Averages
 from translate.training.ledger import Ledger, Outcome, mean_of
-from translate.training.recompute import checkpoint_all
+from translate.training.recompute import recompute_all
 
 CPU = torch.device("cpu")
 
@@ -71,8 +71,8 @@ class Engine:
         for role in self.constants:
             self.nets[role].requires_grad_(False).eval()
         distributed.synchronise_batch_norm(self.nets, self.world)
-        if run.checkpointing:
-            checkpoint_all(self.nets, sorted(moved))
+        if run.recompute:
+            recompute_all(self.nets, sorted(moved))
         self._parameters = {role: list(self.nets[role].parameters()) for role in self.nets}
         self.optimizers = {role: task.optimizer(role, self._parameters[role]) for role in self.nets if role in moved}
         self._base_lr = {role: [g["lr"] for g in opt.param_groups] for role, opt in self.optimizers.items()}

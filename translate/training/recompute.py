@@ -15,7 +15,7 @@ TOWER = 2
 """From so many equal layers in a row on, a ``Sequential`` is taken as a tower of blocks."""
 
 
-def checkpoint_towers(net: nn.Module) -> int:
+def recompute_towers(net: nn.Module) -> int:
     """Recompute the inside of every residual block in the backward pass instead of keeping it (Chen et al., 2016).
 
     Blocks are the modules of one class, with parts of their own, that fill a ``Sequential``; returns how many there
@@ -36,7 +36,7 @@ def checkpoint_towers(net: nn.Module) -> int:
     return count
 
 
-def checkpoint_all(nets: Nets, roles: Sequence[str]) -> None:
-    """Checkpoint the towers of the given roles. Raises ``UsageError`` where there is none."""
-    if not sum(checkpoint_towers(nets[role]) for role in roles):
-        raise UsageError("--checkpointing: this model has no residual blocks without batch norm to recompute")
+def recompute_all(nets: Nets, roles: Sequence[str]) -> None:
+    """Recompute the towers of the given roles. Raises ``UsageError`` where there is none."""
+    if not sum(recompute_towers(nets[role]) for role in roles):
+        raise UsageError("--recompute: this model has no residual blocks without batch norm to recompute")

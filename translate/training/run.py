@@ -26,7 +26,7 @@ from translate.training import checkpoint, folder
 from translate.training.engine import Engine, seed_of
 from translate.training.estimate import estimate
 from translate.training.folder import CHECKPOINTS, PREVIEWS
-from translate.training.recompute import checkpoint_all
+from translate.training.recompute import recompute_all
 from translate.training.signals import StopSignal
 
 PREVIEW_SAMPLES = 4
@@ -173,8 +173,8 @@ def plan(request: Request, journal: Journal) -> dict[str, Any]:
     torch.manual_seed(request.run.seed)
     networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
     phases = request.task.phases(dataset.spec)
-    if request.run.checkpointing:
-        checkpoint_all(Nets(networks), sorted({role for phase in phases for role in phase.updates}))
+    if request.run.recompute:
+        recompute_all(Nets(networks), sorted({role for phase in phases for role in phase.updates}))
     return {
         "plugin": request.plugin,
         "out": str(request.out),
@@ -383,5 +383,5 @@ def _naming_what_saves_memory(step: int, run: Run) -> Iterator[None]:
         cache = "--cache memory, " if run.cache == "device" else ""
         raise GantkError(
             f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, {cache}"
-            "--checkpointing or --precision bf16 would help"
+            "--recompute or --precision bf16 would help"
         ) from error
