@@ -30,6 +30,7 @@ class CycleGAN(TaskModel):
     source = Unpaired
     recipe = Run(batch=1, size=256, epochs=200, ema=0.0)  # the paper publishes the weights of the last step
     averaged = ("g_ab", "g_ba")
+    discriminators = ("d_a", "d_b")
     bf16_proven = True  # bench/RESULTS.md
 
     cycle: Annotated[float, "weight of the cycle-consistency term", Ge(0)] = 10.0
@@ -86,11 +87,11 @@ class CycleGAN(TaskModel):
         if self.penalty:
             noise["between"] = Noise((), "uniform")
         return [
-            Phase("generators", ("g_ab", "g_ba"), self.generators),
-            Phase("discriminators", ("d_a", "d_b"), self.discriminators, noise=noise),
+            Phase("generators", ("g_ab", "g_ba"), self.generator_loss),
+            Phase("discriminators", ("d_a", "d_b"), self.discriminator_loss, noise=noise),
         ]
 
-    def generators(self, nets: Nets, x: Batch) -> Terms:
+    def generator_loss(self, nets: Nets, x: Batch) -> Terms:
         """Fool both discriminators, come back to the original (eq. 2), leave the target domain as it is (5.2)."""
         terms: dict[str, Tensor] = {}
         if self.identity:
@@ -110,7 +111,7 @@ class CycleGAN(TaskModel):
             **terms,
         }
 
-    def discriminators(self, nets: Nets, x: Batch) -> Terms:
+    def discriminator_loss(self, nets: Nets, x: Batch) -> Terms:
         """Tell real images from past and present fakes; halved, so that they learn more slowly (appendix 7.1)."""
         return {
             **self._judge("a", nets.d_a, x, x.a, nets.pool_a(x.fake_a, x.draws_a)),

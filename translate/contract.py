@@ -20,6 +20,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from translate import API_VERSION
+from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
 from translate.settings import Run
 
 Terms = Mapping[str, Tensor]
@@ -118,7 +119,8 @@ class Phase:
     ``no_grad``. ``loss``: pure, (nets, batch) -> named, weighted terms. ``every``: runs in one step of so many (lazy
     regularisation). ``repeat``: runs so often per step, each further time on a fresh batch (n_critic). ``start`` and
     ``stop``: first step of the phase, and first step without it (warm-up). ``noise``: drawn afresh for each run of the
-    phase and put into the batch by name; later phases of the step see it too. ``after``: called once per update,
+    phase and put into the batch by name; later phases of the step see it too. ``rate``: multiplies the learning
+    rates of the roles while this phase moves them. ``after``: called once per update,
     without gradients, with the networks and the phase's terms and ``x.log`` values by name, averaged over micro-batches
     and processes. State that training moves lives here, in buffers of a role: a running mean, a clipped weight, the
     probability of an augmentation. It must not read values on the host.
@@ -133,6 +135,7 @@ class Phase:
     stop: int | None = None
     noise: Mapping[str, Noise] = field(default_factory=dict)
     after: Callable[[Nets, Mapping[str, Tensor]], None] | None = None
+    rate: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.updates, str) or not self.updates:
@@ -270,6 +273,8 @@ class TaskModel(ABC):
     """Roles whose moving average is kept, previewed and shipped."""
     bf16_proven: ClassVar[bool] = False
     """Whether whole runs in bf16 were shown to end as well as in fp32; then ``--precision auto`` may choose it."""
+    discriminators: ClassVar[tuple[str, ...]] = ("d",)
+    """Roles that judge images, where the model has them: ``--lr-d``, ``--diffaug`` and ``--ada`` concern these."""
     compares_samples: ClassVar[bool] = False
     """Whether a loss compares the samples of a batch (minibatch discrimination, a relativistic average): then two
     micro-batches are not one batch, and ``--accumulate`` is refused."""
@@ -279,6 +284,12 @@ class TaskModel(ABC):
         0.5,
         0.999,
     )
+    lr_d: Annotated[float | None, "learning rate of the discriminators [that of the others]", Gt(0)] = None
+    optimizer: Annotated[Optimizer, "optimizer of all networks; betas are its moments or momentum"] = "adam"
+    weight_decay: Annotated[float, "weight decay", Ge(0)] = 0.0
+    lr_schedule: Annotated[Schedule, "how the learning rate falls over the run; paper: as the model has it"] = "paper"
+    lr_warmup: Annotated[float, "share of the run in which the learning rate rises from 0", Ge(0), Lt(1)] = 0.0
+    weight_init: Annotated[Weights, "initial weights; paper: as the model has them"] = "paper"
 
     @abstractmethod
     def networks(self, data: DataSpec) -> Networks:
@@ -297,12 +308,14 @@ class TaskModel(ABC):
     def directions(self, data: DataSpec) -> Sequence[Direction]:
         """The maps that the trained model offers; the first is the default."""
 
-    def optimizer(self, role: str, params: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer of a role that some phase updates; Adam with ``lr`` and ``betas`` unless overridden."""
-        return torch.optim.Adam(params, lr=self.lr, betas=self.betas, fused=True)
+    def optimizer_of(self, role: str, params: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimizer of a role that some phase updates, by the settings above unless overridden."""
+        lr = self.lr_d if self.lr_d is not None and role in self.discriminators else self.lr
+        return make_optimizer(self.optimizer, params, lr, self.betas, self.weight_decay)
 
     def lr_at(self, progress: float) -> float:
-        """Multiplies every learning rate; ``progress`` is the share of the run that is done, in [0, 1)."""
+        """The model's own schedule: multiplies every learning rate; ``progress`` is the share of the run that is done,
+        in [0, 1)."""
         return 1.0
 
     def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
@@ -313,6 +326,12 @@ class TaskModel(ABC):
                 columns.update({name: x[name] for name in direction.input_names})
             columns[direction.name] = direction.run(nets, x)
         return columns
+
+
+def rate_at(task: TaskModel, progress: float) -> float:
+    """What multiplies every learning rate: the chosen schedule, after the warm-up."""
+    falling = task.lr_at(progress) if task.lr_schedule == "paper" else fall(task.lr_schedule, progress)
+    return falling * (min(1.0, progress / task.lr_warmup) if task.lr_warmup else 1.0)
 
 
 def linear_decay(progress: float, start: float) -> float:

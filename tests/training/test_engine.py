@@ -246,7 +246,7 @@ def test_nothing_is_read_from_the_device_during_a_step(monkeypatch: pytest.Monke
 def test_clipping_bounds_the_update_and_logs_the_whole_norm() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Steep(Toy):
-        def optimizer(self, role: str, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        def optimizer_of(self, role: str, params: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
             return torch.optim.SGD(params, lr=1.0)
 
         def generator(self, nets: Nets, x: Batch) -> Terms:
@@ -468,6 +468,84 @@ def test_a_direction_that_cannot_be_used_is_found_before_training(run: Any, mess
     with pytest.raises(GantkError, match=message):
         make(Useless()).try_directions(toy_batch(0))
     make().try_directions(toy_batch(0))
+
+
+@pytest.mark.parametrize(
+    ("settings", "make_by_hand"),
+    [
+        ({"optimizer": "rmsprop"}, lambda p, lr: torch.optim.RMSprop(p, lr, alpha=0.999)),
+        ({"optimizer": "sgd", "betas": (0.9, 0.0)}, lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9)),
+        ({"optimizer": "adamw", "weight_decay": 0.1}, lambda p, lr: torch.optim.AdamW(p, lr, (0.5, 0.999), 1e-8, 0.1)),
+        ({"weight_decay": 0.1}, lambda p, lr: torch.optim.Adam(p, lr, (0.5, 0.999), 1e-8, 0.1)),
+    ],
+)
+def test_each_player_has_its_optimizer_and_rate(settings: dict[str, Any], make_by_hand: Callable[..., Any]) -> None:
+    engine = make(Toy(critic_steps=1, lr=1e-3, lr_d=4e-3, **settings))
+    engine.nets.double()
+    engine.averages.double()
+    before = {role: [p.detach().clone() for p in engine.nets[role].parameters()] for role in ("g", "d")}
+    gradients: dict[str, list[Tensor]] = {}
+    for role, optimizer in engine.optimizers.items():
+        optimizer.register_step_pre_hook(
+            lambda o, *_, role=role: gradients.update({role: [p.grad.clone() for p in o.param_groups[0]["params"]]})
+        )
+    engine.train_step(lambda: {name: tensor.double() for name, tensor in toy_batch(1).items()}, 0.0)
+    for role, lr in (("g", 1e-3), ("d", 4e-3)):
+        parameters = [nn.Parameter(tensor) for tensor in before[role]]
+        for parameter, gradient in zip(parameters, gradients[role], strict=True):
+            parameter.grad = gradient
+        make_by_hand(parameters, lr).step()
+        for expected, now in zip(parameters, engine.nets[role].parameters(), strict=True):
+            torch.testing.assert_close(now, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("paper", [0.0, 0.4875, 0.95, 0.75, 0.55]),
+        ("constant", [0.0, 0.5, 1.0, 1.0, 1.0]),
+        ("linear", [0.0, 0.475, 0.9, 0.5, 0.1]),
+        ("cosine", [0.0, 0.4969, 0.9755, 0.5, 0.0245]),
+    ],
+)
+def test_a_schedule_and_a_warm_up(schedule: Any, expected: list[float]) -> None:
+    task = Toy(lr=1.0, lr_schedule=schedule, lr_warmup=0.1)
+    rates = []
+    for progress in (0.0, 0.05, 0.1, 0.5, 0.9):
+        engine = make(task)
+        engine.train_step(Batches(), progress)
+        rates.append(engine.optimizers["g"].param_groups[0]["lr"])
+    assert rates == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_phase_has_a_rate_of_its_own() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Slow(Toy):
+        def phases(self, data: DataSpec) -> list[Phase]:
+            critic, generator = super().phases(data)
+            return [critic, replace(generator, rate=0.25)]
+
+    engine = make(Slow())
+    engine.train_step(Batches(), 0.0)
+    assert engine.optimizers["g"].param_groups[0]["lr"] == pytest.approx(0.25 * 2e-4)
+    assert engine.optimizers["d"].param_groups[0]["lr"] == pytest.approx(2e-4)
+
+
+@pytest.mark.parametrize("kind", ["normal", "xavier", "kaiming", "orthogonal"])
+def test_initial_weights_can_be_chosen(kind: Any) -> None:
+    engine = make(Toy(weight_init=kind))
+    untouched = make()
+    assert not torch.equal(engine.nets.g[0].weight, untouched.nets.g[0].weight)
+    assert torch.equal(engine.nets.fixed[0].weight, untouched.nets.fixed[0].weight)  # a constant keeps its own
+    weight = engine.nets.g[0].weight
+    if kind == "orthogonal":
+        rows = weight.flatten(1)
+        torch.testing.assert_close(rows @ rows.T, 0.02**2 * torch.eye(4))
+    else:
+        fans = 27, 36
+        deviation = {"normal": 0.02, "xavier": 0.02 * (2 / sum(fans)) ** 0.5, "kaiming": (2 / 27) ** 0.5}[kind]
+        assert weight.std().item() == pytest.approx(deviation, rel=0.3)
+    assert engine.nets.g[0].bias.abs().max() == 0
 
 
 WORKER = """

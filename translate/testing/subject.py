@@ -74,7 +74,7 @@ class Subject:
         if log is not None:
             # Adam's first steps have the size of the rate whatever the gradient's, so they turn rounding into a
             # difference; SGD keeps it what it is.
-            object.__setattr__(task, "optimizer", partial(_Recorder, log))
+            object.__setattr__(task, "optimizer_of", partial(_Recorder, log))
         settings = {"precision": "fp32", "batch": BATCH, "size": self.data.size, **options}
         return Engine(task, self.data, Run(**settings), world)
 

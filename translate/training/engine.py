@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from translate import distributed
-from translate.contract import Batch, DataSpec, Nets, Noise, Phase, TaskModel
+from translate.contract import Batch, DataSpec, Nets, Noise, Phase, TaskModel, rate_at
 from translate.device import AUTOCAST, captures_graphs, choose_precision, memory_format
 from translate.distributed import World
 from translate.errors import GantkError, UsageError
+from translate.optimizers import initialise
 from translate.settings import Run
 from translate.training.averages import Averages
 from translate.training.ledger import Ledger, Outcome, mean_of
@@ -74,7 +75,7 @@ class Engine:
         if run.recompute:
             recompute_all(self.nets, sorted(moved))
         self._parameters = {role: list(self.nets[role].parameters()) for role in self.nets}
-        self.optimizers = {role: task.optimizer(role, self._parameters[role]) for role in self.nets if role in moved}
+        self.optimizers = {role: task.optimizer_of(role, self._parameters[role]) for role in self.nets if role in moved}
         self._base_lr = {role: [g["lr"] for g in opt.param_groups] for role, opt in self.optimizers.items()}
         self.averages = Averages(self.nets, task.averaged if run.ema else (), run.ema)
         scaled = self.precision == "fp16"
@@ -88,7 +89,10 @@ class Engine:
     def _build(self, role: str, build: Callable[[], nn.Module]) -> nn.Module:
         # One seed per role: adding a role does not change how the others start.
         torch.manual_seed(seed_of(self.run.seed, "init", role))
-        return build()
+        net = build()
+        if self.task.weight_init != "paper" and any(role in phase.updates for phase in self.phases):
+            initialise(net, self.task.weight_init)
+        return net
 
     def _runner(self, phase: Phase) -> Callable[[dict[str, Tensor]], Outcome]:
         def run(tensors: dict[str, Tensor]) -> Outcome:
@@ -102,7 +106,7 @@ class Engine:
 
     def train_step(self, draw: Draw, progress: float) -> None:
         """One step: every phase that is due, then the moving averages. ``progress``: share of the run that is done."""
-        self._set_lr(self.task.lr_at(progress))
+        rate = rate_at(self.task, progress)
         if self._replayed:
             # From here on graphs may overwrite what they gave in the last step: nothing of it outlives its step.
             torch.compiler.cudagraph_mark_step_begin()
@@ -113,6 +117,7 @@ class Engine:
             for turn in range(phase.repeat):
                 if turn or parts is None:
                     parts = self._split(draw(), progress)
+                self._set_lr(phase, rate)
                 self._update(phase, parts, turn)
         self.averages.update_from(self.nets, self.step)
         self.step += 1
@@ -194,10 +199,10 @@ class Engine:
         dtype = AUTOCAST.get(self.precision)
         return nullcontext() if dtype is None else torch.autocast(self.device.type, dtype)
 
-    def _set_lr(self, factor: float) -> None:
-        for role, optimizer in self.optimizers.items():
-            for group, base in zip(optimizer.param_groups, self._base_lr[role], strict=True):
-                group["lr"] = base * factor
+    def _set_lr(self, phase: Phase, rate: float) -> None:
+        for role in phase.updates:
+            for group, base in zip(self.optimizers[role].param_groups, self._base_lr[role], strict=True):
+                group["lr"] = base * rate * phase.rate
 
     def read(self) -> dict[str, float]:
         """Mean values since the last reading. Raises ``DivergedError``; call it before anything is saved."""
@@ -222,8 +227,8 @@ class Engine:
 
 
 def _check_accumulation(task: TaskModel, run: Run) -> None:
+    name = type(task).__name__
     if task.compares_samples and run.accumulate > 1:
-        name = type(task).__name__
         raise UsageError(f"--accumulate {run.accumulate}: {name} compares the samples of a whole batch; expected 1")
 
 

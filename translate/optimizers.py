@@ -1,0 +1,70 @@
+"""Optimizers, schedules and initial weights that every model may choose from."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+
+Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
+Schedule = Literal["paper", "constant", "linear", "cosine"]
+"""``paper``: the model's own."""
+Weights = Literal["paper", "normal", "xavier", "kaiming", "orthogonal"]
+"""``paper``: as the model's networks are built."""
+
+
+def make_optimizer(
+    kind: Optimizer, params: list[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.Optimizer:
+    """An optimizer over ``params``; the fused one where torch has it.
+
+    ``betas``: Adam's moments (Kingma and Ba, 2015). The second one is RMSprop's smoothing constant (Hinton, 2012), the
+    first one the momentum of SGD.
+    """
+    match kind:
+        case "adam":
+            return torch.optim.Adam(params, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(params, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(params, lr=lr, alpha=betas[1], weight_decay=weight_decay)
+        case "sgd":
+            return torch.optim.SGD(params, lr=lr, momentum=betas[0], weight_decay=weight_decay, fused=True)
+
+
+def fall(kind: Literal["constant", "linear", "cosine"], progress: float) -> float:
+    """What multiplies the learning rate when ``progress``, in [0, 1), of the run is done: from 1 towards 0.
+
+    Cosine: Loshchilov and Hutter (2017), equation 5, without restarts.
+    """
+    if kind == "constant":
+        return 1.0
+    return 1.0 - progress if kind == "linear" else (1 + math.cos(math.pi * progress)) / 2
+
+
+def initialise(net: nn.Module, kind: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float = 0.02) -> None:
+    """Draw the weights of convolutions and linear layers anew, in place, from torch's default generator; biases 0.
+
+    ``gain``: the standard deviation of ``normal``, and what multiplies ``xavier`` (Glorot and Bengio, 2010) and
+    ``orthogonal`` (Saxe et al., 2014); ``kaiming`` is that of He et al. (2015) for rectifiers. Batch norms get weights
+    from N(1, 0.02), as DCGAN has them.
+    """
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)):
+            match kind:
+                case "normal":
+                    nn.init.normal_(layer.weight, 0.0, gain)
+                case "xavier":
+                    nn.init.xavier_normal_(layer.weight, gain)
+                case "kaiming":
+                    nn.init.kaiming_normal_(layer.weight)
+                case "orthogonal":
+                    nn.init.orthogonal_(layer.weight, gain)
+        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)) and layer.affine:
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
