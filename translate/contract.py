@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from translate import API_VERSION
 from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
+from translate.reading import STANDARD, Reading
 from translate.settings import Run
 
 Terms = Mapping[str, Tensor]
@@ -215,6 +216,8 @@ class Loading:
     """``device``: the dataset to be returned is a ``CutDataset`` with ``packs``; what cannot be is a ``UsageError``."""
     cache_budget: int = 2 << 30
     """Bytes of decoded images kept in memory, and with ``cache="device"`` on the device."""
+    reading: Reading = STANDARD
+    """Which files are opened, and what their numbers mean."""
     cache_dir: Path | None = None
     """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
     expect: Callable[[DataSpec], object] = lambda spec: None

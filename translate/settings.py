@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_type_hints
 from annotated_types import Ge, Gt, Lt
 
 from translate.errors import UsageError
+from translate.reading import Reading, formats_with
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -55,14 +56,21 @@ class Run:
     ] = "memory"
     cache_budget: Annotated[float, "most memory for decoded images, in GiB", Gt(0), MayChange()] = 2.0
     strict_data: Annotated[bool, "stop at the first unreadable image instead of leaving it out", MayChange()] = False
+    allow_format: Annotated[tuple[str, ...], "open files of these formats too, such as PSD or FITS", MayChange()] = ()
     save_every: Annotated[int, "steps between checkpoints", Ge(1), MayChange()] = 1000
     keep: Annotated[int, "checkpoints kept", Ge(1), MayChange()] = 3
     preview_every: Annotated[int, "steps between previews", Ge(1), MayChange()] = 500
     log_every: Annotated[int, "steps between lines in metrics.jsonl", Ge(1), MayChange()] = 20
 
     def __post_init__(self) -> None:
+        formats_with(self.allow_format)
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
+
+    @property
+    def reading(self) -> Reading:
+        """How the pictures of the data are opened."""
+        return Reading(formats_with(self.allow_format))
 
     @classmethod
     def changeable(cls) -> frozenset[str]:

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from translate.data import decode as images
-from translate.data.decode import MAX_PIXELS, ImageError, TooLargeError, open_image, probe
+from translate.data import decode, formats
+from translate.data.decode import ImageError, TooLargeError, open_image, probe
 from translate.data.listing import find_images, images_in
 from translate.errors import UsageError
+from translate.reading import MAX_PIXELS, MORE_FORMATS, Reading, formats_with
 
 WHITE_UNDER_HALF_RED = (255, 127, 127)
 
@@ -157,7 +158,7 @@ def test_every_mode_becomes_the_colours_it_means(
 
 def test_hsv_is_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "x.png", constant("RGB", "red"))
-    monkeypatch.setattr(Image, "open", lambda _: constant("HSV", (0, 255, 255)))  # no file format has it
+    monkeypatch.setattr(Image, "open", lambda _, **given: constant("HSV", (0, 255, 255)))  # no file format has it
     assert (open_image(path, 3) == (255, 0, 0)).all()
 
 
@@ -266,7 +267,7 @@ def test_truncated_files_are_errors_and_never_half_grey(tmp_path: Path, suffix: 
 
 def test_random_damage_gives_pixels_or_an_image_error(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    for suffix in ("jpg", "png", "gif", "webp", "tif", "bmp", "tga", "ppm", "jp2", "ico", "pcx", "dds", "sgi"):
+    for suffix in ("jpg", "png", "gif", "webp", "tif", "bmp", "tga", "ppm", "jp2", "ico", "pcx", "sgi"):
         path = tmp_path / f"x.{suffix}"
         gradient().convert("P" if suffix == "gif" else "RGB").save(path)
         whole = bytearray(path.read_bytes())
@@ -276,8 +277,8 @@ def test_random_damage_gives_pixels_or_an_image_error(tmp_path: Path) -> None:
                 broken[place] = rng.integers(256)
             path.write_bytes(broken)
             try:
-                assert open_image(path, 3, max_pixels=1 << 20).dtype == np.uint8
-                probe(path, max_pixels=1 << 20)
+                assert open_image(path, 3, Reading(max_pixels=1 << 20)).dtype == np.uint8
+                probe(path, Reading(max_pixels=1 << 20))
             except ImageError:
                 pass
 
@@ -302,12 +303,12 @@ def test_heif_where_its_plugin_is_installed(tmp_path: Path, monkeypatch: pytest.
     plugin = ModuleType("pillow_heif")
     monkeypatch.setattr(plugin, "register_heif_opener", lambda: called.append(1), raising=False)
     monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
-    images._register_heif.cache_clear()
+    formats._register_heif.cache_clear()
     path = saved(tmp_path / "x.png", gradient())
     open_image(path, 3)
     open_image(path, 3)
     assert called == [1]
-    images._register_heif.cache_clear()
+    formats._register_heif.cache_clear()
 
 
 def claiming(png: bytes, side: int) -> bytes:
@@ -319,8 +320,8 @@ def claiming(png: bytes, side: int) -> bytes:
 def test_bombs_are_refused_from_the_header(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.png", gradient())
     with pytest.raises(TooLargeError, match=r"x\.png: it has 384 pixels, more than the limit of 383"):
-        open_image(path, 3, max_pixels=383)
-    assert open_image(path, 3, max_pixels=384).shape == (16, 24, 3)
+        open_image(path, 3, Reading(max_pixels=383))
+    assert open_image(path, 3, Reading(max_pixels=384)).shape == (16, 24, 3)
     path.write_bytes(claiming(path.read_bytes(), 200_000))
     # Here Pillow's own limit comes first, and its error must read the same.
     for read in (lambda: open_image(path, 3), lambda: probe(path)):
@@ -399,23 +400,51 @@ def test_real_cmyk_and_16_bit(shared_data: Path) -> None:
 def test_few_headers_spread_over_all_decide_whether_a_folder_looks_grey(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[int] = []
 
-    def probe(path: Path) -> tuple[int, int, str]:
+    def probe(path: Path, *_: object) -> tuple[int, int, str]:
         looked.append(int(path.name))
         if int(path.name) % 2:
             raise ImageError(path, "damaged")
         return 8, 8, "RGB" if int(path.name) >= colour_from else "L"
 
-    monkeypatch.setattr(images, "probe", probe)
+    monkeypatch.setattr(decode, "probe", probe)
     paths = [Path(str(number)) for number in range(100_001)]
     colour_from = 100_001
-    assert images.look_grey(paths)
-    assert len(looked) == images.LOOKED_AT == len(set(looked))
+    assert decode.look_grey(paths)
+    assert len(looked) == decode.LOOKED_AT == len(set(looked))
     assert (looked[0], looked[-1]) == (0, 100_000)
     colour_from = 90_000
-    assert not images.look_grey(paths)
+    assert not decode.look_grey(paths)
     looked.clear()
     colour_from = 0
-    assert not images.look_grey(paths)
+    assert not decode.look_grey(paths)
     assert looked == [0], "one picture in colour is enough"
-    assert not images.look_grey([Path("1")]), "unreadable ones say nothing"
-    assert not images.look_grey([])
+    assert not decode.look_grey([Path("1")]), "unreadable ones say nothing"
+    assert not decode.look_grey([])
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n0 setgray 0 0 8 8 rectfill showpage\n%%EOF\n"
+
+
+def test_no_reader_that_starts_a_program_ever_opens_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS to Ghostscript, whatever the file is called."""
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(EPS)
+
+    def start(*given: object, **more: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    for reading in (Reading(), Reading(formats_with(MORE_FORMATS))):
+        for read in (lambda r=reading: open_image(path, 3, r), lambda r=reading: probe(path, r)):
+            with pytest.raises(ImageError, match="an EPS file, which only a program could draw"):
+                read()
+    for name in ("EPS", "WMF"):
+        with pytest.raises(UsageError, match=f"--allow-format {name}: expected one of BLP"):
+            formats_with([name])
+
+
+def test_rare_formats_are_opened_where_the_user_allows_them(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.png", gradient(), format="DDS")
+    with pytest.raises(ImageError, match="a DDS image; --allow-format DDS opens it"):
+        open_image(path, 3)
+    assert (open_image(path, 3, Reading(formats_with(["dds"]))) == np.asarray(gradient())).all()

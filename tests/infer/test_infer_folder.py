@@ -22,7 +22,7 @@ from infer_fakes import publish
 from PIL import Image
 from torch import nn
 
-from translate.data import decode as images
+from translate import reading
 from translate.data.decode import open_image
 from translate.errors import InterruptedRunError, UsageError
 from translate.infer import outputs
@@ -255,7 +255,7 @@ def test_a_bomb_is_harmless(tmp_path: Path) -> None:
     header = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
     chunk = b"\0\0\0\r" + header + zlib.crc32(header).to_bytes(4, "big")
     (tmp_path / "in" / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT")
-    for most in (1000, images.MAX_PIXELS, 10**9):  # Pillow's own limit is far below what the header claims
+    for most in (1000, reading.MAX_PIXELS, 10**9):  # Pillow's own limit is far below what the header claims
         summary, _ = run(publish(nn.Identity()), tmp_path / "in", tmp_path / "out", max_pixels=most)
         assert [reason for _, reason in summary.failures] == [
             f"it has 3,600,000,000 pixels, more than --max-pixels {most}"
@@ -263,7 +263,7 @@ def test_a_bomb_is_harmless(tmp_path: Path) -> None:
 
 
 def test_a_line_that_padding_makes_huge_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(reading, "MAX_PIXELS", 1000)
     (tmp_path / "in").mkdir()
     Image.new("RGB", (1, 500)).save(tmp_path / "in" / "line.png")
     Image.new("RGB", (30, 30)).save(tmp_path / "in" / "square.png")

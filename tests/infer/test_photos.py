@@ -17,6 +17,7 @@ from translate.data.decode import ImageError
 from translate.infer.canvas import Canvas
 from translate.infer.photos import LONGEST_COMMENT, LONGEST_IPTC, Kept, Photo, read_photo, unfit, write_photo
 from translate.provenance import COMPOSITE
+from translate.reading import Reading
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
@@ -321,7 +322,7 @@ def test_a_broken_file_is_one_error(tmp_path: Path) -> None:
         read_photo(tmp_path / "x.jpg", 3)
     Image.fromarray(pixels(9, 9, 3)).save(tmp_path / "big.png")
     with pytest.raises(ImageError, match="it has 81 pixels, more than the limit of 80"):
-        read_photo(tmp_path / "big.png", 3, max_pixels=80)
+        read_photo(tmp_path / "big.png", 3, reading=Reading(max_pixels=80))
     Image.new("L", (9, 9), 1).save(tmp_path / "map.png")
     with pytest.raises(ImageError, match="it has 81 pixels, more than the limit of 80"):
-        read_photo(tmp_path / "map.png", 2, max_pixels=80, indexed=True)
+        read_photo(tmp_path / "map.png", 2, reading=Reading(max_pixels=80), indexed=True)

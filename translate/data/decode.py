@@ -1,29 +1,24 @@
-"""Image files: finding them, and decoding any of them into uint8 pixels."""
+"""Image files, decoded into pixels."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import re
-import stat
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms
 
-from translate.errors import GantkError, UsageError, one_line
+from translate.data.formats import ImageError as ImageError
+from translate.data.formats import TooLargeError as TooLargeError
+from translate.data.formats import image_error, open_header
+from translate.errors import UsageError
+from translate.reading import STANDARD, Reading
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """uint8 (H, W, C) with 1 (grey), 3 (RGB) or 4 (RGBA, not premultiplied) channels."""
-
-MAX_PIXELS = 178_956_970
-"""Pixels beyond which a picture is refused unread: where Pillow itself stops (as a suspected decompression bomb)."""
 
 LOOKED_AT = 256
 """Files whose headers decide whether a folder looks grey: a few hundredths of a second, however many there are."""
@@ -42,40 +37,23 @@ UPRIGHT = {
 """EXIF orientation -> what makes the picture upright; 1 and whatever is not listed need nothing."""
 
 
-class ImageError(GantkError):
-    """A file that cannot be read as a picture; ``path`` and ``reason`` say which and why."""
-
-    def __init__(self, path: Path | str, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = Path(path)
-        self.reason = reason
-
-
-class TooLargeError(ImageError):
-    """A picture of more pixels than the limit; ``pixels`` says how many."""
-
-    def __init__(self, path: Path | str, pixels: int, most: int) -> None:
-        super().__init__(path, f"it has {pixels:,} pixels, more than the limit of {most:,}")
-        self.pixels = pixels
-
-
-def open_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Pixels:
+def open_image(path: Path, channels: int, reading: Reading = STANDARD) -> Pixels:
     """The picture in a file, upright, as uint8 (H, W, ``channels``).
 
     Recognised by content. Of an animation, the first frame. EXIF orientation is applied; colour profiles are not.
     16-bit and floating-point (0 to 1, or else 0 to 255) values are scaled to 8 bits. Grey becomes equal RGB and RGB
     becomes luma (ITU-R 601). Where ``channels`` has no room for transparency, the picture is laid on white. Raises
-    ``ImageError`` for whatever cannot be decoded whole, ``TooLargeError`` for more than ``max_pixels`` pixels.
+    ``ImageError`` for whatever cannot be decoded whole, ``TooLargeError`` for more than ``reading.max_pixels`` pixels.
     """
-    return pixels_of(open_picture(path, channels, max_pixels))
+    return pixels_of(open_picture(path, channels, reading))
 
 
-def open_picture(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_picture(path: Path, channels: int, reading: Reading = STANDARD) -> Image.Image:
     """As ``open_image``, as Pillow's image: for what Pillow does next."""
     if channels not in _MODES:
         raise UsageError(f"channels must be 1, 3 or 4, not {channels}")
     try:
-        with open_header(path, max_pixels) as image:
+        with open_header(path, reading) as image:
             image.load()
             step = UPRIGHT.get(orientation(image))
             picture = in_mode(image, channels)
@@ -91,10 +69,10 @@ def pixels_of(picture: Image.Image) -> Pixels:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def probe(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int, str]:
+def probe(path: Path, reading: Reading = STANDARD) -> tuple[int, int, str]:
     """Width and height as ``open_image`` will give them, and Pillow's mode, from the file's header alone."""
     try:
-        with open_header(path, max_pixels) as image:
+        with open_header(path, reading) as image:
             width, height = image.size
             # Pillow swaps a TIFF's sides itself; a PNG's EXIF may stand behind the pixels, where a header ends.
             known = image.format != "TIFF" and (image.format != "PNG" or _has_exif(image))
@@ -110,7 +88,7 @@ def is_grey(mode: str) -> bool:
     return mode in {"1", "L", "LA", "La", "F"} or mode.startswith("I")
 
 
-def look_grey(paths: Sequence[Path]) -> bool:
+def look_grey(paths: Sequence[Path], reading: Reading = STANDARD) -> bool:
     """Whether the headers of some files, evenly spread over all, all say grey; unreadable ones say nothing.
 
     Spread, as a folder may begin with its grey pictures: those of one sub-folder, or of one source.
@@ -119,7 +97,7 @@ def look_grey(paths: Sequence[Path]) -> bool:
     count = min(len(paths), LOOKED_AT)
     for number in range(count):
         with suppress(ImageError):
-            grey = is_grey(probe(paths[number * (len(paths) - 1) // max(1, count - 1)])[2])
+            grey = is_grey(probe(paths[number * (len(paths) - 1) // max(1, count - 1)], reading)[2])
             if not grey:
                 return False
     return grey
@@ -144,45 +122,6 @@ def tell_of_grey(
         "1 channel (--channels 3 keeps colours)" if channels == 1 else f"{channels} channels (--channels 1 would not)"
     )
     tell(f"{flag} {folder}: the images look grey; they are taken as {taken}")
-
-
-def open_header(path: Path, max_pixels: int) -> Image.Image:
-    """Pillow's image of a file, of which only the header is read yet; to be closed by the caller.
-
-    Raises ``ImageError`` for what is no regular file, ``TooLargeError`` for more than ``max_pixels`` pixels, and
-    whatever Pillow raises for the rest, which ``image_error`` turns into one of them.
-    """
-    _prepare_pillow()
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - twice as fast as Path.stat, once per image
-        raise ImageError(path, "not a regular file")
-    image = Image.open(path)
-    if image.width * image.height > max_pixels:
-        image.close()
-        raise TooLargeError(path, image.width * image.height, max_pixels)
-    return image
-
-
-def _prepare_pillow() -> None:
-    _register_heif()
-    # Pillow warns of broken metadata, of large images, of palettes: what matters of it is an ImageError here.
-    # Set again where somebody reset the filters; `catch_warnings` is no choice, as it is not safe between threads.
-    if not any(action == "ignore" and kind is _PillowNoise for action, _, kind, _, _ in warnings.filters):
-        warnings.filterwarnings("ignore", category=_PillowNoise)
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class _PillowNoise(Warning):
-    """Never raised: its filter marks that Pillow's warnings are off."""
-
-
-@cache
-def _register_heif() -> None:
-    try:
-        register = getattr(importlib.import_module("pillow_heif"), "register_heif_opener", None)
-    except ImportError:
-        return
-    if register is not None:
-        register()
 
 
 def _has_exif(image: Image.Image) -> bool:
@@ -234,38 +173,3 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if isinstance(hole, int):
         grey.putalpha(Image.fromarray(np.where(values == hole, 0, 255).astype(np.uint8)))
     return grey
-
-
-def image_error(path: Path, error: Exception) -> ImageError:
-    """What was raised while a picture was decoded, as an ``ImageError`` with a reason for people."""
-    if isinstance(error, ImageError):
-        return error
-    if isinstance(error, Image.DecompressionBombError):
-        # Pillow's own limit, met before the size can be asked for: its message is where the numbers are.
-        numbers = [int(number) for number in re.findall(r"(\d+) pixels", str(error))]
-        if len(numbers) == 2:
-            return TooLargeError(path, *numbers)
-    if isinstance(error, UnidentifiedImageError):
-        return ImageError(path, _what_it_is(path))
-    if isinstance(error, MemoryError):
-        return ImageError(path, "not enough memory to decode it")
-    return ImageError(path, _plain(error))
-
-
-def _what_it_is(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-    except OSError as error:
-        return _plain(error)
-    if not head:
-        return "the file is empty"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"):
-        return "a HEIF image; install gantk[heif] to read it"
-    return "not an image, or a damaged one"
-
-
-def _plain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[:1].lower() + error.strerror[1:]
-    return one_line(error)

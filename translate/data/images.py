@@ -44,7 +44,7 @@ class Images(Source):
         channels = self.channels or (1 if look_grey(paths) else 3)
         tell_of_grey("--images", self.images, paths, channels, loading.tell, asked=self.channels is not None)
         loading.expect(DataSpec(loading.size, {"image": channels}))
-        pictures = scan(paths, Reader(channels, fit), loading, root=self.images)
+        pictures = scan(paths, Reader(channels, fit, loading.reading), loading, root=self.images)
         if not pictures:
             raise UsageError(f"--images {self.images}: none of its {len(paths)} files can be read as an image")
         names = pictures.paths

@@ -10,26 +10,28 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from translate.data.decode import MAX_PIXELS, ImageError, Pixels, probe
+from translate.data.decode import Pixels, probe
+from translate.data.formats import ImageError, open_header
 from translate.data.transforms import Fit
 from translate.errors import UsageError, one_line
+from translate.reading import STANDARD, Reading
 
 UNLABELLED = 255
 """Where the picture says nothing, as in COCO-Stuff and Cityscapes, unless there are 256 classes."""
 
 
-def open_index_map(path: Path, classes: int, max_pixels: int = MAX_PIXELS) -> Pixels:
+def open_index_map(path: Path, classes: int, reading: Reading = STANDARD) -> Pixels:
     """The class indices in a file, uint8 (H, W, 1): the values of a grey or the indices of a palette picture.
 
-    Raises ``ImageError`` for a file that is no such map, or of more than ``max_pixels`` pixels, and ``UsageError``
-    where a class is ``classes`` or above and not 255, which stands for unlabelled: that is a wrong flag rather than a
-    wrong file.
+    Raises ``ImageError`` for a file that is no such map, or of more than ``reading.max_pixels`` pixels, and
+    ``UsageError`` where a class is ``classes`` or above and not 255, which stands for unlabelled: that is a wrong flag
+    rather than a wrong file.
     """
-    mode = probe(path, max_pixels)[2]
+    mode = probe(path, reading)[2]
     if mode not in ("1", "L", "P") and not mode.startswith("I"):
         raise ImageError(path, f"its mode is {mode}; expected a map of class indices, grey or palette")
     try:
-        with Image.open(path) as image:
+        with open_header(path, reading) as image:
             lossy = image.format == "JPEG"
             values = np.asarray(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise anything on broken input
@@ -51,14 +53,15 @@ class IndexReader:
 
     classes: int
     fit: Fit
+    reading: Reading = STANDARD
 
     @property
     def key(self) -> str:
         """Changes when the indices would."""
-        return f"index {self.classes} {self.fit.mode} {self.fit.side} {self.fit.least}"
+        return f"index {self.classes} {self.reading.key} {self.fit.mode} {self.fit.side} {self.fit.least}"
 
     def __call__(self, path: Path) -> Pixels:
-        indices = open_index_map(path, self.classes)[:, :, 0]
+        indices = open_index_map(path, self.classes, self.reading)[:, :, 0]
         height, width = indices.shape
         size = self.fit.size_of(width, height)
         return np.asarray(Image.fromarray(indices).resize(size, Image.Resampling.NEAREST))[:, :, None]

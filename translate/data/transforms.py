@@ -13,6 +13,7 @@ from torch import Tensor
 
 from translate.data.decode import Pixels, open_picture, pixels_of
 from translate.errors import UsageError
+from translate.reading import STANDARD, Reading
 
 Resize = Literal["resize", "scale", "none"]
 """resize: squash to a square; scale: the shorter side, keeping the aspect; none: pixels as they are."""
@@ -76,14 +77,15 @@ class Reader:
 
     channels: int
     fit: Fit
+    reading: Reading = STANDARD
 
     @property
     def key(self) -> str:
         """Changes when the pixels would."""
-        return f"{self.channels} {self.fit.mode} {self.fit.side} {self.fit.least}"
+        return f"{self.channels} {self.reading.key} {self.fit.mode} {self.fit.side} {self.fit.least}"
 
     def __call__(self, path: Path) -> Pixels:
-        picture = open_picture(path, self.channels)
+        picture = open_picture(path, self.channels, self.reading)
         size = self.fit.size_of(*picture.size)
         return pixels_of(picture if size == picture.size else _resize(picture, *size))
 

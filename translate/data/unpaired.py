@@ -53,7 +53,7 @@ class Unpaired(Source):
         spec = DataSpec(size=loading.size, channels={"a": self.channels, "b": self.channels})
         loading.expect(spec)
         augmenter = Augmenter(self.augment)
-        reader = Reader(self.channels, Fit(self.resize, side, loading.size))
+        reader = Reader(self.channels, Fit(self.resize, side, loading.size), loading.reading)
         budget = Budget(loading.cache_budget)
         a = scan(found["a"], reader, loading, root=self.a, budget=budget)
         _check_enough("a", self.a, len(a), "readable images")

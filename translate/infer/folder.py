@@ -222,14 +222,15 @@ class _Folder:
         return True
 
     def _decode(self, job: Job, ticket: int) -> _Decoded:
-        from translate.data.decode import MAX_PIXELS, probe
+        from translate.data.decode import probe
         from translate.infer.photos import read_photo
         from translate.infer.plan import RAW
         from translate.infer.tiling import padded_side
+        from translate.reading import MAX_PIXELS
 
         weight, reason = 0, ""
         try:
-            width, height, _ = probe(job.path, self.options.max_pixels)
+            width, height, _ = probe(job.path, self.options.reading)
             direction = self.network.direction
             pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
             # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
@@ -250,7 +251,7 @@ class _Folder:
             photo = read_photo(
                 job.path,
                 self.network.channels,
-                max_pixels=self.options.max_pixels,
+                reading=self.options.reading,
                 indexed=self.network.indexed,
                 alpha=self.options.alpha == "keep",
                 strip=self.options.strip,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from translate.errors import UsageError
+from translate.reading import Reading, formats_with
 from translate.settings import Precision
 
 FORMATS = {"keep": "", "png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff", "tif": ".tiff"}
@@ -30,6 +31,7 @@ class InferOptions:
     alpha: Annotated[Literal["keep", "drop"], "whether a photo's transparency is carried over"] = "keep"
     tile: Annotated[str, "auto (tiles where memory is short), off, or the side of a tile in pixels"] = "auto"
     max_pixels: Annotated[int, "photos with more pixels than this fail", Ge(1)] = 178_956_970
+    allow_format: Annotated[tuple[str, ...], "open photos of these formats too, such as PSD or FITS"] = ()
     batch: Annotated[int | None, "photos of equal size run together; default: 1 on a CPU, 8 on a GPU", Ge(1)] = None
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
     precision: Annotated[
@@ -40,6 +42,7 @@ class InferOptions:
     seed: Annotated[int, "seed of what --sample draws", Ge(0)] = 0
 
     def __post_init__(self) -> None:
+        formats_with(self.allow_format)
         name, _, quality = self.format.partition(":")
         if name not in FORMATS or (quality and name not in WITH_QUALITY) or self.format.endswith(":"):
             raise UsageError(f"--format {self.format!r}: expected keep, png, jpg[:1-100], webp[:1-100] or tiff")
@@ -51,6 +54,11 @@ class InferOptions:
             raise UsageError(f"--tile {self.tile!r}: expected auto, off or a side of at least 16 pixels")
         if any(letter in self.suffix for letter in "/\\\0") or any(ord(letter) < 32 for letter in self.suffix):
             raise UsageError("--suffix: expected a piece of a file name, without slashes or control characters")
+
+    @property
+    def reading(self) -> Reading:
+        """How photos are opened."""
+        return Reading(formats_with(self.allow_format), self.max_pixels)
 
     @property
     def target_suffix(self) -> str:

@@ -14,9 +14,11 @@ from PIL import Image
 from translate import provenance
 from translate.data import decode as images
 from translate.data.decode import Pixels
+from translate.data.formats import ImageError, image_error, open_header
 from translate.data.index_maps import open_index_map
 from translate.infer.canvas import Canvas
 from translate.infer.png import PngWriter
+from translate.reading import STANDARD, Reading
 
 LARGEST_WHOLE = 250_000_000
 """Pixels beyond which a result is only written as PNG, which needs no whole copy of it."""
@@ -68,7 +70,7 @@ def read_photo(
     path: Path,
     channels: int,
     *,
-    max_pixels: int = images.MAX_PIXELS,
+    reading: Reading = STANDARD,
     indexed: bool = False,
     alpha: bool = True,
     strip: bool = False,
@@ -81,15 +83,13 @@ def read_photo(
     ``scale``: how much larger the result will be, for the sizes in EXIF. Raises ``GantkError``.
     """
     if indexed:
-        return Photo(open_index_map(path, channels, max_pixels))
+        return Photo(open_index_map(path, channels, reading))
     notes: list[str] = []
     try:
-        with images.open_header(path, max_pixels) as image:
+        with open_header(path, reading) as image:
             kind = getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE)
             if isinstance(kind, int) and kind & 1:  # "a reduced-resolution version of another image in this file"
-                raise images.ImageError(
-                    path, "a camera's raw file, of which only a thumbnail can be read; develop it first"
-                )
+                raise ImageError(path, "a camera's raw file, of which only a thumbnail can be read; develop it first")
             if _is_deep(image):
                 notes.append("more than 8 bits per channel, reduced to 8")
             if getattr(image, "is_animated", False):
@@ -111,7 +111,7 @@ def read_photo(
         mask = None if layer is None else np.asarray(layer if step is None else layer.transpose(step))
         return Photo(pixels, mask, kept, notes, lossless)
     except Exception as error:
-        raise images.image_error(path, error) from None
+        raise image_error(path, error) from None
 
 
 def _is_deep(image: Image.Image) -> bool:

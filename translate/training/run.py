@@ -148,6 +148,7 @@ def open_source(request: Request, journal: Journal) -> Dataset:
             workers=run.workers,
             cache=run.cache,
             cache_budget=int(run.cache_budget * 2**30),
+            reading=run.reading,
             expect=request.task.networks,
             tell=journal.line,
         )

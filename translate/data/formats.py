@@ -1,0 +1,120 @@
+"""Opening a picture file: by its content, by one of the readers on the list, and with a reason where it is refused."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import stat
+import warnings
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from translate.errors import GantkError, one_line
+from translate.reading import MORE_FORMATS, STANDARD, Reading
+
+
+class ImageError(GantkError):
+    """A file that cannot be read as a picture; ``path`` and ``reason`` say which and why."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class TooLargeError(ImageError):
+    """A picture of more pixels than the limit; ``pixels`` says how many."""
+
+    def __init__(self, path: Path | str, pixels: int, most: int) -> None:
+        super().__init__(path, f"it has {pixels:,} pixels, more than the limit of {most:,}")
+        self.pixels = pixels
+
+
+def open_header(path: Path, reading: Reading = STANDARD) -> Image.Image:
+    """Pillow's image of a file, of which only the header is read yet; to be closed by the caller.
+
+    Raises ``ImageError`` for what is no regular file, ``TooLargeError`` for more than ``reading.max_pixels`` pixels,
+    and whatever Pillow raises for the rest, which ``image_error`` turns into one of them.
+    """
+    _prepare_pillow()
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - twice as fast as Path.stat, once per image
+        raise ImageError(path, "not a regular file")
+    image = Image.open(path, formats=_readers(reading.formats))
+    if image.width * image.height > reading.max_pixels:
+        image.close()
+        raise TooLargeError(path, image.width * image.height, reading.max_pixels)
+    return image
+
+
+@cache
+def _readers(formats: tuple[str, ...]) -> list[str]:
+    """The formats of which this Pillow has a reader."""
+    Image.init()
+    return [name for name in formats if name in Image.OPEN]
+
+
+def _prepare_pillow() -> None:
+    _register_heif()
+    # Pillow warns of broken metadata, of large images, of palettes: what matters of it is an ImageError here.
+    # Set again where somebody reset the filters; `catch_warnings` is no choice, as it is not safe between threads.
+    if not any(action == "ignore" and kind is _PillowNoise for action, _, kind, _, _ in warnings.filters):
+        warnings.filterwarnings("ignore", category=_PillowNoise)
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+class _PillowNoise(Warning):
+    """Never raised: its filter marks that Pillow's warnings are off."""
+
+
+@cache
+def _register_heif() -> None:
+    try:
+        register = getattr(importlib.import_module("pillow_heif"), "register_heif_opener", None)
+    except ImportError:
+        return
+    if register is not None:
+        register()
+
+
+def image_error(path: Path, error: Exception) -> ImageError:
+    """What was raised while a picture was decoded, as an ``ImageError`` with a reason for people."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, Image.DecompressionBombError):
+        # Pillow's own limit, met before the size can be asked for: its message is where the numbers are.
+        numbers = [int(number) for number in re.findall(r"(\d+) pixels", str(error))]
+        if len(numbers) == 2:
+            return TooLargeError(path, *numbers)
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(path, _what_it_is(path))
+    if isinstance(error, MemoryError):
+        return ImageError(path, "not enough memory to decode it")
+    return ImageError(path, _plain(error))
+
+
+def _what_it_is(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        return _plain(error)
+    if not head:
+        return "the file is empty"
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"):
+        return "a HEIF image; install gantk[heif] to read it"
+    if head.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
+        return "an EPS file, which only a program could draw; convert it to PNG first"
+    for name in MORE_FORMATS:
+        accepts = Image.OPEN[name][1] if name in Image.OPEN else None
+        if accepts is not None and accepts(head) is True:
+            return f"a {name} image; --allow-format {name} opens it"
+    return "not an image, or a damaged one"
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    return one_line(error)
