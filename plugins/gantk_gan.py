@@ -5,43 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
-from torch import Tensor, nn
+from torch import nn
 
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
 from translate.data.images import Images
+from translate.layers.dense import Maxout, rectified
 from translate.losses.adversarial import AdversarialLoss, adversarial
 from translate.settings import Run
 
-
-class Maxout(nn.Module):
-    """The largest of ``pieces`` linear maps, for each unit (Goodfellow et al., 2013)."""
-
-    def __init__(self, before: int, units: int, pieces: int = 5) -> None:
-        super().__init__()
-        self.linear = nn.Linear(before, units * pieces)
-        self.units = units
-
-    def forward(self, x: Tensor) -> Tensor:
-        pieces: Tensor = self.linear(x).unflatten(1, (self.units, -1))
-        return pieces.amax(dim=2)
+Units = Annotated[int, Ge(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GAN(TaskModel):
     """Images from noise by multilayer perceptrons (Goodfellow et al., 2014).
 
-    The optimizer is Adam, which came later; the paper used stochastic gradient descent with momentum.
+    The paper gives no sizes; these are those of its code for MNIST. The optimizer is Adam, which came later; the paper
+    used stochastic gradient descent with momentum.
     """
 
     source = Images
     recipe = Run(batch=100, size=28, epochs=100)
 
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 100
-    hidden: Annotated[int, "units in each hidden layer of the generator", Ge(1)] = 1200
-    units: Annotated[int, "maxout units in each hidden layer of the discriminator", Ge(1)] = 240
+    noise: Annotated[Literal["normal", "uniform"], "distribution of the latents"] = "uniform"
+    hidden: Annotated[tuple[Units, ...], "units of the generator's hidden layers"] = (1200, 1200)
+    units: Annotated[tuple[Units, ...], "units of the discriminator's hidden layers"] = (240, 240)
+    slope: Annotated[
+        float | None, "leaky rectifiers of this slope in both; none: plain ones, and maxout units in D", Ge(0), Lt(1)
+    ] = None
     dropout: Annotated[float, "dropout in the discriminator", Ge(0), Lt(1)] = 0.5
     saturating: Annotated[bool, "the generator minimises log(1 - D(G(z))), not -log D(G(z))"] = False
 
@@ -51,21 +46,22 @@ class GAN(TaskModel):
 
         def generator() -> nn.Module:
             return nn.Sequential(
-                *(nn.Linear(self.latent, self.hidden), nn.ReLU()),
-                *(nn.Linear(self.hidden, self.hidden), nn.ReLU()),
-                *(nn.Linear(self.hidden, pixels), nn.Tanh()),  # the paper's sigmoid, stretched to [-1, 1]
+                *rectified(self.latent, self.hidden, self.rectifier),
+                *(nn.Linear((self.latent, *self.hidden)[-1], pixels), nn.Tanh()),  # a sigmoid stretched to [-1, 1]
                 nn.Unflatten(1, shape),
             )
 
         def discriminator() -> nn.Module:
-            return nn.Sequential(
-                nn.Flatten(),
-                *(Maxout(pixels, self.units), nn.Dropout(self.dropout)),
-                *(Maxout(self.units, self.units), nn.Dropout(self.dropout)),
-                nn.Linear(self.units, 1),
-            )
+            layers: list[nn.Module] = [nn.Flatten()]
+            for before, units in zip((pixels, *self.units), self.units, strict=False):
+                layers += [Maxout(before, units)] if self.slope is None else rectified(before, [units], self.rectifier)
+                layers.append(nn.Dropout(self.dropout))
+            return nn.Sequential(*layers, nn.Linear((pixels, *self.units)[-1], 1))
 
         return {"g": generator, "d": discriminator}
+
+    def rectifier(self) -> nn.Module:
+        return nn.LeakyReLU(self.slope or 0.0)
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:
         noise = {"z": self.latents()}
@@ -86,7 +82,7 @@ class GAN(TaskModel):
         return {"adv": self.game().generator(nets.d(nets.g(x.z)))}
 
     def latents(self) -> Noise:
-        return Noise((self.latent,), "uniform")
+        return Noise((self.latent,), self.noise)
 
     def game(self) -> AdversarialLoss:
         return adversarial("vanilla", saturating=self.saturating)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,28 +75,68 @@ def layers(net: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
     return [layer for layer in net.modules() if isinstance(layer, kinds)]
 
 
-def test_digits_of_28_pixels() -> None:
+def same_function(ours: nn.Module, plain: nn.Module, given: torch.Tensor) -> None:
+    """Whether two networks compute the same from the same weights, in train and in eval mode."""
+    for theirs, mine in zip(plain.parameters(), ours.parameters(), strict=True):
+        theirs.data = mine.data.reshape(theirs.shape).clone()
+    for training in (True, False):
+        expected, found = plain.train(training)(given), ours.train(training)(given)
+        torch.testing.assert_close(found, expected.reshape(found.shape), rtol=1e-4, atol=1e-5)
+    for theirs, mine in zip(plain.buffers(), ours.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_digits_of_28_pixels_are_keras_tutorial() -> None:
     nets, model, run = dcgan("dcgan-mnist28")
-    assert nets.g(torch.randn(2, 100)).shape == (2, 1, 28, 28)
-    assert layers(nets.g, nn.Linear)[0].weight.shape == (7 * 7 * 256, 100)
-    assert {layer.kernel_size for layer in layers(nets.g, nn.ConvTranspose2d)} == {(5, 5)}
+    keras: dict[str, Any] = {"momentum": 0.01, "eps": 1e-3}
+    up: dict[str, Any] = {"padding": 2, "bias": False}
+    g = nn.Sequential(
+        *(nn.Linear(100, 7 * 7 * 256, bias=False), nn.BatchNorm1d(7 * 7 * 256, **keras), nn.LeakyReLU(0.3)),
+        nn.Unflatten(1, (256, 7, 7)),
+        *(nn.ConvTranspose2d(256, 128, 5, 1, **up), nn.BatchNorm2d(128, **keras), nn.LeakyReLU(0.3)),
+        *(nn.ConvTranspose2d(128, 64, 5, 2, output_padding=1, **up), nn.BatchNorm2d(64, **keras), nn.LeakyReLU(0.3)),
+        *(nn.ConvTranspose2d(64, 1, 5, 2, output_padding=1, **up), nn.Tanh()),
+    )
+    d = nn.Sequential(
+        *(nn.Conv2d(1, 64, 5, 2, 2), nn.LeakyReLU(0.3), nn.Conv2d(64, 128, 5, 2, 2), nn.LeakyReLU(0.3)),
+        *(nn.Flatten(), nn.Linear(7 * 7 * 128, 1)),
+    )
     assert [layer.p for layer in layers(nets.d, nn.Dropout)] == [0.3, 0.3]
-    assert not layers(nets.d, nn.BatchNorm2d)
-    assert not layers(nets.g, nn.ReLU)
-    assert (model.lr, run.batch, run.size) == (1e-4, 256, 28)
+    for layer in layers(nets.d, nn.Dropout):
+        layer.p = 0.0
+    same_function(nets.g, g, torch.randn(4, 100))
+    same_function(nets.d, d, torch.rand(4, 1, 28, 28))
+    assert (model.lr, model.betas, run.batch, run.size, model.simultaneous) == (1e-4, (0.9, 0.999), 256, 28, True)
 
 
-def test_digits_of_32_pixels() -> None:
-    nets, model, run = dcgan("dcgan-mnist32")
-    convolutions = layers(nets.g, nn.ConvTranspose2d) + layers(nets.d, nn.Conv2d)
-    assert {layer.kernel_size for layer in convolutions} == {(4, 4)}
-    assert not layers(nets, nn.Linear)
-    assert (model.lr, model.betas, model.latent, run.batch) == (2e-4, (0.5, 0.999), 100, 128)
+@pytest.mark.parametrize(("name", "size", "channels"), [("dcgan-mnist32", 32, 1), ("dcgan-64", 64, 3)])
+def test_pytorch_s_example(name: str, size: int, channels: int) -> None:
+    nets, model, run = dcgan(name)
+    widths = [512, 256, 128, 64] if size == 64 else [256, 128, 64]
+    up: list[nn.Module] = [nn.Unflatten(1, (100, 1, 1)), nn.ConvTranspose2d(100, widths[0], 4, 1, 0, bias=False)]
+    down: list[nn.Module] = [nn.Conv2d(channels, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+    for wide, narrow in pairwise(widths):
+        up += [nn.BatchNorm2d(wide), nn.ReLU(), nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)]
+    for wide, narrow in pairwise(widths[::-1]):
+        down += [nn.Conv2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
+    up += [nn.BatchNorm2d(64), nn.ReLU(), nn.ConvTranspose2d(64, channels, 4, 2, 1, bias=False), nn.Tanh()]
+    same_function(nets.g, nn.Sequential(*up), torch.randn(4, 100))
+    last = nn.Conv2d(widths[0], 1, 4, 1, 0, bias=False)
+    same_function(nets.d, nn.Sequential(*down, last), torch.rand(4, channels, size, size))
+    assert (model.lr, model.betas, model.latent, run.size) == (2e-4, (0.5, 0.999), 100, size)
 
 
-def test_faces_of_64_pixels() -> None:
+def test_faces_of_64_pixels_are_the_tensorflow_code_s() -> None:
+    """Dense projection, 5x5 kernels, biases; before a batch norm these change nothing and are left out."""
     nets, model, run = dcgan("dcgan-anime")
-    assert nets.g(torch.randn(2, 100)).shape == (2, 3, 64, 64)
-    assert layers(nets.g, nn.Linear)[0].weight.shape == (4 * 4 * 512, 100)
-    assert {layer.kernel_size for layer in layers(nets.g, nn.ConvTranspose2d)} == {(5, 5)}
-    assert (model.real_label, run.size) == (0.9, 64)
+    up: dict[str, Any] = {"padding": 2, "output_padding": 1, "bias": False}
+    g: list[nn.Module] = [nn.Linear(100, 4 * 4 * 512, bias=False), nn.Unflatten(1, (512, 4, 4))]
+    d: list[nn.Module] = [nn.Conv2d(3, 64, 5, 2, 2), nn.LeakyReLU(0.2)]
+    for wide, narrow in pairwise([512, 256, 128, 64]):
+        g += [nn.BatchNorm2d(wide), nn.ReLU(), nn.ConvTranspose2d(wide, narrow, 5, 2, **up)]
+    for wide, narrow in pairwise([64, 128, 256, 512]):
+        d += [nn.Conv2d(wide, narrow, 5, 2, 2, bias=False), nn.BatchNorm2d(narrow), nn.LeakyReLU(0.2)]
+    g += [nn.BatchNorm2d(64), nn.ReLU(), nn.ConvTranspose2d(64, 3, 5, 2, **up), nn.Tanh()]
+    same_function(nets.g, nn.Sequential(*g), torch.randn(4, 100))
+    same_function(nets.d, nn.Sequential(*d, nn.Flatten(), nn.Linear(4 * 4 * 512, 1)), torch.rand(4, 3, 64, 64))
+    assert (model.real_label, run.size, run.batch) == (0.9, 64, 64)

@@ -10,7 +10,7 @@ from translate.errors import UsageError
 @pytest.mark.parametrize("kernel", [4, 5])
 @pytest.mark.parametrize("size", [28, 32, 64, 128])
 def test_one_logit_per_image(size, kernel):
-    net = DCGANDiscriminator(3, size, base=4, kernel=kernel)
+    net = DCGANDiscriminator(3, size, width=4, kernel=kernel)
     assert net(torch.randn(2, 3, size, size)).shape == (2,)
 
 
@@ -29,8 +29,8 @@ def test_64_pixels_are_the_papers_widths():
     assert not any(isinstance(m, nn.Sigmoid) for m in net.modules())
 
 
-def test_the_width_stops_at_eight_times_the_base():
-    widths = [m.out_channels for m in DCGANDiscriminator(1, 256, base=2).modules() if isinstance(m, nn.Conv2d)]
+def test_the_width_stops_at_eight_times_the_first():
+    widths = [m.out_channels for m in DCGANDiscriminator(1, 256, width=2).modules() if isinstance(m, nn.Conv2d)]
     assert widths == [2, 4, 8, 16, 16, 16, 1]
 
 
@@ -45,15 +45,15 @@ def test_other_sizes_are_refused(size):
 def test_dropout_and_norms():
     torch.manual_seed(0)
     images = torch.randn(4, 1, 28, 28)
-    net = DCGANDiscriminator(1, 28, base=4, norm="none", dropout=0.3)
+    net = DCGANDiscriminator(1, 28, width=4, norm="none", dropout=0.3)
     assert not torch.equal(net(images), net(images))
     net.eval()
     assert torch.equal(net(images), net(images))
-    alone = DCGANDiscriminator(1, 28, base=4, norm="instance")
+    alone = DCGANDiscriminator(1, 28, width=4, norm="instance")
     torch.testing.assert_close(alone(images), torch.cat([alone(i) for i in images.split(1)]))
 
 
 def test_spectral_normalisation_covers_every_convolution():
-    net = DCGANDiscriminator(1, 32, base=4, norm="none", spectral=True)
+    net = DCGANDiscriminator(1, 32, width=4, norm="none", spectral=True)
     assert all(parametrize.is_parametrized(m, "weight") for m in net.modules() if isinstance(m, nn.Conv2d))
     assert net(torch.randn(2, 1, 32, 32)).shape == (2,)

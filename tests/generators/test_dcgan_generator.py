@@ -17,7 +17,7 @@ from translate.generators.dcgan import DCGANGenerator
 @pytest.mark.parametrize("kernel", [4, 5])
 @pytest.mark.parametrize("extra", [0, 1])
 def test_sizes(size: int, projection: Any, kernel: Any, extra: int) -> None:
-    net = DCGANGenerator(2, size, latent=6, base=2, kernel=kernel, projection=projection, extra=extra)
+    net = DCGANGenerator(2, size, latent=6, width=2, kernel=kernel, projection=projection, extra=extra)
     image = net(torch.randn(3, 6))
     assert image.shape == (3, 2, size, size)
     assert image.abs().max() <= 1
@@ -39,7 +39,7 @@ def test_form_of_the_pytorch_tutorial() -> None:
 
 
 def test_form_of_the_paper() -> None:
-    shapes = weights(DCGANGenerator(3, 64, base=128, kernel=5, projection="dense"))
+    shapes = weights(DCGANGenerator(3, 64, width=128, kernel=5, projection="dense"))
     assert shapes == [(4 * 4 * 1024, 100), (1024, 512, 5, 5), (512, 256, 5, 5), (256, 128, 5, 5), (128, 3, 5, 5)]
 
 
@@ -53,7 +53,7 @@ def test_form_of_the_tensorflow_tutorial() -> None:
 
 def test_no_bias_before_batch_norm_and_normal_weights() -> None:
     torch.manual_seed(0)
-    net = DCGANGenerator(3, 32, base=32)
+    net = DCGANGenerator(3, 32, width=32)
     assert all(m.bias is None for m in net.modules() if isinstance(m, nn.ConvTranspose2d))
     convolutions = torch.cat([m.weight.flatten() for m in net.modules() if isinstance(m, nn.ConvTranspose2d)])
     assert convolutions.std().item() == pytest.approx(0.02, rel=0.02)

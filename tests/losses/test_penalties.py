@@ -14,8 +14,8 @@ def critics() -> dict[str, nn.Module]:
         "patch without norm": PatchDiscriminator(2, base=4, layers=1, norm="none"),
         "pixel, spectral": PatchDiscriminator(2, base=4, layers=0, norm="none", spectral=True),
         "multi-scale": MultiScaleDiscriminator(2, base=4, layers=1, scales=2),
-        "global": DCGANDiscriminator(2, 32, base=4, norm="none"),
-        "global, 28": DCGANDiscriminator(2, 28, base=4, norm="instance", kernel=5),
+        "global": DCGANDiscriminator(2, 32, width=4, norm="none"),
+        "global, 28": DCGANDiscriminator(2, 28, width=4, norm="instance", kernel=5),
     }
 
 
@@ -101,7 +101,7 @@ def test_fp32_under_autocast(dtype):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_critic_with_batch_norm_is_refused(training):
-    critic = DCGANDiscriminator(1, 32, base=4, norm="batch").train(training)
+    critic = DCGANDiscriminator(1, 32, width=4, norm="batch").train(training)
     with pytest.raises(ValueError, match="without batch norm"):
         gradient_penalty(critic, torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 32, 32))
     with pytest.raises(ValueError, match="without batch norm"):

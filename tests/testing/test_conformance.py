@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "srgan": {"width": 4, "blocks": 1, "d_width": 4, "perceptual": "none", "warmup": 3},
     "esrgan": {"width": 4, "blocks": 1, "growth": 4, "d_width": 4, "perceptual": "none", "warmup": 3},
     "dcgan": {"width": 4, "latent": 6},
-    "gan": {"hidden": 8, "units": 4, "latent": 5},
+    "gan": {"hidden": (8, 8), "units": (4, 4), "latent": 5},
 }
 """Hyper-parameters that make a built-in quick to train; a stranger's model is checked with its defaults."""
 
@@ -24,7 +24,11 @@ OTHER_FORMS: list[tuple[str, dict[str, Any]]] = [
     ("dcgan", {"loss": "wasserstein", "penalty": 10.0, "d_norm": "instance", "critic": 2}),
     ("dcgan", {"kernel": 5, "projection": "dense", "extra": 1, "dropout": 0.3, "d_norm": "none", "noise": "uniform"}),
     ("dcgan", {"loss": "hinge", "spectral": True}),
+    ("dcgan", {"g_widths": (8, 4), "d_widths": (4, 8), "d_bias": False, "minibatch": 3, "feature_matching": True}),
+    ("dcgan", {"simultaneous": True, "projection": "units", "d_norm": "none", "instance_noise": 0.5}),
+    ("dcgan", {"unroll": 2, "d_norm": "none"}),
     ("gan", {"saturating": True}),
+    ("gan", {"slope": 0.2, "noise": "normal", "hidden": (4, 8), "units": (8,)}),
 ]
 
 

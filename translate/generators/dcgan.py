@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
 
-from translate.discriminators.dcgan import dcgan_halvings
+from translate.discriminators.dcgan import dcgan_halvings, side_after
+from translate.errors import UsageError
 from translate.layers.init import init_normal
 from translate.layers.norms import norm_layer
 
-Projection = Literal["conv", "dense"]
+Projection = Literal["conv", "dense", "units"]
+"""How latents become the first map. ``conv``: a transposed convolution from 1x1, as public PyTorch codes have it.
+``dense``: a linear layer, as the paper draws it, normalised per channel of the map. ``units``: the same, normalised
+unit by unit, as Keras' layers do before a reshape."""
 
 
 class DCGANGenerator(nn.Module):
     """Latents (N, latent) to images (N, channels, size, size) in [-1, 1].
 
     As the paper's guidelines have it: a projection, then transposed convolutions of stride 2 with batch norm and
-    rectifiers, then one to the image with tanh: the mirror of ``DCGANDiscriminator``. The width before the image is
-    ``base`` and doubles towards the projection, up to ``8 * base``. ``projection="conv"`` starts with a transposed
-    convolution from 1x1, as public PyTorch codes do; ``"dense"`` with a linear layer, as the paper draws it. ``extra``
-    layers of stride 1 follow the projection (with kernel 5, or 3 where ``kernel`` is 4, since an even kernel cannot
-    keep the side). ``slope`` makes the rectifiers leaky. Raises ``UsageError`` for a ``size`` that is neither 28 nor a
+    rectifiers, then one to the image with tanh: the mirror of ``DCGANDiscriminator``. ``widths`` are the channels of
+    the maps, from the projection to the last before the image, each half as large as the next; unless given, the last
+    is ``width`` and they double towards the projection, up to ``8 * width``. ``extra`` layers of stride 1 follow the
+    projection, the first of ``widths`` (with kernel 5, or 3 where ``kernel`` is 4, since an even kernel cannot keep the
+    side). ``slope`` makes the rectifiers leaky; ``momentum`` and ``eps`` are batch norm's, as torch counts them. Raises
+    ``UsageError`` for a ``size`` that the widths cannot double to, or without widths for one that is neither 28 nor a
     power of two from 32.
     """
 
@@ -31,34 +38,45 @@ class DCGANGenerator(nn.Module):
         size: int,
         *,
         latent: int = 100,
-        base: int = 64,
+        width: int = 64,
+        widths: Sequence[int] = (),
         kernel: Literal[4, 5] = 4,
         projection: Projection = "conv",
         extra: int = 0,
         slope: float = 0.0,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
     ) -> None:
         super().__init__()
-        side = size >> dcgan_halvings(size)
-        depth = dcgan_halvings(size) + extra
-        widths = [base * min(8, 2 ** (depth - 1 - level)) for level in range(depth)]
+        if not widths:
+            depth = dcgan_halvings(size) + extra
+            widths = [width * min(8, 2 ** (depth - 1 - level)) for level in range(depth)]
+        side = first_side(size, widths, extra)
 
         def rectifier() -> nn.Module:
             return nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
 
-        layers: list[nn.Module] = []
-        if projection == "dense":
-            # Normalised per channel after the reshape, as the paper's maps are; the linear layer needs no bias then.
-            layers += [nn.Linear(latent, widths[0] * side**2, bias=False), nn.Unflatten(1, (widths[0], side, side))]
-        else:
-            layers += [nn.Unflatten(1, (latent, 1, 1)), nn.ConvTranspose2d(latent, widths[0], side, bias=False)]
-        layers += [norm_layer("batch", widths[0]), rectifier()]
-        for level in range(depth - 1):
+        # No bias before a norm, which brings its own.
+        count = widths[0] * side**2
+        norm = norm_layer("batch", widths[0], momentum, eps)
+        shape = nn.Unflatten(1, (widths[0], side, side))
+        layers: list[nn.Module]
+        match projection:
+            case "conv":
+                lift = nn.ConvTranspose2d(latent, widths[0], side, bias=False)
+                layers = [nn.Unflatten(1, (latent, 1, 1)), lift, norm, rectifier()]
+            case "dense":
+                layers = [nn.Linear(latent, count, bias=False), shape, norm, rectifier()]
+            case "units":
+                units = nn.BatchNorm1d(count, momentum=momentum, eps=eps)
+                layers = [nn.Linear(latent, count, bias=False), units, rectifier(), shape]
+        for level, (before, after) in enumerate(pairwise(widths)):
             if level < extra:
                 odd = 5 if kernel == 5 else 3
-                step = nn.ConvTranspose2d(widths[level], widths[level + 1], odd, 1, odd // 2, bias=False)
+                step = nn.ConvTranspose2d(before, after, odd, 1, odd // 2, bias=False)
             else:
-                step = upsampler(widths[level], widths[level + 1], kernel)
-            layers += [step, norm_layer("batch", widths[level + 1]), rectifier()]
+                step = upsampler(before, after, kernel)
+            layers += [step, norm_layer("batch", after, momentum, eps), rectifier()]
         layers += [upsampler(widths[-1], channels, kernel), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         init_normal(self)
@@ -66,6 +84,15 @@ class DCGANGenerator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         images: Tensor = self.layers(z)
         return images
+
+
+def first_side(size: int, widths: Sequence[int], extra: int) -> int:
+    """Side of the generator's first map; ``UsageError`` where there is none."""
+    if not widths:
+        return side_after(size, dcgan_halvings(size))
+    if len(widths) <= extra:
+        raise UsageError(f"extra {extra}: expected fewer extra layers than the {len(widths)} widths")
+    return side_after(size, len(widths) - extra)
 
 
 def upsampler(before: int, after: int, kernel: int) -> nn.ConvTranspose2d:

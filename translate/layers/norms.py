@@ -101,13 +101,13 @@ def _precise(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def norm_layer(kind: Norm, channels: int) -> nn.Module:
-    """The layer that normalises (N, channels, H, W)."""
+def norm_layer(kind: Norm, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> nn.Module:
+    """The layer that normalises (N, channels, H, W). ``momentum``, ``eps``: those of batch norm, as torch counts."""
     match kind:
         case "instance":
             return InstanceNorm()
         case "batch":
-            return nn.BatchNorm2d(channels)
+            return nn.BatchNorm2d(channels, eps=eps, momentum=momentum)
         case "none":
             return nn.Identity()
 
