@@ -136,7 +136,7 @@ def files(given: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory(prefix="gantk-growth-") as place:
             root = Path(place)
             a, b = root / "a", root / "b"
-            source = Unpaired(a=a, b=b) if given.source == "unpaired" else Images(images=a)
+            source = Unpaired(a=(a,), b=(b,)) if given.source == "unpaired" else Images(images=(a,))
             folders = (a, b) if given.source == "unpaired" else (a,)
             for folder in folders:
                 make_files(folder, count // len(folders), given.side)

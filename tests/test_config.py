@@ -242,7 +242,7 @@ def test_the_resolved_config_asks_for_the_same_run(tmp_path: Path, run: Run) -> 
     from gantk_cyclegan import CycleGAN
     from translate.data.unpaired import Unpaired
 
-    task, source = CycleGAN(cycle=3.5, blocks=None), Unpaired(a=Path("hor ses"), b=Path("/z"))
+    task, source = CycleGAN(cycle=3.5, blocks=None), Unpaired(a=(Path("hor ses"),), b=(Path("/z"),))
     path = tmp_path / "config.toml"
     path.write_text(flags.resolved_toml("cyclegan", source, task, run), encoding="utf-8")
     fields = {
@@ -258,8 +258,8 @@ def test_the_resolved_config_asks_for_the_same_run(tmp_path: Path, run: Run) -> 
     assert again.cache == run.cache
     assert flags.build(CycleGAN, fields["model"], merged["model"], "cyclegan") == task
     data = flags.build(Unpaired, fields["data"], merged["data"], "cyclegan")
-    assert data.a == Path.cwd() / "hor ses"
-    assert data.b == Path("/z").absolute()
+    assert data.a == (Path.cwd() / "hor ses",)
+    assert data.b == (Path("/z").absolute(),)
 
 
 def test_paths_of_the_model_are_resolved_too() -> None:
@@ -267,6 +267,6 @@ def test_paths_of_the_model_are_resolved_too() -> None:
     from translate.data.lowhigh import LowHigh
 
     task = SRGAN(vgg_weights=Path("vgg19.pth"))
-    resolved = tomllib.loads(flags.resolved_toml("srgan", LowHigh(hr=Path("hr")), task, Run()))
+    resolved = tomllib.loads(flags.resolved_toml("srgan", LowHigh(hr=(Path("hr"),)), task, Run()))
     assert resolved["model"]["vgg_weights"] == str(Path.cwd() / "vgg19.pth")
-    assert resolved["data"]["lr_images"] == "none"
+    assert resolved["data"]["lr_images"] == []

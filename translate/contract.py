@@ -20,6 +20,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from translate import API_VERSION
+from translate.errors import UsageError
 from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
 from translate.reading import STANDARD, Reading
 from translate.settings import Run
@@ -262,6 +263,14 @@ class Source(ABC):
     @abstractmethod
     def open(self, loading: Loading) -> Dataset:
         """Find and check the files, before the first step. Raises ``UsageError`` naming the folder or file at fault."""
+
+    @classmethod
+    def example(cls, size: int) -> Dataset:
+        """Made-up data as this source gives it, for checks without any files: see ``translate.data.example.MadeUp``.
+
+        Raises ``UsageError`` where the source has none: then ``gantk plugins check`` needs data by ``--config``.
+        """
+        raise UsageError(f"{cls.__name__} has no example(size): expected data, by --config or as an Example")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,8 @@ class Field:
         """The value of a config key. Types are strict: ``"300"`` is no number. ``where`` names file and key."""
         if self.optional and given == NONE:
             return None
+        if self.shape == "many" and self.is_path and isinstance(given, str):  # one folder needs no list
+            given = [given]
         try:
             return _finite(self.adapter().validate_json(json.dumps(given), strict=True))
         except (ValueError, TypeError) as error:

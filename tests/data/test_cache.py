@@ -16,7 +16,7 @@ from translate.contract import Loading
 from translate.data import cache as cache_module
 from translate.data import pictures as pictures_module
 from translate.data.decode import Pixels, open_image
-from translate.data.listing import find_images
+from translate.data.listing import list_folders
 from translate.data.pictures import Budget, Pictures, scan
 from translate.errors import GantkError, UsageError
 
@@ -52,11 +52,11 @@ Mode = Literal["memory", "disk", "device", "off"]
 def load(folder: Path, reader: Counted, mode: Mode, *, lines: list[str] | None = None, **settings: object) -> Pictures:
     tell = (lambda line: None) if lines is None else lines.append
     loading = Loading(size=8, workers=2, cache=mode, cache_dir=folder.parent / "cache", tell=tell, **settings)  # type: ignore[arg-type]
-    return scan(find_images(folder), reader, loading, root=folder)
+    return scan(list_folders("--images", [folder]), reader, loading)
 
 
 def agree(pictures: Pictures) -> bool:
-    return all((pixels == open_image(path, 3)).all() for path, pixels in pictures.items())
+    return all((pixels == open_image(path, 3)).all() for path, pixels in zip(pictures.paths, pictures, strict=True))
 
 
 @pytest.mark.parametrize("mode", ["memory", "disk", "device", "off"])
@@ -94,13 +94,13 @@ def test_without_a_cache_every_look_decodes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["memory", "disk", "device", "off"])
-def test_asking_for_a_picture_decodes_nothing(folder: Path, mode: Mode) -> None:
+def test_asking_for_a_number_decodes_nothing(folder: Path, mode: Mode) -> None:
     reader = Counted()
     pictures = load(folder, reader, mode)
     reader.seen.clear()
-    assert folder / "0.png" in pictures
-    assert folder / "1_broken.png" not in pictures
-    assert folder / "elsewhere.png" not in pictures
+    assert pictures.numbers()[folder / "0.png"] == 0
+    assert folder / "1_broken.png" not in pictures.numbers()
+    assert len(pictures) == 6
     assert not reader.seen
 
 
@@ -122,15 +122,16 @@ def test_a_budget_is_shared_by_the_folders_of_a_source(folder: Path) -> None:
 
 def test_pixels_are_read_only(folder: Path) -> None:
     for mode in ("memory", "disk", "device"):
-        pixels = load(folder, Counted(), mode)[folder / "0.png"]
+        pixels = load(folder, Counted(), mode)[0]
         with pytest.raises(ValueError, match="read-only"):
             pixels[0, 0, 0] = 1
 
 
-def test_unknown_path(folder: Path) -> None:
+def test_numbers_and_slices(folder: Path) -> None:
     pictures = load(folder, Counted(), "memory")
-    with pytest.raises(KeyError):
-        pictures[folder / "4_text.jpg"]
+    assert [image.shape[0] for image in pictures[1:4:2]] == [9, 11]
+    with pytest.raises(IndexError):
+        pictures[6]
 
 
 def test_disk_cache_is_reused_by_a_later_run(folder: Path) -> None:

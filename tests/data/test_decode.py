@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 
 from translate.data import decode, formats
 from translate.data.decode import ImageError, TooLargeError, open_image, probe
-from translate.data.listing import find_images, images_in
+from translate.data.listing import find_images
 from translate.errors import UsageError
 from translate.reading import MAX_PIXELS, MORE_FORMATS, Reading, formats_with
 
@@ -88,15 +88,6 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
             find_images(tmp_path)
     finally:
         (tmp_path / "locked").chmod(0o700)
-
-
-def test_images_in_names_flag_and_folder(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file.png").touch()
-    for name, reason in (("missing", "no such folder"), ("file.png", "this is a file"), ("empty", "no images")):
-        with pytest.raises(UsageError, match=reason) as error:
-            images_in("--a", tmp_path / name)
-        assert str(error.value).startswith(f"--a {tmp_path / name}: ")
 
 
 # --- modes -----------------------------------------------------------------------------------------------------------

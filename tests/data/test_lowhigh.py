@@ -35,7 +35,7 @@ def hr(tmp_path: Path) -> Path:
 
 def opened(hr: Path, size: int = 16, tell: list[str] | None = None, strict: bool = False, **fields: Any) -> Dataset:
     said = tell if tell is not None else []
-    return LowHigh(hr=hr, **fields).open(Loading(size=size, strict=strict, tell=said.append))
+    return LowHigh(hr=(hr,), **fields).open(Loading(size=size, strict=strict, tell=said.append))
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -86,15 +86,15 @@ def test_given_pairs_are_matched_by_stem_with_or_without_the_scale(hr: Path, tmp
     picture(lr / "1.png", 16, 16, 11)
     picture(lr / "elsewhere.png", 16, 16, 12)
     said: list[str] = []
-    data = opened(hr, tell=said, lr_images=lr, scale=2, flip=False, rotate=False)
+    data = opened(hr, tell=said, lr_images=(lr,), scale=2, flip=False, rotate=False)
     assert len(data) == 2
-    assert any("2.png: no image of the same name" in line for line in said)
-    assert any("elsewhere.png: no image of the same name" in line for line in said)
+    assert any("1 of 3 files have no partner" in line and "2.png" in line for line in said)
+    assert any("1 of 3 files have no partner" in line and "elsewhere.png" in line for line in said)
     low = data.sample(1, np.random.default_rng(0))["low"].numpy()
     given = open_image(lr / "1.png", 3).transpose(2, 0, 1)
     assert any(np.array_equal(given[:, y : y + 8, x : x + 8], low) for y in range(9) for x in range(9))
-    with pytest.raises(UsageError, match=r"2\.png: no image of the same name"):
-        opened(hr, lr_images=lr, scale=2, strict=True)
+    with pytest.raises(UsageError, match=r"2\.png: no partner in --lr-images"):
+        opened(hr, lr_images=(lr,), scale=2, strict=True)
 
 
 def test_wrong_ratio(hr: Path, tmp_path: Path) -> None:
@@ -102,21 +102,21 @@ def test_wrong_ratio(hr: Path, tmp_path: Path) -> None:
     for number, (width, height) in enumerate([(25, 20), (16, 16), (31, 18)]):
         picture(lr / f"{number}.png", width, height)
     said: list[str] = []
-    assert len(opened(hr, tell=said, lr_images=lr, scale=2)) == 2
+    assert len(opened(hr, tell=said, lr_images=(lr,), scale=2)) == 2
     (line,) = said
     assert "2.png: 31x18 pixels" in line
     assert "64x36" in line
     assert "32x18" in line
     with pytest.raises(UsageError, match="31x18 pixels"):
-        opened(hr, lr_images=lr, scale=2, strict=True)
+        opened(hr, lr_images=(lr,), scale=2, strict=True)
     with pytest.raises(UsageError, match=r"no pair fits --scale 4.*31x18.*16x9"):
-        opened(hr, lr_images=lr, scale=4)
+        opened(hr, lr_images=(lr,), scale=4)
 
 
 def test_no_names_match(hr: Path, tmp_path: Path) -> None:
     picture(tmp_path / "lr" / "a.png", 8, 8)
     with pytest.raises(UsageError, match=r"no file names match.*0x4"):
-        opened(hr, lr_images=tmp_path / "lr")
+        opened(hr, lr_images=(tmp_path / "lr",))
 
 
 def test_images_smaller_than_a_patch(hr: Path) -> None:
@@ -142,7 +142,7 @@ def test_size_and_options_that_do_not_go_together(hr: Path) -> None:
     with pytest.raises(UsageError, match=r"--size 18: must be a multiple of --scale 4, such as 16 or 20"):
         opened(hr, size=18)
     with pytest.raises(UsageError, match="--degradation real"):
-        LowHigh(hr=hr, lr_images=hr, degradation="real")
+        LowHigh(hr=(hr,), lr_images=(hr,), degradation="real")
     with pytest.raises(UsageError, match="no such folder"):
         opened(hr / "nowhere")
 
@@ -156,13 +156,13 @@ def test_grey(hr: Path) -> None:
 def test_the_cache_changes_no_pixel(hr: Path, tmp_path: Path, cache: Any) -> None:
     loading = Loading(size=16, cache=cache, cache_dir=tmp_path / "cache")
     for _ in range(2):  # the second time from the disk
-        data = LowHigh(hr=hr).open(loading)
+        data = LowHigh(hr=(hr,)).open(loading)
         sample = data.sample(2, np.random.default_rng(4))
         expected = opened(hr).sample(2, np.random.default_rng(4))
         assert torch.equal(sample["low"], expected["low"])
         assert torch.equal(sample["high"], expected["high"])
     # A larger patch excludes an image that the cache on disk has.
-    assert len(LowHigh(hr=hr).open(Loading(size=36, cache=cache, cache_dir=tmp_path / "cache"))) == 2
+    assert len(LowHigh(hr=(hr,)).open(Loading(size=36, cache=cache, cache_dir=tmp_path / "cache"))) == 2
 
 
 def test_real_degradation_on_the_device(hr: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from translate.contract import Dataset, Loading
+from translate.data.dataset import CutDataset
 from translate.data.decode import ImageError
 from translate.data.index_maps import one_hot, open_index_map
 from translate.data.loader import Loader
@@ -48,7 +49,7 @@ def test_files_are_matched_by_name_whatever_their_suffix(tmp_path: Path) -> None
         picture(tmp_path / f"x/{name}.png", seed=1)
         picture(tmp_path / f"y/{name}.bmp", seed=2)
     told: list[str] = []
-    dataset = opened(Paired(a=tmp_path / "x", b=tmp_path / "y"), told)
+    dataset = opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)), told)
     assert len(dataset) == 3
     assert told == []
     assert dataset.spec.channels == {"a": 3, "b": 3}
@@ -64,10 +65,10 @@ def test_what_has_no_partner_is_reported_with_counts_and_first_names(tmp_path: P
     for number in (0, 9):
         picture(tmp_path / f"y/{number}.png")
     told: list[str] = []
-    assert len(opened(Paired(a=tmp_path / "x", b=tmp_path / "y"), told)) == 1
+    assert len(opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)), told)) == 1
     assert told == [
-        f"{tmp_path / 'x'}: 5 of 6 files have no partner in {tmp_path / 'y'}: 1.png, 2.png, 3.png, ...",
-        f"{tmp_path / 'y'}: 1 of 2 files have no partner in {tmp_path / 'x'}: 9.png",
+        f"--a {tmp_path / 'x'}: 5 of 6 files have no partner in --b {tmp_path / 'y'}: 1.png, 2.png, 3.png, ...",
+        f"--b {tmp_path / 'y'}: 1 of 2 files have no partner in --a {tmp_path / 'x'}: 9.png",
     ]
 
 
@@ -75,19 +76,19 @@ def test_no_match_at_all_is_a_usage_error(tmp_path: Path) -> None:
     picture(tmp_path / "x/one.png")
     picture(tmp_path / "y/two.png")
     with pytest.raises(UsageError, match=r"no file names match; expected, to go with one\.png, a file one in .*y"):
-        opened(Paired(a=tmp_path / "x", b=tmp_path / "y"))
+        opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)))
 
 
 def test_two_images_of_one_name_are_named_and_annotations_are_not_images(tmp_path: Path) -> None:
     picture(tmp_path / "x/1.png")
     picture(tmp_path / "y/1.png")
-    (tmp_path / "x/1.xml").write_text("<annotation/>", encoding="utf-8")
+    (tmp_path / "x/1.note").write_text("<annotation/>", encoding="utf-8")
     told: list[str] = []
-    assert len(opened(Paired(a=tmp_path / "x", b=tmp_path / "y"), told)) == 1
-    assert told == [f"left out {tmp_path / 'x/1.xml'}: not an image, or a damaged one"]
+    assert len(opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)), told)) == 1
+    assert told == [f"left out {tmp_path / 'x/1.note'}: not an image, or a damaged one"]
     picture(tmp_path / "x/1.bmp")
-    with pytest.raises(UsageError, match=r"1\.bmp and 1\.png: which of them goes with .*y/1\.png\?"):
-        opened(Paired(a=tmp_path / "x", b=tmp_path / "y"))
+    with pytest.raises(UsageError, match=r"1\.bmp and 1\.png: which of them belongs to .*y/1\.png\?"):
+        opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)))
 
 
 def test_pairs_of_unlike_sizes_are_left_out_or_stop_a_strict_run(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_pairs_of_unlike_sizes_are_left_out_or_stop_a_strict_run(tmp_path: Path)
     picture(tmp_path / "y/1.png", 20, 24)
     picture(tmp_path / "x/2.png", 30, 20)
     picture(tmp_path / "y/2.png", 30, 20)
-    source, told = Paired(a=tmp_path / "x", b=tmp_path / "y"), list[str]()
+    source, told = Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)), list[str]()
     assert len(opened(source, told)) == 1
     assert told == [f"left out {tmp_path / 'x/1.png'}: 20x20 pixels, but {tmp_path / 'y/1.png'} has 20x24"]
     with pytest.raises(UsageError, match=r"has 20x24.*--strict-data"):
@@ -108,7 +109,7 @@ def test_a_damaged_picture_takes_its_partner_with_it(tmp_path: Path) -> None:
         picture(tmp_path / f"y/{number}.png")
     whole = (tmp_path / "y/0.png").read_bytes()
     (tmp_path / "y/0.png").write_bytes(whole[: len(whole) // 2])
-    source, told = Paired(a=tmp_path / "x", b=tmp_path / "y"), list[str]()
+    source, told = Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)), list[str]()
     assert len(opened(source, told)) == 1
     assert len(told) == 1
     assert told[0].startswith(f"left out {tmp_path / 'y/0.png'}")
@@ -123,7 +124,7 @@ def test_one_crop_and_one_flip_for_both(tmp_path: Path) -> None:
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         Image.fromarray(coordinates(40, 30)).save(tmp_path / folder / "1.png")
-    dataset = opened(Paired(a=tmp_path / "x", b=tmp_path / "y", resize="none"))
+    dataset = opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",), resize="none"))
     seen = set()
     for seed in range(20):
         a, b = sample(dataset, seed=seed)
@@ -132,7 +133,7 @@ def test_one_crop_and_one_flip_for_both(tmp_path: Path) -> None:
     assert len(seen) > 10
     assert {flipped for _, _, flipped in seen} == {False, True}
     assert torch.equal(sample(dataset, seed=3)[0], sample(dataset, seed=3)[0])
-    upright = opened(Paired(a=tmp_path / "x", b=tmp_path / "y", flip=False))
+    upright = opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",), flip=False))
     assert all(a[0, 0, 0] < a[0, 0, -1] for a, _ in (sample(upright, seed=seed) for seed in range(8)))
 
 
@@ -141,13 +142,13 @@ def test_the_default_crops_the_papers_share_of_a_squashed_picture(tmp_path: Path
         (tmp_path / folder).mkdir()
         Image.fromarray(np.full((90, 120, 3), 7, np.uint8)).save(tmp_path / folder / "1.png")
     shapes = []
-    source = Paired(a=tmp_path / "x", b=tmp_path / "y")
+    source = Paired(a=(tmp_path / "x",), b=(tmp_path / "y",))
     dataset = opened(source, size=64)
-    pixels = dataset._pixels  # type: ignore[attr-defined]
-    shapes = [image.shape for image in pixels(0)]
+    assert isinstance(dataset, CutDataset)
+    shapes = [pictures[0].shape for pictures in dataset.pictures]
     assert shapes == [(72, 72, 3)] * 2  # 64 x 286 / 256 = 71.5
     with pytest.raises(UsageError, match="--load-size 32 is smaller than --size 64"):
-        opened(Paired(a=tmp_path / "x", b=tmp_path / "y", load_size=32), size=64)
+        opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",), load_size=32), size=64)
 
 
 def side_by_side(path: Path, left: int = 20, right: int = 20) -> None:
@@ -159,7 +160,7 @@ def side_by_side(path: Path, left: int = 20, right: int = 20) -> None:
 def test_a_picture_of_two_halves_goes_either_way(tmp_path: Path) -> None:
     side_by_side(tmp_path / "1.png")
     for direction, shades in (("a2b", (10, 200)), ("b2a", (200, 10))):
-        dataset = opened(Paired(ab=tmp_path, direction=direction))  # type: ignore[arg-type]
+        dataset = opened(Paired(ab=(tmp_path,), direction=direction))  # type: ignore[arg-type]
         a, b = sample(dataset)
         assert (a.unique().tolist(), b.unique().tolist()) == ([shades[0]], [shades[1]])
 
@@ -168,7 +169,7 @@ def test_halves_may_differ_in_channels_and_the_cache_changes_nothing(tmp_path: P
     picture(tmp_path / "glued/1.png", 48, 24, "RGBA")
     drawn = []
     for cache in ("memory", "off", "disk"):
-        source = Paired(ab=tmp_path / "glued", channels_a=1, channels_b=4)
+        source = Paired(ab=(tmp_path / "glued",), channels_a=1, channels_b=4)
         dataset = opened(source, cache=cache, cache_dir=tmp_path / "cache")
         assert dataset.spec.channels == {"a": 1, "b": 4}
         drawn.append(sample(dataset))
@@ -182,18 +183,18 @@ def test_odd_widths_have_no_halves(tmp_path: Path) -> None:
     side_by_side(tmp_path / "1.png", 20, 21)
     told: list[str] = []
     with pytest.raises(UsageError, match="none of its 1 files is a picture of two halves"):
-        opened(Paired(ab=tmp_path), told)
+        opened(Paired(ab=(tmp_path,)), told)
     assert told == [f"left out {tmp_path / '1.png'}: 41 pixels wide; expected two halves of one width"]
     side_by_side(tmp_path / "2.png")
-    assert len(opened(Paired(ab=tmp_path))) == 1
+    assert len(opened(Paired(ab=(tmp_path,)))) == 1
 
 
 @pytest.mark.parametrize("names", [("trainA", "trainB"), ("A", "B")])
 def test_ab_may_hold_a_folder_for_each_domain(tmp_path: Path, names: tuple[str, str]) -> None:
     picture(tmp_path / names[0] / "1.png", mode="L", seed=1)
     picture(tmp_path / names[1] / "1.png", mode="RGB", seed=2)
-    forth = sample(opened(Paired(ab=tmp_path, channels_a=1, resize="none", load_size=16)))
-    back = sample(opened(Paired(ab=tmp_path, direction="b2a", channels_b=1, resize="none", load_size=16)))
+    forth = sample(opened(Paired(ab=(tmp_path,), channels_a=1, resize="none", load_size=16)))
+    back = sample(opened(Paired(ab=(tmp_path,), direction="b2a", channels_b=1, resize="none", load_size=16)))
     assert torch.equal(forth[0], back[1])
     assert torch.equal(forth[1], back[0])
 
@@ -201,7 +202,7 @@ def test_ab_may_hold_a_folder_for_each_domain(tmp_path: Path, names: tuple[str, 
 def test_a_layout_with_one_domain_missing_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "trainA/1.png")
     with pytest.raises(UsageError, match="trainB: no such folder"):
-        opened(Paired(ab=tmp_path))
+        opened(Paired(ab=(tmp_path,)))
 
 
 def test_grey_pictures_in_a_colour_run_are_told_of(tmp_path: Path) -> None:
@@ -209,12 +210,12 @@ def test_grey_pictures_in_a_colour_run_are_told_of(tmp_path: Path) -> None:
         picture(tmp_path / f"x/{number}.png", mode="L" if number else "RGB")
         picture(tmp_path / f"y/{number}.png")
     told: list[str] = []
-    dataset = opened(Paired(a=tmp_path / "x", b=tmp_path / "y"), told)
-    assert told == [f"{tmp_path / 'x'}: 2 of 3 images are grey; they are taken as 3 channels"]
+    dataset = opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",)), told)
+    assert told == [f"--a {tmp_path / 'x'}: 2 of 3 images are grey; they are taken as 3 channels"]
     a, _ = sample(dataset, 1)
     assert torch.equal(a[0], a[2])
     told.clear()
-    opened(Paired(a=tmp_path / "x", b=tmp_path / "y", channels_a=1), told)
+    opened(Paired(a=(tmp_path / "x",), b=(tmp_path / "y",), channels_a=1), told)
     assert told == []
 
 
@@ -222,13 +223,13 @@ def test_grey_pictures_in_a_colour_run_are_told_of(tmp_path: Path) -> None:
     ("flags", "said"),
     [
         ({}, "expected --a DIR and --b DIR, or --ab DIR"),
-        ({"a": Path("x")}, "expected --a DIR and --b DIR"),
-        ({"a": Path("x"), "ab": Path("x")}, "--ab holds both domains"),
-        ({"a": Path("x"), "b": Path("y"), "direction": "b2a"}, "swap the two folders"),
-        ({"a": Path("x"), "b": Path("x")}, "--b x: the same folder as --a x"),
-        ({"a": Path("x"), "b": Path("nowhere")}, "--b nowhere: no such folder"),
-        ({"ab": Path("nowhere")}, "--ab nowhere: no such folder"),
-        ({"ab": Path("x"), "classes": 3}, "--classes needs maps in files of their own"),
+        ({"a": (Path("x"),)}, "expected --a DIR and --b DIR"),
+        ({"a": (Path("x"),), "ab": (Path("x"),)}, "--ab holds both domains"),
+        ({"a": (Path("x"),), "b": (Path("y"),), "direction": "b2a"}, "swap the two folders"),
+        ({"a": (Path("x"),), "b": (Path("x"),)}, "--b x: the same folder as --a x"),
+        ({"a": (Path("x"),), "b": (Path("nowhere"),)}, "--b nowhere: no such folder"),
+        ({"ab": (Path("nowhere"),)}, "--ab nowhere: no such folder"),
+        ({"ab": (Path("x"),), "classes": 3}, "--classes needs maps in files of their own"),
     ],
 )
 def test_wrong_flags_are_named(
@@ -250,7 +251,7 @@ def labelled(tmp_path: Path) -> Callable[[np.ndarray[Any, Any]], Paired]:
         Image.fromarray(indices).save(tmp_path / "label/1.png")
         height, width = indices.shape
         picture(tmp_path / "photo/1.png", width, height)
-        return Paired(a=tmp_path / "label", b=tmp_path / "photo", classes=5)
+        return Paired(a=(tmp_path / "label",), b=(tmp_path / "photo",), classes=5)
 
     return write
 
@@ -274,7 +275,7 @@ def test_index_maps_keep_their_place_beside_the_picture(tmp_path: Path) -> None:
     for folder, pixels in (("label", marked), ("photo", np.repeat(marked[:, :, None] * 255, 3, 2))):
         (tmp_path / folder).mkdir()
         Image.fromarray(pixels).save(tmp_path / folder / "1.png")
-    dataset = opened(Paired(a=tmp_path / "label", b=tmp_path / "photo", classes=2, resize="none"))
+    dataset = opened(Paired(a=(tmp_path / "label",), b=(tmp_path / "photo",), classes=2, resize="none"))
     for seed in range(6):
         a, b = sample(dataset, seed=seed)
         assert torch.equal(a[1] * 255, b[0].float())
@@ -324,9 +325,9 @@ def test_255_is_a_class_where_there_are_256() -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data here")
 def test_real_pairs() -> None:
     told: list[str] = []
-    facades = opened(Paired(ab=SHARED / "facades/val", direction="b2a"), told, size=32, workers=1)
+    facades = opened(Paired(ab=(SHARED / "facades/val",), direction="b2a"), told, size=32, workers=1)
     assert len(facades) == 100
-    coco = Paired(a=SHARED / "coco_stuff/train_label", b=SHARED / "coco_stuff/train_img", classes=182)
+    coco = Paired(a=(SHARED / "coco_stuff/train_label",), b=(SHARED / "coco_stuff/train_img",), classes=182)
     dataset = opened(coco, told, size=32, workers=1)
     assert len(dataset) == 13
     assert told == []

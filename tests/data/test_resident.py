@@ -17,13 +17,13 @@ from torch import Tensor
 from toy import Toy
 from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data import resident as resident_module
-from translate.data.dataset import CutDataset
-from translate.data.decode import Pixels
+from translate.data.dataset import Cut, CutDataset
 from translate.data.images import Images
+from translate.data.labelled import Labelled
 from translate.data.loader import Loader, fixed_batch
 from translate.data.lowhigh import LowHigh
 from translate.data.paired import Paired
-from translate.data.pictures import pack
+from translate.data.pictures import Pack, Pictures
 from translate.data.resident import Resident
 from translate.data.transforms import Geometry
 from translate.data.unpaired import Unpaired
@@ -48,25 +48,25 @@ VARIED = [(20, 24), (31, 18), (16, 16), (40, 33), (17, 50)]
 
 def unpaired(place: Path) -> Source:
     a, b = folder(place / "a", VARIED), folder(place / "b", VARIED[:3], 1)
-    return Unpaired(a=a, b=b, resize="none", channels=4)
+    return Unpaired(a=(a,), b=(b,), resize="none", channels=4)
 
 
 def augmented(place: Path) -> Source:
     a, b = folder(place / "a", VARIED), folder(place / "b", VARIED[:3], 1)
-    return Unpaired(a=a, b=b, augment_device=("brightness",))
+    return Unpaired(a=(a,), b=(b,), augment_device=("brightness",))
 
 
 def paired(place: Path) -> Source:
     a, b = folder(place / "a", VARIED), folder(place / "b", VARIED, 1)
-    return Paired(a=a, b=b, resize="scale", channels_a=1)
+    return Paired(a=(a,), b=(b,), resize="scale", channels_a=1)
 
 
 def halves(place: Path) -> Source:
-    return Paired(ab=folder(place, [(40, 20), (44, 30), (36, 18)]), direction="b2a", channels_b=1)
+    return Paired(ab=(folder(place, [(40, 20), (44, 30), (36, 18)]),), direction="b2a", channels_b=1)
 
 
 def images(place: Path) -> Source:
-    return Images(images=folder(place, VARIED), flip=True)
+    return Images(images=(folder(place, VARIED),), flip=True)
 
 
 def digits(place: Path) -> Source:
@@ -75,20 +75,26 @@ def digits(place: Path) -> Source:
     (place / "train-images-idx3-ubyte.gz").write_bytes(
         gzip.compress(b"\x00\x00\x08\x03" + struct.pack(">III", *pixels.shape) + pixels.tobytes())
     )
-    return Images(images=place, channels=3, flip=True)
+    return Images(images=(place,), channels=3, flip=True)
 
 
 def made_low(place: Path) -> Source:
-    return LowHigh(hr=folder(place, VARIED))
+    return LowHigh(hr=(folder(place, VARIED),))
+
+
+def labelled(place: Path) -> Source:
+    for number, name in enumerate(("x", "y", "z")):
+        folder(place / name, VARIED[number:], number)
+    return Labelled(images=(place,), flip=True, balanced=True)
 
 
 def given_low(place: Path) -> Source:
     folder(place / "low", [(10, 12), (15, 9), (8, 8)])
-    return LowHigh(hr=folder(place / "high", VARIED[:3]), lr_images=place / "low", scale=2)
+    return LowHigh(hr=(folder(place / "high", VARIED[:3]),), lr_images=(place / "low",), scale=2)
 
 
 def degraded(place: Path) -> Source:
-    return LowHigh(hr=folder(place, VARIED), degradation="real")
+    return LowHigh(hr=(folder(place, VARIED),), degradation="real")
 
 
 def batches(source: Source, cache: Any, device: str, count: int = 8, **settings: Any) -> list[dict[str, Tensor]]:
@@ -102,12 +108,14 @@ def assert_same(ours: list[dict[str, Tensor]], theirs: list[dict[str, Tensor]]) 
         assert x.keys() == y.keys()
         for name in x:
             assert x[name].device == y[name].device
-            assert x[name].dtype == y[name].dtype == torch.float32
+            assert x[name].dtype == y[name].dtype == (torch.int64 if name == "label" else torch.float32)
             assert torch.equal(x[name], y[name])
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("make", [unpaired, augmented, paired, halves, images, digits, made_low, given_low, degraded])
+@pytest.mark.parametrize(
+    "make", [unpaired, augmented, paired, halves, images, digits, labelled, made_low, given_low, degraded]
+)
 def test_the_batches_are_those_of_the_host(make: Callable[[Path], Source], device: str, tmp_path: Path) -> None:
     source = make(tmp_path / "data")
     assert_same(batches(source, "memory", device), batches(source, "device", device))
@@ -136,18 +144,16 @@ class Turned(CutDataset):
 
     def __init__(self, sizes: list[tuple[int, int]], geometry: Callable[[int], Geometry]) -> None:
         rng = np.random.default_rng(0)
-        self.held: dict[int, Pixels] = {
-            number: rng.integers(0, 256, (height, width, 3), np.uint8) for number, (width, height) in enumerate(sizes)
-        }
-        self.originals = dict(self.held)
-        self.packs = [pack(self.held)]
+        self.originals = [rng.integers(0, 256, (height, width, 3), np.uint8) for width, height in sizes]
+        pack = Pack.of(list(self.originals))
+        self.pictures = [Pictures(len(sizes), pack.__getitem__, pack=pack)]
         self.geometry = geometry
 
     def __len__(self) -> int:
-        return len(self.held)
+        return len(self.originals)
 
-    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
-        return {"image": self.geometry(index)(self.held[index])}
+    def draw(self, index: int, rng: np.random.Generator) -> Mapping[str, Cut]:
+        return {"image": Cut(self.pictures[0], index, self.pictures[0][index], self.geometry(index))}
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -173,11 +179,11 @@ def test_crops_flips_and_turns_are_those_of_kornia(turns: int, flip: bool, devic
 
 def test_packing_keeps_the_pixels_and_leaves_one_array() -> None:
     data = Turned([(9, 7), (4, 5), (6, 6)], lambda index: Geometry(0, 0, 4, 4))
-    (packed,) = data.packs
-    assert packed.shape == (3 * (63 + 20 + 36),)
-    for index, picture in data.held.items():
+    (pack,) = data.packs
+    assert pack.pixels.shape == (3 * (63 + 20 + 36),)
+    for index, picture in enumerate(data.pictures[0]):
         assert np.array_equal(picture, data.originals[index])
-        assert np.shares_memory(picture, packed)
+        assert np.shares_memory(picture, pack.pixels)
         assert not picture.flags.writeable
 
 
@@ -195,7 +201,7 @@ def test_pictures_are_sent_with_the_first_batch_and_once(monkeypatch: pytest.Mon
         assert not sent
         for _ in range(4):
             loader.next_batch()
-    assert sent == [data.packs[0].size]
+    assert sent == [data.packs[0].pixels.size]
 
 
 def test_what_does_not_fit_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,14 +217,19 @@ def test_what_does_not_fit_on_the_device(monkeypatch: pytest.MonkeyPatch) -> Non
         where.cut(places)
 
 
-def test_cuts_that_are_no_views_or_of_several_shapes_are_faults_of_the_data_set() -> None:
+def test_cuts_of_several_shapes_are_a_fault_of_the_data_set() -> None:
     data = Turned([(9, 7), (8, 8)], lambda index: Geometry(0, 0, 4 + index, 4))
-    draws = [(index, np.random.default_rng(0)) for index in range(2)]
     with pytest.raises(ValueError, match="one shape"):
-        Resident(data, CPU).places(draws)
-    data.held = data.originals
-    with pytest.raises(ValueError, match="no view"):
-        Resident(data, CPU).places(draws[:1])
+        Resident(data, CPU).places([(index, np.random.default_rng(0)) for index in range(2)])
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("flip", [False, True])
+def test_oblong_cuts_are_those_of_the_host(turns: int, flip: bool) -> None:
+    data = Turned([(9, 7)], lambda index: Geometry(1, 2, 3, 5, flip=flip, turns=turns))
+    where = Resident(data, CPU)
+    rng = np.random.default_rng(0)
+    assert torch.equal(where.cut(where.places([(0, rng)]))["image"][0], data.sample(0, rng)["image"])
 
 
 def test_without_packs_a_cut_data_set_is_read_from_the_host(tmp_path: Path) -> None:
@@ -230,8 +241,8 @@ def test_without_packs_a_cut_data_set_is_read_from_the_host(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("source", "names"),
     [
-        (lambda place: Unpaired(a=place, b=place, augment=("blur",)), "--augment-device"),
-        (lambda place: Paired(a=place, b=place, classes=3), "--classes"),
+        (lambda place: Unpaired(a=(place,), b=(place,), augment=("blur",)), "--augment-device"),
+        (lambda place: Paired(a=(place,), b=(place,), classes=3), "--classes"),
     ],
 )
 def test_settings_that_need_the_host_are_refused_before_anything_is_read(
@@ -287,5 +298,5 @@ def test_a_strangers_source_works_as_before_and_is_refused_here(tmp_path: Path) 
 def test_a_run_says_how_much_memory_its_pictures_take(tmp_path: Path) -> None:
     journal = Lines()
     folders = [folder(tmp_path / name, [(512, 512)] * 2) for name in ("a", "b")]
-    open_source(request(Unpaired(a=folders[0], b=folders[1], resize="none"), "device", tmp_path), journal)
+    open_source(request(Unpaired(a=(folders[0],), b=(folders[1],), resize="none"), "device", tmp_path), journal)
     assert journal.lines == ["memory: 3.0 MiB of decoded images on the device"]

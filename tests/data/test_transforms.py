@@ -69,7 +69,7 @@ def test_geometry_holds_for_every_picture_of_a_sample() -> None:
     seen = set()
     for _ in range(60):
         geometry = Geometry.draw(rng, image, 8, flip=True, turn=True)
-        once, twice = geometry(image), geometry(double, scale=2)
+        once, twice = geometry(image), geometry.enlarged(2)(double)
         assert once.shape == (8, 8, 3)
         assert (twice == once.repeat(2, 0).repeat(2, 1)).all()
         seen.add((geometry.flip, geometry.turns))

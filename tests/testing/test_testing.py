@@ -282,7 +282,7 @@ class Own(Source):
 
 def test_own_source_needs_an_example() -> None:
     stranger = type("Stranger", (Sound,), {"source": Own})()
-    with pytest.raises(UsageError, match="Own is a source of its own: give check_task_model an Example"):
+    with pytest.raises(UsageError, match=r"Own has no example\(size\): expected data, by --config or as an Example"):
         check_task_model(stranger)
     check_task_model(stranger, EXAMPLE)
 

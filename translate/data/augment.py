@@ -1,4 +1,7 @@
-"""Augmentation beyond crop and flip: albumentations on the CPU, kornia on the device; both load on first use."""
+"""Augmentation beyond crop and flip, for every source: albumentations on the host, kornia on the device.
+
+Both are imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from translate.contract import DataSpec, Loading, Source
 from translate.data.decode import Pixels
 from translate.errors import UsageError, did_you_mean
 
@@ -41,7 +46,11 @@ ON_DEVICE: Mapping[str, Callable[[Any], Any]] = {
 }
 """What ``--augment-device`` knows: each builds its module from kornia.augmentation."""
 
-_COLOURS = 3  # planes that augmentation sees; a fourth is transparency, which moves but does not change
+OF_ONE_PIXEL = frozenset({"color", "brightness", "hue"})
+"""Names that change each pixel by itself: a picture and a smaller version of it stay versions of each other."""
+
+_MOVES = frozenset({"shift", "rotate"})  # all planes go along; the others change colours alone
+_COLOURS = 3  # planes that are colours; a fourth is transparency
 
 
 def check_names(flag: str, names: Sequence[str], known: Mapping[str, object]) -> None:
@@ -53,6 +62,63 @@ def check_names(flag: str, names: Sequence[str], known: Mapping[str, object]) ->
         raise UsageError(f"{flag}: each name at most once")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Augmented(Source):
+    """A source whose training pictures can be augmented. Each name draws anew for each sample, from the run's seed."""
+
+    augment: Annotated[tuple[str, ...], f"augment on the CPU: {', '.join(ON_CPU)}"] = ()
+    augment_device: Annotated[tuple[str, ...], f"augment on the training device: {', '.join(ON_DEVICE)}"] = ()
+
+    def __post_init__(self) -> None:
+        check_names("--augment", self.augment, ON_CPU)
+        check_names("--augment-device", self.augment_device, ON_DEVICE)
+
+    def check_augment(self, loading: Loading, *, refused: str = "", allowed: frozenset[str] | None = None) -> None:
+        """Raise ``UsageError`` where a name is given that is not ``allowed`` (all are) for the reason ``refused``."""
+        if loading.cache == "device" and self.augment:
+            raise UsageError("--cache device: --augment works on the host; use --augment-device, or --cache memory")
+        for flag, names in (("--augment", self.augment), ("--augment-device", self.augment_device)):
+            for name in names:
+                if allowed is not None and name not in allowed:
+                    expected = f"; expected {', '.join(sorted(allowed))}" if allowed else ""
+                    raise UsageError(f"{flag} {name}: {refused}{expected}")
+
+    def augmentation(self, spec: DataSpec, *groups: tuple[str, ...]) -> Augmentation:
+        """What the flags ask for. ``groups``: the batch names of pictures that are changed alike, by one draw."""
+        for flag, names in (("--augment", self.augment), ("--augment-device", self.augment_device)):
+            for domain in (domain for group in groups for domain in group if names):
+                channels, bits = spec.channels[domain], spec.bits.get(domain, 8)
+                if channels not in (1, 3, 4):
+                    raise UsageError(f"{flag} {names[0]}: expected 1, 3 or 4 channels, not {channels}")
+                if bits != 8 and flag == "--augment":
+                    raise UsageError(f"{flag} {names[0]}: expected 8-bit pictures, not {bits}; use --augment-device")
+        return Augmentation(Augmenter(self.augment), DeviceAugmenter(self.augment_device), groups)
+
+
+class Augmentation:
+    """Augments samples on the host and batches on the device; the pictures of a group get the same transform."""
+
+    def __init__(self, host: Augmenter, device: DeviceAugmenter, groups: Sequence[tuple[str, ...]]) -> None:
+        self._host, self._device, self._groups = host, device, groups
+
+    def on_host(self, images: Mapping[str, Pixels], rng: np.random.Generator) -> dict[str, Pixels]:
+        """One sample's pictures (H, W, C), uint8."""
+        changed = dict(images)
+        for group in self._groups:
+            names = [name for name in group if name in images]
+            changed.update(zip(names, self._host([images[name] for name in names], rng), strict=True))
+        return changed
+
+    def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """A batch with pictures (N, C, H, W) in [-1, 1]."""
+        changed = dict(batch)
+        for number, group in enumerate(self._groups):
+            for name in group:
+                if name in batch:
+                    changed[name] = self._device(batch[name], seed ^ number)
+        return changed
+
+
 class Augmenter:
     """The named augmentations of albumentations, in that order, on uint8 (H, W, C) images of one sample."""
 
@@ -61,10 +127,10 @@ class Augmenter:
         self._names = tuple(names)
         self._threads = threading.local()
         if self._names:
-            _albumentations()  # a missing package is better told of now than from a thread
+            _albumentations()  # a missing package is reported now, and not by a thread
 
     def __call__(self, images: Sequence[Pixels], rng: np.random.Generator) -> list[Pixels]:
-        """New images; all of one call, which must be of one size, get the same transform."""
+        """New images, all with one transform; of one size, unless all names are ``OF_ONE_PIXEL``."""
         if not self._names:
             return list(images)
         compose = self._compose(len(images))
@@ -85,7 +151,10 @@ class Augmenter:
         if count not in made:
             module = _albumentations()
             others = dict.fromkeys(_targets(count)[1:], "image")
-            made[count] = module.Compose([ON_CPU[name](module) for name in self._names], additional_targets=others)
+            transforms = [ON_CPU[name](module) for name in self._names]
+            made[count] = module.Compose(
+                transforms, additional_targets=others, is_check_shapes=not OF_ONE_PIXEL.issuperset(self._names)
+            )
         return made[count]
 
 
@@ -106,13 +175,22 @@ class DeviceAugmenter:
 
             self._modules = [ON_DEVICE[name](K) for name in self._names]
         with torch.no_grad(), _seeded(images.device, seed):
-            colours = images[:, :_COLOURS].add(1).div_(2)
-            grey = colours.shape[1] == 1
-            colours = colours.expand(-1, 3, -1, -1) if grey else colours  # kornia's colour transforms want RGB
-            for module in self._modules:
-                colours = module(colours).clamp(0, 1)
-            colours = colours[:, :1] if grey else colours
-            return torch.cat([colours.mul(2).sub_(1), images[:, _COLOURS:]], 1)
+            planes = images.add(1).div_(2)
+            for name, module in zip(self._names, self._modules, strict=True):
+                planes = _moved(module, planes) if name in _MOVES else _coloured(module, planes)
+            return planes.mul(2).sub_(1)
+
+
+def _moved(module: torch.nn.Module, planes: Tensor) -> Tensor:
+    moved: Tensor = module(planes).clamp(0, 1)
+    return moved
+
+
+def _coloured(module: torch.nn.Module, planes: Tensor) -> Tensor:
+    colours, others = planes[:, :_COLOURS], planes[:, _COLOURS:]
+    grey = colours.shape[1] == 1
+    changed: Tensor = module(colours.expand(-1, 3, -1, -1) if grey else colours).clamp(0, 1)
+    return torch.cat([changed[:, :1] if grey else changed, others], 1)
 
 
 def _targets(count: int) -> list[str]:
@@ -147,7 +225,7 @@ def _installed(distribution: str) -> bool:
 
 @contextmanager
 def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Torch's global random streams, which kornia draws from, start at ``seed`` here and go on as before after."""
+    """Torch's global random streams, which kornia draws from, start at ``seed`` here and are restored afterwards."""
     of_device = None if device.type == "cpu" else torch.get_device_module(device)
     before = torch.get_rng_state()
     before_device = of_device.get_rng_state() if of_device else None
@@ -160,3 +238,7 @@ def _seeded(device: torch.device, seed: int) -> Iterator[None]:
         torch.set_rng_state(before)
         if of_device:
             of_device.set_rng_state(before_device)
+
+
+NO_AUGMENTATION = Augmentation(Augmenter(()), DeviceAugmenter(()), ())
+"""Changes nothing."""

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -120,7 +120,8 @@ def open_cache(file: Path) -> Kept:
     return Kept(entries, memory)
 
 
-def cache_file(key: str, loading: Loading, root: Path) -> Path:
+def cache_file(key: str, loading: Loading, roots: Sequence[Path]) -> Path:
+    """Where the pictures below ``roots`` are kept, read as ``key`` says."""
     folder = loading.cache_dir
     if folder is None:
         folder = Path(tempfile.gettempdir()) / "gantk-cache"
@@ -128,7 +129,8 @@ def cache_file(key: str, loading: Loading, root: Path) -> Path:
             folder = folder.with_name(f"gantk-cache-{os.getuid()}")
             if folder.exists() and folder.stat().st_uid != os.getuid():
                 raise UsageError(f"--cache disk: {folder} belongs to another user; remove it or use --cache memory")
-    text = f"{name_of(root)}\n{key}\nPillow {PIL.__version__}"
+    names = "\n".join(map(name_of, roots))
+    text = f"{names}\n{key}\nPillow {PIL.__version__}"
     return Path(folder) / f"{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}.pixels"
 
 

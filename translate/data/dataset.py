@@ -1,39 +1,74 @@
-"""Data sets whose samples are pieces of their pictures, which a device can hold and cut by itself."""
+"""Data sets whose samples are parts of pictures, which a device can hold and cut by itself."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from translate.contract import Dataset
+from translate.data.augment import NO_AUGMENTATION, Augmentation
 from translate.data.decode import Pixels
-from translate.data.transforms import to_tensor
+from translate.data.index_maps import one_hot
+from translate.data.pictures import Pack, Pictures
+from translate.data.transforms import Geometry, to_tensor
 
-Pack: TypeAlias = NDArray[np.uint8]
-"""Many pictures in one array of one dimension, each with its planes one after the other."""
+
+@dataclass(frozen=True)
+class Cut:
+    """Part of a picture: of ``pictures[number]``, which is ``whole``, the channels ``planes`` and there ``part``."""
+
+    pictures: Pictures
+    number: int
+    whole: Pixels
+    part: Geometry
+    planes: tuple[int, int] | None = None
+    """First channel and the first that does not belong to it; None: all of them."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """The part, uint8 (H, W, C): a view of the picture."""
+        first, end = self.planes or (0, self.whole.shape[2])
+        return self.part(self.whole[:, :, first:end])
 
 
 class CutDataset(Dataset):
     """A data set whose samples are cut from its pictures without a change of any pixel.
 
-    Opened with ``cache="device"``, it has all its pictures in ``packs``. The loader then copies these to the device
-    and takes the pixels of each batch from there.
+    ``pictures``: all that it cuts from. Opened with ``cache="device"``, they have packs: the loader then copies these
+    to the device and takes the pixels of each batch from there.
     """
 
-    packs: Sequence[Pack] = ()
+    pictures: Sequence[Pictures] = ()
+    augmentation: Augmentation = NO_AUGMENTATION
+
+    @property
+    def packs(self) -> Sequence[Pack]:
+        """What is to be copied to the device; nothing where the pictures stay on the host."""
+        return [pictures.pack for pictures in self.pictures if pictures.pack is not None]
 
     @abstractmethod
-    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
-        """The sample as views of the pictures, uint8 (H, W, C), drawn from ``rng`` just as by ``sample``.
+    def draw(self, index: int, rng: np.random.Generator) -> Mapping[str, Cut | Tensor]:
+        """The sample, everything random in it from ``rng``: cuts, and tensors such as labels, which stay as they are.
 
         Every sample has the same names, and the same shape for each.
         """
 
     def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
-        """The cuts as tensors (C, H, W)."""
-        return {name: to_tensor(cut) for name, cut in self.cuts(index, rng).items()}
+        """The drawn parts as tensors (C, H, W), augmented on the host; index maps as one-hot planes."""
+        drawn = self.draw(index, rng)
+        images = {name: cut.pixels for name, cut in drawn.items() if isinstance(cut, Cut)}
+        images = self.augmentation.on_host(images, rng)
+        return {
+            name: self._tensor(name, images[name]) if isinstance(value, Cut) else value for name, value in drawn.items()
+        }
+
+    def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
+        """The batch augmented on its device."""
+        return self.augmentation.on_device(batch, seed)
+
+    def _tensor(self, name: str, image: Pixels) -> Tensor:
+        return one_hot(image, self.spec.channels[name]) if name in self.spec.indexed else to_tensor(image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -101,27 +101,6 @@ def look_grey(paths: Sequence[Path], reading: Reading = STANDARD) -> bool:
             if not grey:
                 return False
     return grey
-
-
-def tell_of_grey(
-    flag: str,
-    folder: Path,
-    paths: Sequence[Path],
-    channels: int,
-    tell: Callable[[str], None],
-    *,
-    asked: bool = True,
-) -> None:
-    """Say where grey pictures are taken for colour ones: they can be, but mostly ``--channels 1`` was meant.
-
-    And where 1 channel was not ``asked`` for: a colour picture among them that was not looked at loses its colours.
-    """
-    if (asked and channels == 1) or not look_grey(paths):
-        return
-    taken = (
-        "1 channel (--channels 3 keeps colours)" if channels == 1 else f"{channels} channels (--channels 1 would not)"
-    )
-    tell(f"{flag} {folder}: the images look grey; they are taken as {taken}")
 
 
 def _has_exif(image: Image.Image) -> bool:

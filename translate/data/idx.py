@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 
 from translate.errors import UsageError
 
-IMAGE_MAGIC = b"\x00\x00\x08\x03"
-"""Unsigned bytes in three dimensions: count, rows, columns."""
+IMAGES = 3
+"""Dimensions of a file of images: count, rows, columns."""
 
-HEADER = 16
+LABELS = 1
+"""Dimensions of a file of labels: count."""
+
+_KINDS = {IMAGES: "images", LABELS: "labels"}
+
+
+def _magic(dimensions: int) -> bytes:
+    return bytes((0, 0, 8, dimensions))  # 8: unsigned bytes
 
 
 def is_idx(path: Path) -> bool:
@@ -29,7 +36,7 @@ def is_idx(path: Path) -> bool:
                 start = file.read(4)
     except (OSError, EOFError, zlib.error):
         return False
-    return start == IMAGE_MAGIC
+    return start == _magic(IMAGES)
 
 
 def find_idx(folder: Path) -> list[Path]:
@@ -38,47 +45,51 @@ def find_idx(folder: Path) -> list[Path]:
     return sorted(path for path in named if path.is_file())
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """The images of an idx file, (count, rows, columns) uint8, read-only.
+def read_idx(path: Path, dimensions: int = IMAGES) -> NDArray[np.uint8]:
+    """The images (count, rows, columns) or the labels (count,) of an idx file, uint8, read-only.
 
     Raises ``UsageError`` that names the file, with the expected and the found byte counts where it is cut short.
     """
+    kind, magic, size = _KINDS[dimensions], _magic(dimensions), 4 + 4 * dimensions
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            header, body, whole = _unpack(file.read()) if packed else _split(file.read())
+            header, body, whole = _unpack(file.read(), size) if packed else _split(file.read(), size)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
     except zlib.error as error:
         raise UsageError(f"{path}: damaged gzip data: {error}") from None
-    if len(header) < HEADER:
-        raise UsageError(f"{path}: expected an idx header of {HEADER} bytes, found {len(header)} bytes")
-    if header[:4] != IMAGE_MAGIC:
-        raise UsageError(f"{path}: expected idx images (magic {IMAGE_MAGIC.hex(' ')}), found {header[:4].hex(' ')}")
-    shape = struct.unpack(">III", header[4:])
+    if len(header) < size:
+        raise UsageError(f"{path}: expected an idx header of {size} bytes, found {len(header)} bytes")
+    if header[:4] != magic:
+        raise UsageError(f"{path}: expected idx {kind} (magic {magic.hex(' ')}), found {header[:4].hex(' ')}")
+    shape = _shape(header)
     expected = math.prod(shape)
     if len(body) != expected:
-        count, rows, columns = shape
-        found = f"{len(body) + HEADER} bytes" if whole else "more"
-        wanted = f"{expected + HEADER} bytes for {count} images of {columns}x{rows}"
-        raise UsageError(f"{path}: expected {wanted}, found {found}")
+        found = f"{len(body) + size} bytes" if whole else "more"
+        each = f" of {shape[2]}x{shape[1]}" if dimensions == IMAGES else ""
+        raise UsageError(f"{path}: expected {expected + size} bytes for {shape[0]} {kind}{each}, found {found}")
     if not expected:
-        raise UsageError(f"{path}: holds no images")
+        raise UsageError(f"{path}: holds no {kind}")
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 
-def _split(data: bytes) -> tuple[bytes, bytes, bool]:
-    return data[:HEADER], data[HEADER:], True
+def _shape(header: bytes) -> tuple[int, ...]:
+    return struct.unpack(f">{(len(header) - 4) // 4}I", header[4:])
 
 
-def _unpack(data: bytes) -> tuple[bytes, bytes, bool]:
+def _split(data: bytes, size: int) -> tuple[bytes, bytes, bool]:
+    return data[:size], data[size:], True
+
+
+def _unpack(data: bytes, size: int) -> tuple[bytes, bytes, bool]:
     """Header and body of gzipped data, as far as they go, and whether that was all of it.
 
     The body is unpacked no further than one byte past what the header promises, so a small file cannot fill memory.
     """
     unpacker = zlib.decompressobj(wbits=31)
-    header = unpacker.decompress(data, HEADER)
-    expected = math.prod(struct.unpack(">III", header[4:])) if len(header) == HEADER else 0
+    header = unpacker.decompress(data, size)
+    expected = math.prod(_shape(header)) if len(header) == size else 0
     body = unpacker.decompress(unpacker.unconsumed_tail, expected + 1)
     return header, body, len(body) <= expected

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from translate.contract import Dataset, DataSpec, Loading, Source
-from translate.data.dataset import CutDataset, Pack
-from translate.data.decode import Pixels, look_grey, tell_of_grey
-from translate.data.idx import find_idx, is_idx, read_idx
-from translate.data.listing import images_in
-from translate.data.pictures import Budget, check_room, pack, scan
-from translate.data.transforms import Fit, Geometry, Reader, Resize
+from translate.contract import Dataset, DataSpec, Loading
+from translate.data.arrays import Stored, find_stored
+from translate.data.augment import NO_AUGMENTATION, Augmentation, Augmented
+from translate.data.dataset import Cut, CutDataset
+from translate.data.decode import look_grey
+from translate.data.example import MadeUp
+from translate.data.listing import Folders, list_folders
+from translate.data.pictures import Pictures, pictures_of, read_pictures
+from translate.data.transforms import Geometry, Resize
 from translate.errors import UsageError
+
+Channels = Annotated[Literal[1, 3, 4] | None, "1 grey, 3 RGB, 4 RGBA [1 where all looks grey, else 3]"]
+Centre = Annotated[Resize, "scale the shorter side to --size, resize both, or none; then the centre"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images(Source):
-    """Images without labels: a folder with all its sub-folders, or MNIST's idx files. The batch has ``x.image``."""
+class Images(Augmented):
+    """Images without labels: folders with all their sub-folders, MNIST's idx files or CIFAR's binary batches.
 
-    images: Annotated[Path, "folder of images or of idx files, or one idx file (.gz too)"]
-    channels: Annotated[Literal[1, 3, 4] | None, "1 grey, 3 RGB, 4 RGBA [1 where all looks grey, else 3]"] = None
-    resize: Annotated[Resize, "scale the shorter side to --size, resize both, or none; then the centre"] = "scale"
+    The batch has ``x.image``.
+    """
+
+    images: Annotated[tuple[Path, ...], "folder of images, of idx files or of CIFAR's .bin files, or one such file"]
+    channels: Channels = None
+    resize: Centre = "scale"
     flip: Annotated[bool, "mirror half of the images"] = False
 
     def open(self, loading: Loading) -> Dataset:
@@ -33,81 +43,83 @@ class Images(Source):
 
         Every image is brought to ``loading.size``, so 28 px digits are enlarged for a size of 32, not padded.
         """
-        fit = Fit(self.resize, loading.size, loading.size)
-        if self.images.is_file():
-            if not is_idx(self.images):
-                raise UsageError(f"--images {self.images}: expected a folder, or an idx file of images as MNIST's")
-            return self._from_idx([self.images], fit, loading)
-        if self.images.is_dir() and (files := find_idx(self.images)):
-            return self._from_idx(files, fit, loading)
-        paths = images_in("--images", self.images)
-        channels = self.channels or (1 if look_grey(paths) else 3)
-        tell_of_grey("--images", self.images, paths, channels, loading.tell, asked=self.channels is not None)
-        loading.expect(DataSpec(loading.size, {"image": channels}))
-        pictures = scan(paths, Reader(channels, fit, loading.reading), loading, root=self.images)
-        if not pictures:
-            raise UsageError(f"--images {self.images}: none of its {len(paths)} files can be read as an image")
-        names = pictures.paths
-        return ImageSet(
-            len(names),
-            lambda index: pictures[names[index]],
-            loading.size,
-            channels,
-            flip=self.flip,
-            packs=pictures.packs,
-        )
+        self.check_augment(loading)
+        if stored := find_stored("--images", self.images, loading.tell):
+            pictures, channels = open_stored(stored, self.channels, self.resize, loading, {})
+        else:
+            folders = list_folders("--images", self.images, loading.tell)
+            pictures, channels = open_folders(folders, self.channels, self.resize, loading, {})
+        spec = DataSpec(loading.size, {"image": channels})
+        return ImageSet(spec, pictures, flip=self.flip, augmentation=self.augmentation(spec, ("image",)))
 
-    def _from_idx(self, files: Sequence[Path], fit: Fit, loading: Loading) -> Dataset:
-        channels = self.channels or 1
-        if channels == 4:
-            raise UsageError(f"--channels 4: {files[0]} is grey; expected 1 or 3")
-        loading.expect(DataSpec(loading.size, {"image": channels}))
-        parts = [read_idx(file) for file in files]
-        if len({part.shape[1:] for part in parts}) > 1:
-            sizes = ", ".join(
-                f"{file.name} {part.shape[2]}x{part.shape[1]}" for file, part in zip(files, parts, strict=True)
-            )
-            raise UsageError(f"--images {self.images}: expected idx files of one image size, found {sizes}")
-        digits = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    @classmethod
+    def example(cls, size: int) -> Dataset:
+        return MadeUp(DataSpec(size, {"image": 3}))
 
-        def pixels(index: int) -> Pixels:
-            return np.repeat(fit(digits[index][:, :, None]), channels, axis=2)
 
-        if loading.cache != "device":
-            return ImageSet(len(digits), pixels, loading.size, channels, flip=self.flip)
-        budget = Budget(loading.cache_budget)
-        budget.take(len(digits) * pixels(0).nbytes)
-        check_room(self.images, budget)
-        held = {index: pixels(index) for index in range(len(digits))}
-        return ImageSet(len(held), held.__getitem__, loading.size, channels, flip=self.flip, packs=[pack(held)])
+def open_folders(
+    folders: Folders, channels: int | None, resize: Resize, loading: Loading, names: Mapping[str, tuple[str, ...]]
+) -> tuple[Pictures, int]:
+    """The pictures of some folders, and their channels where none are given; a model may refuse them before they are
+    read. ``names``: for ``DataSpec.names``.
+    """
+    grey = channels is None and look_grey(folders.files, loading.reading)
+    count = channels or (1 if grey else 3)
+    loading.expect(DataSpec(loading.size, {"image": count}, names))
+    if grey:
+        loading.tell(f"{folders}: the images look grey; they are taken as 1 channel (--channels 3 keeps colours)")
+    return read_pictures(folders, count, loading, resize=resize), count
+
+
+def open_stored(
+    stored: Stored, channels: int | None, resize: Resize, loading: Loading, names: Mapping[str, tuple[str, ...]]
+) -> tuple[Pictures, int]:
+    """The same for pictures that lie together in a file."""
+    own = stored.images.shape[3]
+    count = channels or own
+    if count not in (own, 3) or count < own:
+        raise UsageError(f"--channels {count}: {stored.source} has {own}; expected {own}{' or 3' if own == 1 else ''}")
+    loading.expect(DataSpec(loading.size, {"image": count}, names))
+    return pictures_of(stored.images, count, loading, source=stored.source, resize=resize), count
 
 
 class ImageSet(CutDataset):
     """Pictures by number; a sample is the centre of one, mirrored half of the time where ``flip``.
 
-    ``pixels``: gives the picture of a number, (H, W, channels) with no side smaller than ``size``. ``packs``: what all
-    the pictures are views of.
+    ``indices``: for each name of ``spec.names`` the index of every picture, which the sample has too, as int64.
+    ``balanced``: draw each index of this name equally often, any of its pictures.
     """
 
     def __init__(
         self,
-        count: int,
-        pixels: Callable[[int], Pixels],
-        size: int,
-        channels: int,
+        spec: DataSpec,
+        pictures: Pictures,
         *,
+        indices: Mapping[str, Sequence[int]] | None = None,
+        balanced: str = "",
         flip: bool = False,
-        packs: Sequence[Pack] = (),
+        augmentation: Augmentation = NO_AUGMENTATION,
     ) -> None:
-        self.spec, self.packs = DataSpec(size, {"image": channels}), packs
-        self._count, self._pixels, self._flip = count, pixels, flip
+        self.spec, self.pictures, self.augmentation = spec, (pictures,), augmentation
+        self._flip = flip
+        self._indices = {name: np.asarray(values, np.int64) for name, values in (indices or {}).items()}
+        self._groups = (
+            [np.flatnonzero(self._indices[balanced] == index) for index in range(len(spec.names[balanced]))]
+            if balanced
+            else []
+        )
 
     def __len__(self) -> int:
-        return self._count
+        count = len(self.pictures[0])
+        groups = len(self._groups) or 1
+        return -(-count // groups) * groups
 
-    def cuts(self, index: int, rng: np.random.Generator) -> Mapping[str, Pixels]:
-        pixels, size = self._pixels(index), self.spec.size
-        height, width = pixels.shape[:2]
+    def draw(self, index: int, rng: np.random.Generator) -> Mapping[str, Cut | Tensor]:
+        if self._groups:
+            index = int(rng.choice(self._groups[index % len(self._groups)]))
+        whole, size = self.pictures[0][index], self.spec.size
+        height, width = whole.shape[:2]
         mirrored = self._flip and bool(rng.random() < 0.5)
         centre = Geometry((height - size) // 2, (width - size) // 2, size, size, flip=mirrored)
-        return {"image": centre(pixels)}
+        indices = {name: torch.tensor(int(values[index])) for name, values in self._indices.items()}
+        return {"image": Cut(self.pictures[0], index, whole, centre), **indices}

@@ -1,30 +1,113 @@
-"""Which files of a folder may be the user's pictures."""
+"""Which files of a folder may be the user's pictures: one list of names for training and for ``gantk infer``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from translate.errors import UsageError
 
-NO_IMAGES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r", "__macosx"}) | {
-    *("system volume information", "$recycle.bin", "lost+found")
-}
-"""Lower-case names of what file managers leave in folders of pictures, and systems on disks and memory cards."""
+JUNK_FILES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r"})
+"""Lower-case names of files that file managers leave in folders of pictures; left out without a word."""
+
+JUNK_FOLDERS = frozenset(
+    {
+        *("@eadir", "@recycle", "#recycle", "$recycle.bin", "recycler", "lost+found", "system volume information"),
+        *("__macosx", "thumbnails", "thumbs", "ipod photo cache"),
+    }
+)
+"""Lower-case names of folders that hold thumbnails or deleted files: of network disks, cameras and systems."""
+
+NO_PICTURES = frozenset(
+    {
+        *(".txt", ".caption", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".toml", ".md", ".rst"),
+        *(".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".log", ".ini", ".db", ".py", ".ipynb"),
+        *(".xmp", ".aae", ".thm", ".lrv", ".lrcat", ".exif"),
+        *(".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"),
+        *(".pt", ".pth", ".ckpt", ".safetensors", ".onnx", ".pkl", ".mat", ".h5"),
+        *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".3gp", ".mpg", ".mts", ".wav", ".mp3", ".m4a"),
+    }
+)
+"""Suffixes of what lies beside pictures: captions, labels, sidecars of cameras, archives, films."""
 
 
-def find_images(folder: Path, refused: Callable[[Path, str], None] | None = None) -> list[Path]:
-    """Every candidate file below ``folder``, in an order that depends on the names alone.
+@dataclass(frozen=True)
+class Folders:
+    """The files of all the folders given as one flag.
 
-    Whether a file is a picture is decided by its content later, so all regular files count, whatever their suffix.
-    Left out are hidden ones, what file managers leave behind (``NO_IMAGES``), sockets, pipes and devices. Links are
-    followed, each folder is entered once. A link that leads nowhere is listed: opening it says so. Raises
-    ``UsageError`` where a folder cannot be read; for one inside of ``folder``, ``refused`` is called with the reason
-    where it is given.
+    ``files``: in an order that depends on the names alone, folder by folder; what is reached twice is listed once.
+    """
+
+    flag: str
+    roots: tuple[Path, ...]
+    files: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"{self.flag} {', '.join(map(str, self.roots))}"
+
+    def name(self, path: Path) -> str:
+        """The path below its folder, with slashes, spelled the same by every system (NFC)."""
+        root = next(root for root in self.roots if path.is_relative_to(root))
+        return unicodedata.normalize("NFC", path.relative_to(root).as_posix())
+
+
+def list_folders(flag: str, roots: Sequence[Path], tell: Callable[[str], None] = lambda line: None) -> Folders:
+    """Every file below ``roots`` that may be a picture; one line says what was left out by its name.
+
+    Raises ``UsageError`` naming ``flag`` where one of them is no folder, or has no such files.
+    """
+    files: list[Path] = []
+    seen: set[str] = set()
+    left_out: Counter[str] = Counter()
+    if not roots:
+        raise UsageError(f"{flag}: expected a folder of images")
+    for root in roots:
+        if not root.exists():
+            raise UsageError(f"{flag} {root}: no such folder")
+        if not root.is_dir():
+            raise UsageError(f"{flag} {root}: this is a file; expected a folder of images")
+        found = find_images(root, left_out=left_out)
+        if not found:
+            raise UsageError(f"{flag} {root}: no images in this folder")
+        for path in found:
+            # The folder's real path, but not the file's: a link beside its target is a picture of its own.
+            place = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - once per file
+            if place not in seen:
+                seen.add(place)
+                files.append(path)
+    folders = Folders(flag, tuple(roots), tuple(files))
+    if left_out:
+        tell(f"{folders}: {describe(left_out)}")
+    return folders
+
+
+def describe(left_out: Counter[str]) -> str:
+    """What was left out by its name, in words: ``left out by name: 12 files .txt, 1 folder @eaDir``."""
+    parts = [
+        f"{count} {'folder' if kind.endswith('/') else 'file'}{'s' if count > 1 else ''} {kind.rstrip('/')}"
+        for kind, count in left_out.most_common()
+    ]
+    return f"left out by name: {', '.join(parts)}"
+
+
+def find_images(
+    folder: Path, refused: Callable[[Path, str], None] | None = None, left_out: Counter[str] | None = None
+) -> list[Path]:
+    """Every file below ``folder`` that may be a picture, in an order that depends on the names alone.
+
+    Whether it is one is decided by its content later; left out by name is what surely is none (``NO_PICTURES``,
+    ``JUNK_FOLDERS``), which ``left_out`` counts by suffix and by folder. Hidden files, sockets, pipes and devices are
+    left out too. Links are followed, each folder is entered once. A link that leads nowhere is listed: opening it says
+    so. Raises ``UsageError`` where a folder cannot be read; for one inside of ``folder``, ``refused`` is called with
+    the reason where it is given.
     """
     found: list[tuple[str, Path]] = []
     entered: set[tuple[int, int]] = set()
+    counts = Counter[str]() if left_out is None else left_out
 
     def walk(place: Path, prefix: str) -> None:
         try:
@@ -42,32 +125,24 @@ def find_images(folder: Path, refused: Callable[[Path, str], None] | None = None
             return
         folders = []
         for entry in inside:
-            if entry.name.startswith(".") or entry.name.lower() in NO_IMAGES:
+            if entry.name.startswith(".") or entry.name.lower() in JUNK_FILES:
                 continue
             try:
-                if entry.is_dir():
-                    folders.append(entry.name)
-                    continue
+                is_folder = entry.is_dir()
                 wanted = entry.is_file() or (entry.is_symlink() and not (place / entry.name).exists())
             except OSError:  # a link that leads to itself
-                wanted = True
-            if wanted:
+                is_folder, wanted = False, True
+            suffix = Path(entry.name).suffix.lower()
+            if is_folder and entry.name.lower() in JUNK_FOLDERS:
+                counts[f"{entry.name}/"] += 1
+            elif is_folder:
+                folders.append(entry.name)
+            elif wanted and suffix in NO_PICTURES:
+                counts[suffix] += 1
+            elif wanted:
                 found.append((prefix + entry.name, place / entry.name))
         for name in folders:
             walk(place / name, f"{prefix}{name}/")
 
     walk(Path(folder), "")
     return [path for _, path in sorted(found)]
-
-
-def images_in(flag: str, folder: Path) -> list[Path]:
-    """``find_images`` for a folder given as ``flag``; ``UsageError`` where it is no folder or has no files in it."""
-    folder = Path(folder)
-    if not folder.exists():
-        raise UsageError(f"{flag} {folder}: no such folder")
-    if not folder.is_dir():
-        raise UsageError(f"{flag} {folder}: this is a file; expected a folder of images")
-    paths = find_images(folder)
-    if not paths:
-        raise UsageError(f"{flag} {folder}: no images in this folder")
-    return paths

@@ -1,4 +1,4 @@
-"""Reading a folder once: the scan that finds unreadable files also fills the cache of decoded pictures."""
+"""The pictures of a source: read once, left out where they cannot be, kept where the user wants them kept."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from translate.contract import Loading
 from translate.data.cache import Entry, Kept, Writer, cache_file, name_of, open_cache, stamp
-from translate.data.dataset import Pack
-from translate.data.decode import ImageError, Pixels
+from translate.data.decode import ImageError, Pixels, look_grey
+from translate.data.listing import Folders, list_folders
+from translate.data.transforms import Fit, Reader, Resize
 from translate.errors import UsageError
 
 _WINDOW = 1024  # files handed to the threads at once: bounds memory for very large folders
 _PATIENCE = 10.0  # seconds of silence before the scan says how far it is
 
-Key = TypeVar("Key")
 
-
-class Reader(Protocol):
+class PictureReader(Protocol):
     """Turns a file into pixels; ``key`` changes whenever the pixels would."""
 
     @property
@@ -54,49 +55,158 @@ class Budget:
             return True
 
 
-class Pictures(Mapping[Path, Pixels]):
-    """The readable files of a folder, in order, as pixels: from the cache where it has them, or else decoded again."""
+@dataclass(frozen=True)
+class Pack:
+    """Many pictures in one array of one dimension, each with its planes one after the other.
+
+    ``starts``: where each picture begins. ``shapes``: (H, W, C) of each.
+    """
+
+    pixels: NDArray[np.uint8]
+    starts: Sequence[int]
+    shapes: Sequence[tuple[int, int, int]]
+
+    @classmethod
+    def of(cls, pictures: list[Pixels]) -> Pack:
+        """Empties ``pictures`` as it goes, so that the memory is not needed twice."""
+        if not pictures:
+            return cls(np.empty(0, np.uint8), (), ())
+        shapes = [(image.shape[0], image.shape[1], image.shape[2]) for image in pictures]
+        starts = [0, *np.cumsum([math.prod(shape) for shape in shapes]).tolist()]
+        pixels = np.empty(starts.pop(), pictures[0].dtype)
+        for start in reversed(starts):
+            planes = pictures.pop().transpose(2, 0, 1)
+            pixels[start : start + planes.size].reshape(planes.shape)[...] = planes
+        return cls(pixels, starts, shapes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all the pixels."""
+        return self.pixels.nbytes
+
+    def __getitem__(self, number: int) -> Pixels:
+        height, width, channels = self.shapes[number]
+        start = self.starts[number]
+        flat = self.pixels[start : start + height * width * channels]
+        flat.flags.writeable = False
+        return flat.reshape(channels, height, width).transpose(1, 2, 0)
+
+
+class Pictures(Sequence[Pixels]):
+    """Pictures by number, (H, W, C) and read-only: from the cache where it has them, or else decoded again.
+
+    ``paths``: the file of each, where each has one. ``pack``: all of them, with ``cache="device"``.
+    """
 
     def __init__(
-        self, paths: Sequence[Path], reader: Reader, held: Mapping[Path, Pixels], packs: Sequence[Pack] = ()
+        self, count: int, read: Callable[[int], Pixels], *, paths: Sequence[Path] = (), pack: Pack | None = None
     ) -> None:
-        self.paths = list(paths)
-        self.packs = packs
-        """With ``cache="device"``: what all the pictures are views of."""
-        self._known = frozenset(self.paths)
-        self._reader = reader
-        self._held = held
+        self.paths, self.pack = tuple(paths), pack
+        self._count, self._read = count, read
 
-    def __getitem__(self, path: Path) -> Pixels:
-        """Read-only uint8 (H, W, C); raises ``ImageError`` where the file has vanished meanwhile."""
-        pixels = self._held.get(path)
-        if pixels is not None:
-            return pixels
-        if path not in self._known:
-            raise KeyError(path)
-        return self._reader(path)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._known  # Mapping would ask for the pixels, and so decode what is not held
-
-    def __iter__(self) -> Iterator[Path]:
-        return iter(self.paths)
+    @overload
+    def __getitem__(self, number: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Pixels]: ...
+    def __getitem__(self, number: int | slice) -> Pixels | list[Pixels]:
+        """Raises ``ImageError`` where the file has vanished or was damaged meanwhile."""
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(self._count))]
+        if not 0 <= number < self._count:
+            raise IndexError(number)
+        return self._read(number)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return self._count
+
+    def numbers(self) -> dict[Path, int]:
+        """The number of each file's picture."""
+        return {path: number for number, path in enumerate(self.paths)}
 
 
-def scan(
-    paths: Sequence[Path], reader: Reader, loading: Loading, *, root: Path, budget: Budget | None = None
+def open_pictures(
+    flag: str,
+    folders: Sequence[Path],
+    channels: int,
+    loading: Loading,
+    *,
+    resize: Resize = "scale",
+    side: int | None = None,
+    budget: Budget | None = None,
 ) -> Pictures:
-    """Read every file once, on threads; leave out, and tell of, each one that cannot be read.
+    """The readable pictures of some folders and their sub-folders, as a source wants them: in one line, all of
+    ``--cache``, ``--strict-data``, EXIF orientation, bit depth, damaged files and files that are no pictures.
 
-    What was decoded goes into the cache that ``loading`` asks for. ``root``: the folder, which names the file of a
-    cache on disk. ``budget``: shared by the scans of one source. Raises ``UsageError`` naming the first unreadable
-    file where ``loading.strict``, and where the budget is too small for ``cache="device"``.
+    ``flag`` names the folders in messages. ``resize``: how each is brought to ``side`` (``loading.size`` unless given),
+    of which no side becomes smaller than ``loading.size``. ``budget``: memory that several calls share.
+
+    Raises ``UsageError`` where there is no folder, or no readable picture in it.
+    """
+    return read_pictures(
+        list_folders(flag, folders, loading.tell), channels, loading, resize=resize, side=side, budget=budget
+    )
+
+
+def read_pictures(
+    folders: Folders,
+    channels: int,
+    loading: Loading,
+    *,
+    resize: Resize = "scale",
+    side: int | None = None,
+    budget: Budget | None = None,
+) -> Pictures:
+    """The same for folders that are listed already."""
+    report_grey(folders, channels, loading)
+    fit = Fit(resize, loading.size if side is None else side, loading.size)
+    pictures = scan(folders, Reader(channels, fit, loading.reading), loading, budget=budget)
+    if not pictures:
+        raise UsageError(f"{folders}: none of its {len(folders.files)} files can be read as an image")
+    return pictures
+
+
+def report_grey(folders: Folders, channels: int, loading: Loading) -> None:
+    """Say where grey pictures become colour ones: they can, but mostly ``--channels 1`` was meant."""
+    for root in folders.roots if channels > 1 else ():
+        of_root = [path for path in folders.files if path.is_relative_to(root)]
+        if look_grey(of_root, loading.reading):
+            loading.tell(
+                f"{folders.flag} {root}: the images look grey; they are taken as {channels} channels "
+                "(--channels 1 would not)"
+            )
+
+
+def pictures_of(
+    arrays: NDArray[np.uint8], channels: int, loading: Loading, *, source: str, resize: Resize = "scale"
+) -> Pictures:
+    """Pictures from an array (N, H, W, C) that lies in memory; grey ones become colour where ``channels`` says so.
+
+    ``source`` names it in messages. Raises ``UsageError`` where they do not fit into ``cache="device"``.
+    """
+    fit = Fit(resize, loading.size, loading.size)
+
+    def read(number: int) -> Pixels:
+        image = fit(arrays[number])
+        return image if image.shape[2] == channels else np.repeat(image, channels, axis=2)
+
+    if loading.cache != "device":
+        return Pictures(len(arrays), read)
+    budget = Budget(loading.cache_budget)
+    budget.take(len(arrays) * read(0).nbytes)
+    _check_room(source, budget)
+    pack = Pack.of([read(number) for number in range(len(arrays))])
+    return Pictures(len(arrays), pack.__getitem__, pack=pack)
+
+
+def scan(folders: Folders, reader: PictureReader, loading: Loading, *, budget: Budget | None = None) -> Pictures:
+    """Read every file once, on threads; leave out, and report, each one that cannot be read.
+
+    What was decoded goes into the cache that ``loading`` asks for. ``budget``: shared by the scans of one source.
+    Raises ``UsageError`` naming the first unreadable file where ``loading.strict``, and where the budget is too small
+    for ``cache="device"``.
     """
     if loading.cache == "disk":
-        return _scan_to_disk(paths, reader, loading, root)
+        return _scan_to_disk(folders, reader, loading)
     budget = budget or Budget(loading.cache_budget)
     held: dict[Path, Pixels] = {}
 
@@ -104,40 +214,34 @@ def scan(
         if loading.cache != "off" and budget.take(pixels.nbytes):
             held[path] = _planar(pixels)
 
-    good = _read(paths, reader, keep, loading)
+    good = _read(folders.files, reader, keep, loading)
     if loading.cache == "device":
-        check_room(root, budget)
-        return Pictures(good, reader, held, [pack(held)])
+        _check_room(str(folders), budget)
+        pack = Pack.of([held.pop(path) for path in good])
+        return Pictures(len(good), pack.__getitem__, paths=good, pack=pack)
     if loading.cache == "memory" and len(held) < len(good):
         loading.tell(
-            f"{root}: {len(held)} of {len(good)} decoded images fit into the {budget.total / 2**30:.3g} GiB of "
+            f"{folders}: {len(held)} of {len(good)} decoded images fit into the {budget.total / 2**30:.3g} GiB of "
             "--cache-budget; the others are decoded each time (--cache disk avoids that)"
         )
-    return Pictures(good, reader, held)
+    return _from_files(good, reader, held)
 
 
-def check_room(root: Path, budget: Budget) -> None:
-    """Raise ``UsageError`` where ``budget`` did not suffice for what was read from ``root`` and before it."""
+def _from_files(paths: Sequence[Path], reader: PictureReader, held: Mapping[Path, Pixels]) -> Pictures:
+    def read(number: int) -> Pixels:
+        pixels = held.get(paths[number])
+        return reader(paths[number]) if pixels is None else pixels
+
+    return Pictures(len(paths), read, paths=paths)
+
+
+def _check_room(source: str, budget: Budget) -> None:
     if budget.asked > budget.total:
         needed = math.ceil(budget.asked / 2**30 * 100) / 100
         raise UsageError(
-            f"{root}: --cache device keeps all decoded images, which take {needed:.2f} GiB up to here, more than the "
+            f"{source}: --cache device keeps all decoded images, which take {needed:.2f} GiB up to here, more than the "
             f"{budget.total / 2**30:.3g} GiB of --cache-budget; raise it, or use --cache memory"
         )
-
-
-def pack(held: dict[Key, Pixels]) -> Pack:
-    """Move pictures into one array; ``held`` has read-only views of it after that."""
-    packed = np.empty(sum(pixels.nbytes for pixels in held.values()), np.uint8)
-    end = 0
-    for key, pixels in held.items():
-        height, width, channels = pixels.shape
-        planes = packed[end : end + pixels.nbytes].reshape(channels, height, width)
-        planes[...] = pixels.transpose(2, 0, 1)
-        planes.flags.writeable = False
-        held[key] = planes.transpose(1, 2, 0)  # lets go of the picture's own array, so that memory is not needed twice
-        end += pixels.nbytes
-    return packed
 
 
 def _planar(pixels: Pixels) -> Pixels:
@@ -147,7 +251,9 @@ def _planar(pixels: Pixels) -> Pixels:
     return planes.transpose(1, 2, 0)
 
 
-def _read(paths: Sequence[Path], reader: Reader, keep: Callable[[Path, Pixels], None], loading: Loading) -> list[Path]:
+def _read(
+    paths: Sequence[Path], reader: PictureReader, keep: Callable[[Path, Pixels], None], loading: Loading
+) -> list[Path]:
     def attempt(path: Path) -> ImageError | None:
         try:
             keep(path, reader(path))
@@ -156,7 +262,7 @@ def _read(paths: Sequence[Path], reader: Reader, keep: Callable[[Path, Pixels], 
         return None
 
     good: list[Path] = []
-    done, spoke = 0, time.monotonic()
+    done, reported = 0, time.monotonic()
     with ThreadPoolExecutor(max(1, loading.workers), "gantk-scan") as pool:
         remaining = iter(paths)
         while window := list(islice(remaining, _WINDOW)):
@@ -170,8 +276,8 @@ def _read(paths: Sequence[Path], reader: Reader, keep: Callable[[Path, Pixels], 
                         raise UsageError(f"{error} (--strict-data stops at the first unreadable image)")
                     else:
                         loading.tell(f"left out {error}")
-                    if time.monotonic() - spoke > _PATIENCE:
-                        spoke = time.monotonic()
+                    if time.monotonic() - reported > _PATIENCE:
+                        reported = time.monotonic()
                         loading.tell(f"reading images: {done} of {len(paths)}")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -179,8 +285,9 @@ def _read(paths: Sequence[Path], reader: Reader, keep: Callable[[Path, Pixels], 
     return good
 
 
-def _scan_to_disk(paths: Sequence[Path], reader: Reader, loading: Loading, root: Path) -> Pictures:
-    file = cache_file(reader.key, loading, root)
+def _scan_to_disk(folders: Folders, reader: PictureReader, loading: Loading) -> Pictures:
+    paths = folders.files
+    file = cache_file(reader.key, loading, folders.roots)
     kept = open_cache(file)
     stamps = {path: stamp(path) for path in paths}
     valid = {
@@ -205,7 +312,7 @@ def _scan_to_disk(paths: Sequence[Path], reader: Reader, loading: Loading, root:
         good = set()
     names = {path: name_of(path) for path in paths if path in valid or path in good}
     held = _OnDisk(kept, {path: kept.entries[name] for path, name in names.items() if name in kept.entries})
-    return Pictures(list(names), reader, held)
+    return _from_files(list(names), reader, held)
 
 
 class _OnDisk(Mapping[Path, Pixels]):

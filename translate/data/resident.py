@@ -9,29 +9,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from translate.data.dataset import CutDataset
-from translate.data.decode import Pixels
+from translate.data.dataset import Cut, CutDataset
+from translate.data.pictures import Pack
 from translate.errors import GantkError
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the pixels of a batch lie.
+    """Which pixels make up a batch.
 
-    ``numbers``: int64 (names, N, 4), in pinned memory for CUDA; for each image its first pixel, then how far it is to
-    the next plane, row and column. ``shapes``: (C, H, W) by name, in the order of ``numbers``.
+    ``rows``: int64 (N, 4) by name, in pinned memory for CUDA: for each image the first of its pixels within the pack,
+    then how far it is to the next plane, row and column. ``shapes``: (C, H, W) by name. ``packs``: the number of the
+    pack by name. ``others``: what is no picture, as a batch.
     """
 
+    rows: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, int, int]]
-    numbers: Tensor
+    packs: Mapping[str, int]
+    others: Mapping[str, Tensor]
 
 
 class Resident:
-    """A copy of the data set's ``packs`` on ``device``, made with the first batch, that gives the pixels of its cuts.
+    """A copy of the data set's packs on ``device``, made with the first batch, that gives the pixels of its cuts.
 
-    A cut's address and strides tell which pixels it has of the host's array, and so of the copy: however it was cut,
-    mirrored or turned, the pixels are those that the host would have sent. They are gathered for the whole batch at
-    once, from pictures of any sizes, by a constant number of kernels and without a host sync.
+    A cut names its picture, crop, mirroring and turns; of these follow the first pixel and the way to all others. They
+    are gathered for the whole batch at once, from pictures of any sizes, by a constant number of kernels and without a
+    host sync. The pixels are those that the host would have sent.
 
     kornia's operators give the same pixels, at a price: RandomCrop and RandomHorizontalFlip refuse uint8, and they as
     well as ``crop_by_indices`` want whole pictures of one size, stacked for each batch. A mirrored or turned image
@@ -40,66 +43,72 @@ class Resident:
 
     def __init__(self, dataset: CutDataset, device: torch.device) -> None:
         self._dataset, self._packs, self._device = dataset, tuple(dataset.packs), device
-        self._starts = [_address(pack) for pack in self._packs]
-        self._copy: Tensor | None = None
+        self._copies: list[Tensor] = []
 
     def places(self, draws: Iterable[tuple[int, np.random.Generator]]) -> Places:
         """Where the samples drawn lie, each by its index and random stream; from any thread."""
-        samples = [self._dataset.cuts(index, rng) for index, rng in draws]
+        samples = [self._dataset.draw(index, rng) for index, rng in draws]
         pinned = self._device.type == "cuda"
-        numbers = torch.empty(len(samples[0]), len(samples), 4, dtype=torch.int64, pin_memory=pinned)
-        rows = numbers.numpy()
+        rows: dict[str, Tensor] = {}
         shapes: dict[str, tuple[int, int, int]] = {}
-        for name, images in zip(samples[0], rows, strict=True):
-            height, width, channels = samples[0][name].shape
+        packs: dict[str, int] = {}
+        others: dict[str, Tensor] = {}
+        for name, first in samples[0].items():
+            values = [sample[name] for sample in samples]
+            if isinstance(first, Tensor):
+                others[name] = torch.stack([value for value in values if isinstance(value, Tensor)])
+                continue
+            cuts = [value for value in values if isinstance(value, Cut)]
+            height, width, channels = first.pixels.shape
             shapes[name] = channels, height, width
-            for image, sample in zip(images, samples, strict=True):
-                cut = sample[name]
-                if cut.shape != (height, width, channels):
-                    raise ValueError(f"cuts of one shape were expected for {name}, not {cut.shape}")
-                down, right, deeper = cut.strides  # in bytes, which pixels are
-                image[:] = self._first(cut), deeper, down, right
-        return Places(shapes, numbers)
+            packs[name] = next(number for number, pack in enumerate(self._packs) if pack is first.pictures.pack)
+            rows[name] = torch.empty(len(cuts), 4, dtype=torch.int64, pin_memory=pinned)
+            for row, cut in zip(rows[name].numpy(), cuts, strict=True):
+                if cut.pixels.shape != (height, width, channels):
+                    raise ValueError(f"cuts of one shape were expected for {name}, not {cut.pixels.shape}")
+                row[:] = _way(cut, self._packs[packs[name]])
+        return Places(rows, shapes, packs, others)
 
     def cut(self, places: Places) -> dict[str, Tensor]:
-        """The batch as uint8 (N, C, H, W) on the device. Raises ``GantkError`` where the pictures do not fit on it."""
-        pictures = self._on_device()
-        numbers = places.numbers.to(self._device, non_blocking=places.numbers.is_pinned())
-        batch: dict[str, Tensor] = {}
-        for (name, shape), of_name in zip(places.shapes.items(), numbers, strict=True):
-            first, *steps = of_name[:, :, None, None, None].unbind(1)
+        """The batch on the device, pictures as (N, C, H, W). Raises ``GantkError`` where they do not fit on it."""
+        copies = self._on_device()
+        batch = {name: tensor.to(self._device) for name, tensor in places.others.items()}
+        for name, shape in places.shapes.items():
+            rows = places.rows[name].to(self._device, non_blocking=places.rows[name].is_pinned())
+            first, *steps = rows[:, :, None, None, None].unbind(1)
             index = first
             for dimension, step in enumerate(steps):
                 along = [-1 if dimension == other else 1 for other in range(3)]
                 index = index + step * torch.arange(shape[dimension], device=self._device).view(along)
-            batch[name] = pictures.take(index)
+            batch[name] = copies[places.packs[name]].take(index)
         return batch
 
-    def _first(self, cut: Pixels) -> int:
-        """The number of its first pixel, counted through all packs."""
-        address, before = _address(cut), 0
-        for start, pack in zip(self._starts, self._packs, strict=True):
-            if 0 <= address - start < pack.size:
-                return before + address - start
-            before += pack.size
-        raise ValueError("a cut is no view of the packs of its data set")
-
-    def _on_device(self) -> Tensor:
-        if self._copy is None:
-            size = sum(pack.size for pack in self._packs)
+    def _on_device(self) -> list[Tensor]:
+        packs = self._packs
+        if not self._copies:
             try:
-                copy = torch.empty(size, dtype=torch.uint8, device=self._device)
+                self._copies = [torch.empty(pack.pixels.size, dtype=torch.uint8, device=self._device) for pack in packs]
             except RuntimeError as error:
+                size = sum(pack.nbytes for pack in packs)
                 raise GantkError(
                     f"--cache device: {size / 2**30:.3g} GiB of images do not fit on {self._device}; use --cache memory"
                 ) from error
-            parts = copy.split([pack.size for pack in self._packs])
-            for part, pack in zip(parts, self._packs, strict=True):
-                part.copy_(torch.from_numpy(pack))
-            self._copy = copy
-        return self._copy
+            for copy, pack in zip(self._copies, packs, strict=True):
+                copy.copy_(torch.from_numpy(pack.pixels))
+        return self._copies
 
 
-def _address(array: Pixels) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+def _way(cut: Cut, pack: Pack) -> tuple[int, int, int, int]:
+    """The number of the cut's first pixel in the pack, and the steps from there to the next plane, row and column."""
+    rows, columns, _ = pack.shapes[cut.number]
+    part, plane = cut.part, cut.planes[0] if cut.planes else 0
+    height, width = part.height, part.width
+    first = pack.starts[cut.number] + (plane * rows + part.top) * columns + part.left
+    down, right = columns, 1
+    if part.flip:
+        first, right = first + (width - 1) * right, -right
+    for _ in range(part.turns):  # counter-clockwise: what was the last column becomes the first row
+        first += (width - 1) * right
+        down, right = -right, down
+        height, width = width, height
+    return first, rows * columns, down, right

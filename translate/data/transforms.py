@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -122,10 +122,14 @@ class Geometry:
             turns=int(quarters * 4) if turn else 0,
         )
 
-    def __call__(self, image: Pixels, scale: int = 1) -> Pixels:
-        """The crop, a view; ``scale``: the image has so many pixels for each one of the image drawn for."""
-        top, left = self.top * scale, self.left * scale
-        crop = image[top : top + self.height * scale, left : left + self.width * scale]
+    def enlarged(self, scale: int) -> Geometry:
+        """The same part of an image of ``scale`` pixels for each one of the image drawn for."""
+        top, left, height, width = (side * scale for side in (self.top, self.left, self.height, self.width))
+        return replace(self, top=top, left=left, height=height, width=width)
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """The crop, a view."""
+        crop = image[self.top : self.top + self.height, self.left : self.left + self.width]
         if self.flip:
             crop = crop[:, ::-1]
         return np.rot90(crop, self.turns) if self.turns else crop

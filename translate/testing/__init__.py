@@ -10,15 +10,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from translate.contract import DataSpec, TaskModel
+from translate.contract import Dataset, DataSpec, TaskModel
+from translate.data.loader import fixed_batch
 from translate.errors import UsageError, named_line
-from translate.testing.checks import BATCH, CHECKS, SLOW_CHECKS, Check, Problem, Skipped, Subject, pictures
+from translate.testing.checks import BATCH, CHECKS, SLOW_CHECKS, Check, Problem, Skipped, Subject
 
 __all__ = ["Example", "Problem", "Result", "check_names", "check_task_model", "examine", "example_for"]
 
@@ -90,42 +92,25 @@ def examine(
 
 
 def example_for(task: TaskModel) -> Example:
-    """Noise as the task model's source would give it, of the smallest size in ``SIZES`` that the model takes.
+    """Data made up by the task model's source, of the smallest size in ``SIZES`` that the model takes.
 
-    Raises ``UsageError`` where the source is none of gantk's own, or no size will do.
+    Raises ``UsageError`` where the source has no example, or no size will do.
     """
     refusals: list[str] = []
     for size in dict.fromkeys((*SIZES, task.recipe.size)):
-        data = _data_for(task, size)
+        dataset = task.source.example(size)
         try:
-            for build in task.networks(data).values():
+            for build in task.networks(dataset.spec).values():
                 build()
         except UsageError as error:
             refusals.append(str(error))
             continue
-        return Example(data, lambda count, data=data: _noise(data, count))  # type: ignore[misc]
+        return Example(dataset.spec, partial(_samples, dataset))
     raise UsageError(f"{type(task).__name__} takes none of the sizes {', '.join(map(str, SIZES))}: {refusals[-1]}")
 
 
-def _data_for(task: TaskModel, size: int) -> DataSpec:
-    from translate.data.images import Images
-    from translate.data.lowhigh import LowHigh
-    from translate.data.paired import Paired
-    from translate.data.unpaired import Unpaired
-
-    if issubclass(task.source, (Unpaired, Paired)):
-        return DataSpec(size, {"a": 3, "b": 3})
-    if issubclass(task.source, Images):
-        return DataSpec(size, {"image": 3})
-    if issubclass(task.source, LowHigh):
-        return DataSpec(size, {"low": 3, "high": 3}, scale=4)
-    raise UsageError(f"{task.source.__name__} is a source of its own: give check_task_model an Example of its data")
-
-
-def _noise(data: DataSpec, count: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    sides = {name: data.size // data.scale if name == "low" else data.size for name in data.channels}
-    return {name: pictures(data, name, count, side, side, generator) for name, side in sides.items()}
+def _samples(dataset: Dataset, count: int) -> dict[str, Tensor]:
+    return fixed_batch(dataset, count, 0)
 
 
 def _run(check: Check, task: TaskModel, example: Example, name: str, title: str) -> Result:
