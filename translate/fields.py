@@ -147,7 +147,8 @@ class Field:
 
 
 def fields_of(cls: type[DataclassInstance], table: str, defaults: object = None) -> list[Field]:
-    """The fields of a dataclass that its constructor takes; ``defaults``: an instance whose values are the defaults.
+    """The fields of a dataclass that its constructor takes, required ones first; ``defaults``: an instance whose values
+    are the defaults.
 
     Raises ``UsageError`` where an annotation cannot be read.
     """
@@ -161,7 +162,7 @@ def fields_of(cls: type[DataclassInstance], table: str, defaults: object = None)
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         found.append(_field(table, field.name, _annotation(cls, field.name), default))
-    return found
+    return sorted(found, key=lambda field: field.default is not REQUIRED)
 
 
 def check_model(cls: type[TaskModel]) -> None:

@@ -18,7 +18,7 @@ from translate.data.example import MadeUp
 from translate.data.index_maps import IndexReader
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
-from translate.data.pictures import Budget, PictureReader, Pictures, scan
+from translate.data.pictures import Budget, Pictures, scan
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop
 from translate.errors import UsageError
 from translate.reading import Reading

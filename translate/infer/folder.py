@@ -107,6 +107,7 @@ def infer(
     the device. What fails is reported and does not stop the rest. Raises ``UsageError`` before the first photo is
     read, and ``InterruptedRunError`` on Ctrl-C or SIGTERM, after which nothing half-done is left.
     """
+    from translate.data.listing import describe
     from translate.device import choose_device
     from translate.distributed import world_from_environment
     from translate.infer.outputs import remove_leftovers
@@ -124,12 +125,15 @@ def infer(
     device = choose_device(options.device, world.local_rank, world.local_size)
     network = Network(model, direction, device, options)
     with _told_if_long("looking for photos", tell if world.leads else lambda line: None):
-        jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels)
+        left_out: Counter[str] = Counter()
+        jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels, left_out)
     meeting = Meeting(world)
     make_folder(out, f"--out {out}")
     if world.leads:
         remove_leftovers(out)
         tell(f"{model.plugin} {direction.name} on {device.type} ({network.precision}): {len(jobs)} files")
+        if left_out:
+            tell(describe(left_out))
     start = time.perf_counter()
     folder = _Folder(network, out, options, record)
     mine = folder.summary

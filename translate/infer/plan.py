@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -72,7 +73,13 @@ class _Found:
     """Why it cannot be read; of a folder."""
 
 
-def plan(inputs: Sequence[Path], out: Path, options: InferOptions, channels: int = 3) -> list[Job]:
+def plan(
+    inputs: Sequence[Path],
+    out: Path,
+    options: InferOptions,
+    channels: int = 3,
+    left_out: Counter[str] | None = None,
+) -> list[Job]:
     """All photos in a fixed order, each with an output of its own.
 
     A file goes to the top of ``out``; a folder's content too where it is the only input, else into a folder of its
@@ -80,13 +87,13 @@ def plan(inputs: Sequence[Path], out: Path, options: InferOptions, channels: int
     results would have one name (``a.jpg`` and ``a.png`` with ``--format png``), they keep the photo's full name
     (``a.jpg.png``), and else get a number. A folder inside an input that cannot be read is a job that is refused.
     ``channels``: of the results; a ``.pgm`` becomes a ``.ppm`` where it gets colours. What lies in ``out`` is never an
-    input. Raises ``UsageError`` where an input does not exist, cannot be read as a folder, is ``out`` itself, or would
-    be overwritten.
+    input. ``left_out`` counts what is left out by its name, see ``find_images``. Raises ``UsageError`` where an input
+    does not exist, cannot be read as a folder, is ``out`` itself, or would be overwritten.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: this is a file; expected a folder")
     home = out.resolve()
-    listed = list(_once(_listed(inputs, home)))
+    listed = list(_once(_listed(inputs, home, left_out)))
     found = [item for item in listed if item.refusal is None]
     names = _names(found, options, channels)
     own = {identity for item in found if (identity := _identity(item.path))}
@@ -111,7 +118,7 @@ def plan(inputs: Sequence[Path], out: Path, options: InferOptions, channels: int
     return jobs
 
 
-def _listed(inputs: Sequence[Path], home: Path) -> Iterator[_Found]:
+def _listed(inputs: Sequence[Path], home: Path, left_out: Counter[str] | None) -> Iterator[_Found]:
     tops: set[str] = set()
     for given in inputs:
         if not os.path.lexists(given):
@@ -126,7 +133,7 @@ def _listed(inputs: Sequence[Path], home: Path) -> Iterator[_Found]:
             top = PurePath(_free(given.resolve().name or "root", tops))
         nested = given.resolve() in home.parents
         refused: dict[Path, str] = {}
-        paths = find_images(given, refused.__setitem__)
+        paths = find_images(given, refused.__setitem__, left_out)
         for place, reason in refused.items():
             yield _Found(place, top / place.relative_to(given), True, reason)
         for path in paths:
