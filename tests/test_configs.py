@@ -20,7 +20,9 @@ from translate.settings import Run
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.toml"))
-COMMAND = re.compile(r"^#     gantk train (\w+) --config configs/(\S+)\.toml((?: --[a-z]+ [\w/.-]+)+)$", re.MULTILINE)
+COMMAND = re.compile(
+    r"^#     gantk train ([\w-]+) --config configs/(\S+)\.toml((?: --[a-z]+ [\w/.-]+)+)$", re.MULTILINE
+)
 
 
 def settings(name: str, **given: str) -> tuple[Any, Any, Run]:

@@ -17,6 +17,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "esrgan": {"width": 4, "blocks": 1, "growth": 4, "d_width": 4, "perceptual": "none", "warmup": 3},
     "dcgan": {"width": 4, "latent": 6},
     "gan": {"hidden": (8, 8), "units": (4, 4), "latent": 5},
+    "wgan": {"width": 4, "latent": 6, "critic": 2, "critic_early": 3},
+    "wgan-gp": {"width": 4, "latent": 6, "critic": 2},
+    "lsgan": {"width": 4, "latent": 6},
 }
 """Hyper-parameters that make a built-in quick to train; a stranger's model is checked with its defaults."""
 
@@ -27,6 +30,7 @@ OTHER_FORMS: list[tuple[str, dict[str, Any]]] = [
     ("dcgan", {"g_widths": (8, 4), "d_widths": (4, 8), "d_bias": False, "minibatch": 3, "feature_matching": True}),
     ("dcgan", {"simultaneous": True, "projection": "units", "d_norm": "none", "instance_noise": 0.5}),
     ("dcgan", {"unroll": 2, "d_norm": "none"}),
+    ("wgan-gp", {"network": "dcgan"}),
     ("gan", {"saturating": True}),
     ("gan", {"slope": 0.2, "noise": "normal", "hidden": (4, 8), "units": (8,)}),
 ]

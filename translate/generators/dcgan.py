@@ -68,8 +68,9 @@ class DCGANGenerator(nn.Module):
             case "dense":
                 layers = [nn.Linear(latent, count, bias=False), shape, norm, rectifier()]
             case "units":
-                units = nn.BatchNorm1d(count, momentum=momentum, eps=eps)
-                layers = [nn.Linear(latent, count, bias=False), units, rectifier(), shape]
+                # As a map of one pixel: many processes share the statistics of two-dimensional norms alone.
+                units = [nn.Unflatten(1, (count, 1, 1)), norm_layer("batch", count, momentum, eps), nn.Flatten()]
+                layers = [nn.Linear(latent, count, bias=False), *units, rectifier(), shape]
         for level, (before, after) in enumerate(pairwise(widths)):
             if level < extra:
                 odd = 5 if kernel == 5 else 3

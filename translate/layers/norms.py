@@ -118,12 +118,13 @@ def has_bias(kind: Norm) -> bool:
 
 
 def spectrally_normalised(module: M) -> M:
-    """Divide each convolution's and linear layer's weight by its largest singular value (Miyato et al., 2018).
+    """Divide each convolution's, linear layer's and embedding's weight by its largest singular value (Miyato et al.,
+    2018).
 
     One power iteration per training forward, as in the paper. In place; returns the module. Initialise the weights
     before.
     """
-    layers = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))]
+    layers = [m for m in module.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding))]
     for layer in layers:
         parametrizations.spectral_norm(layer)
     return module
