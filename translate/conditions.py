@@ -14,6 +14,9 @@ from translate.errors import UsageError, did_you_mean
 ALL = "all"
 """``--set NAME=all``: every choice in turn."""
 
+MOST_WORDS = 24
+"""Words of a caption that sources keep, and the length of ``x.text``: the ``length`` of their conditions."""
+
 
 def choice(names: Sequence[str], help: str, default: str | None = None) -> Condition:
     """One of ``names``, given to the networks as its index, int64 (N,)."""

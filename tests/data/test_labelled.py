@@ -80,7 +80,7 @@ def test_a_csv_file_names_files_and_labels(tmp_path: Path) -> None:
     assert data.spec.names["label"] == ("ant", "zoo")
     assert drawn(data) == [(0, "zoo"), (1, "ant"), (2, "zoo")]
     assert lines == [f"--images {tmp_path / 'in'}: 1 of 4 images are left out, no row in {table}: 3.png"]
-    with pytest.raises(UsageError, match=r"3\.png: no label"):
+    with pytest.raises(UsageError, match=r"3\.png: no row in"):
         opened(tmp_path / "in", labels=table, strict=True)
     for content, message in (
         ("0.png,a\nnone.png,b\n", r"row 2: none\.png is not in --images"),
@@ -169,7 +169,7 @@ def test_a_layout_without_classes_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
     (tmp_path / "two").mkdir()
     (tmp_path / "two/1.png").write_bytes(b"no picture")
-    with pytest.raises(UsageError, match="class two has no readable image"):
+    with pytest.raises(UsageError, match="two has no readable image"):
         opened(tmp_path)
 
 

@@ -8,17 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from translate.conditions import MOST_WORDS
 from translate.contract import Dataset, DataSpec
-
-WORDS = 8
-"""Length of a made-up text."""
 
 
 class MadeUp(Dataset):
     """Noise as a source of such a ``spec`` would give it: what a ``Source.example`` returns.
 
     Pictures for each of ``spec.channels`` (one-hot planes where ``spec.indexed``; of ``spec.size``, and ``small`` ones
-    ``spec.scale`` times smaller), and for each of ``spec.names`` an index: () int64, or (8,) for ``text``.
+    ``spec.scale`` times smaller), and for each of ``spec.names`` an index: () int64, or (``MOST_WORDS``,) for ``text``.
     """
 
     def __init__(self, spec: DataSpec, *, small: tuple[str, ...] = ()) -> None:
@@ -37,6 +35,6 @@ class MadeUp(Dataset):
             else:
                 tensors[name] = torch.from_numpy(rng.integers(256, size=(channels, side, side), dtype=np.uint8))
         for name, meanings in self.spec.names.items():
-            shape = (WORDS,) if name == "text" else ()
+            shape = (MOST_WORDS,) if name == "text" else ()
             tensors[name] = torch.as_tensor(rng.integers(len(meanings), size=shape))
         return tensors

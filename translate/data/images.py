@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from translate.contract import Dataset, DataSpec, Loading
@@ -86,8 +85,8 @@ def open_stored(
 class ImageSet(CutDataset):
     """Pictures by number; a sample is the centre of one, mirrored half of the time where ``flip``.
 
-    ``indices``: for each name of ``spec.names`` the index of every picture, which the sample has too, as int64.
-    ``balanced``: draw each index of this name equally often, any of its pictures.
+    ``more``: what else the sample of a number has, by name. ``groups``: the numbers of the pictures in each; given, all
+    groups are drawn equally often, and any picture of each.
     """
 
     def __init__(
@@ -95,19 +94,13 @@ class ImageSet(CutDataset):
         spec: DataSpec,
         pictures: Pictures,
         *,
-        indices: Mapping[str, Sequence[int]] | None = None,
-        balanced: str = "",
+        more: Callable[[int, np.random.Generator], Mapping[str, Tensor]] = lambda number, rng: {},
+        groups: Sequence[Sequence[int]] = (),
         flip: bool = False,
         augmentation: Augmentation = NO_AUGMENTATION,
     ) -> None:
         self.spec, self.pictures, self.augmentation = spec, (pictures,), augmentation
-        self._flip = flip
-        self._indices = {name: np.asarray(values, np.int64) for name, values in (indices or {}).items()}
-        self._groups = (
-            [np.flatnonzero(self._indices[balanced] == index) for index in range(len(spec.names[balanced]))]
-            if balanced
-            else []
-        )
+        self._more, self._groups, self._flip = more, groups, flip
 
     def __len__(self) -> int:
         count = len(self.pictures[0])
@@ -115,11 +108,12 @@ class ImageSet(CutDataset):
         return -(-count // groups) * groups
 
     def draw(self, index: int, rng: np.random.Generator) -> Mapping[str, Cut | Tensor]:
+        number = index
         if self._groups:
-            index = int(rng.choice(self._groups[index % len(self._groups)]))
-        whole, size = self.pictures[0][index], self.spec.size
+            group = self._groups[index % len(self._groups)]
+            number = group[int(rng.integers(len(group)))]
+        whole, size = self.pictures[0][number], self.spec.size
         height, width = whole.shape[:2]
         mirrored = self._flip and bool(rng.random() < 0.5)
         centre = Geometry((height - size) // 2, (width - size) // 2, size, size, flip=mirrored)
-        indices = {name: torch.tensor(int(values[index])) for name, values in self._indices.items()}
-        return {"image": Cut(self.pictures[0], index, whole, centre), **indices}
+        return {"image": Cut(self.pictures[0], number, whole, centre), **self._more(number, rng)}
