@@ -142,7 +142,7 @@ class CycleGAN(TaskModel):
 
     def _judge(self, domain: str, critic: nn.Module, x: Batch, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         on_real, on_fake = _both(critic, real, fake)
-        x.log(**{f"score_{domain}": on_real, f"score_fake_{domain}": on_fake})
+        x.scores(f"d_{domain}", real=on_real, fake=on_fake)
         terms = {f"d_{domain}": 0.5 * self._game.discriminator(on_real, on_fake)}
         if self.penalty:
             terms[f"penalty_{domain}"] = self.penalty * gradient_penalty(critic, real, fake, (x.between + 1) / 2)

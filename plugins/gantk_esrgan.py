@@ -106,7 +106,7 @@ class ESRGAN(TaskModel):
     def discriminator(self, nets: Nets, x: Batch) -> Terms:
         """Equation 1, likewise halved."""
         real, fake = nets.d(x.high), nets.d(x.fake)
-        x.log(d_real=(real - fake.mean()).sigmoid(), d_fake=(fake - real.mean()).sigmoid())
+        x.scores("d", real=real - fake.mean(), fake=fake - real.mean())
         return {"adversarial": relativistic.discriminator(real, fake) / 2}
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:

@@ -144,7 +144,7 @@ class Pix2Pix(TaskModel):
         Real and fake go through separately: batch norm must not see them mixed.
         """
         fake, real = nets.d(torch.cat([x.a, x.fake], 1)), nets.d(torch.cat([x.a, x.b], 1))
-        x.log(score=real, score_fake=fake)
+        x.scores("d", real=real, fake=fake)
         return {"fake": 0.5 * self.game().fake(fake), "real": 0.5 * self.game().real(real)}
 
     def game(self) -> AdversarialLoss:

@@ -118,7 +118,7 @@ class SRGAN(TaskModel):
     def discriminator(self, nets: Nets, x: Batch) -> Terms:
         """Equation 2."""
         real, fake = nets.d(x.high), nets.d(x.fake)
-        x.log(d_real=real.sigmoid(), d_fake=fake.sigmoid())
+        x.scores("d", real=real, fake=fake)
         return {"real": vanilla.real(real), "fake": vanilla.fake(fake)}
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:

@@ -45,7 +45,7 @@ class Toy(TaskModel):
 
     def critic(self, nets: Nets, x: Batch) -> Terms:
         real, fake = nets.d(x.b), nets.d(nets.g(x.a))
-        x.log(d_real=real, d_fake=fake)
+        x.scores("d", real=real, fake=fake)
         return {"gap": fake.mean() - real.mean(), "size": 0.1 * (real.square().mean() + fake.square().mean())}
 
     def generator(self, nets: Nets, x: Batch) -> Terms:

@@ -75,6 +75,14 @@ class Batch(dict[str, Tensor]):
         for name, value in values.items():
             self.logged[name] = value.detach().float().mean()
 
+    def scores(self, role: str, *, real: Tensor, fake: Tensor) -> None:
+        """Log what the discriminator of a role says of real and of generated images, higher meaning more real.
+
+        Besides the means ``<role>_real`` and ``<role>_fake`` there is ``<role>_sign``, the mean sign on real images,
+        which adaptive augmentation follows (``--ada``).
+        """
+        self.log(**{f"{role}_real": real, f"{role}_fake": fake, f"{role}_sign": real.sign()})
+
 
 @final
 @dataclass(frozen=True)

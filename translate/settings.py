@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_type_hints
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from translate.errors import UsageError
 from translate.reading import Reading, formats_with
@@ -46,6 +46,13 @@ class Run:
     ] = False
     clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0), MayChange()] = None
     ema: Annotated[float, "decay of the moving average, where the model keeps one; 0: none", Ge(0), Lt(1)] = 0.999
+    init: Annotated[
+        tuple[str, ...],
+        "model file, run or checkpoint to start from; ROLE=FILE for one network alone",
+    ] = ()
+    diffaug: Annotated[bool, "differentiable augmentation of what discriminators see (Zhu et al., 2020)"] = False
+    ada: Annotated[bool, "adaptive augmentation of what discriminators see (Karras et al., 2020)"] = False
+    ada_target: Annotated[float, "mean sign of D on real images that --ada holds", Ge(0), Le(1)] = 0.6
     seed: Annotated[int, "seed of everything random", Ge(0)] = 0
     deterministic: Annotated[bool, "refuse operations that may differ between runs", MayChange()] = False
     workers: Annotated[int, "threads that decode and augment", Ge(0), MayChange()] = 2
@@ -66,6 +73,8 @@ class Run:
         formats_with(self.allow_format)
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
+        if self.diffaug and self.ada:
+            raise UsageError("--diffaug and --ada exclude each other; give one")
 
     @property
     def reading(self) -> Reading:

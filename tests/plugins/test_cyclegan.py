@@ -163,8 +163,8 @@ def test_terms_and_what_is_kept_and_logged():
     assert all(term.shape == () and term.isfinite() for term in terms.values())
     torch.testing.assert_close(x.kept["fake_b"], nets.g_ab(x.a).detach())
     torch.testing.assert_close(x.kept["fake_a"], nets.g_ba(x.b).detach())
-    assert x.logged["score_a"].item() == pytest.approx(nets.d_a(x.a).mean().item())
-    assert x.logged["score_fake_b"].item() == pytest.approx(nets.d_b(x.fake_b).mean().item(), rel=1e-5)
+    assert x.logged["d_a_real"].item() == pytest.approx(nets.d_a(x.a).mean().item())
+    assert x.logged["d_b_fake"].item() == pytest.approx(nets.d_b(x.fake_b).mean().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,13 @@ from translate.distributed import World
 from translate.errors import GantkError, UsageError
 from translate.optimizers import initialise
 from translate.settings import Run
+from translate.training.augmentation import Augmentation
 from translate.training.averages import Averages
+from translate.training.initial import load_initial
 from translate.training.ledger import Ledger, Outcome, mean_of
 from translate.training.recompute import recompute_all
 
 CPU = torch.device("cpu")
-
-After = Callable[[Nets, Mapping[str, Tensor]], None]
-"""``Phase.after``."""
 
 Draw = Callable[[], Mapping[str, Tensor]]
 """Gives the next batch, on the device."""
@@ -61,6 +61,9 @@ class Engine:
         _check_accumulation(task, run)
 
         self.nets = Nets({role: self._build(role, build) for role, build in task.networks(data).items()})
+        self.initialised = load_initial(self.nets, run.init)
+        augmented = run.diffaug or run.ada
+        self.augmentation = Augmentation(self.nets, task.discriminators, run, self.world) if augmented else None
         self.layout = memory_format(self.nets, device, self.precision, training=True)
         self.nets.to(device).to(memory_format=self.layout)
         _check_roles(task, self.phases, self.nets)
@@ -130,7 +133,9 @@ class Engine:
                 parameter.requires_grad_(role in phase.updates)
         scaler, loss = self.scalers[phase.name], self._losses[phase.name]
         outcomes: list[Outcome] = []
-        for part in parts:
+        for number, part in enumerate(parts):
+            if self.augmentation is not None:
+                self.augmentation.begin(partial(seed_of, self.run.seed, self.step, phase.name, turn), number)
             with self._autocast():
                 terms, kept, logged = loss(dict(part))
             if not terms:
@@ -141,13 +146,17 @@ class Engine:
             outcomes.append((terms, kept, logged))
         terms, logged = mean_of(outcomes)
         self.ledger.add(self.step, phase.name, terms, logged, self._apply(phase, scaler))
-        if phase.after is not None:
-            self._call_after(phase.after, {**terms, **logged})
+        if phase.after is not None or self.augmentation is not None:
+            self._call_after(phase, {**terms, **logged})
 
     @torch.no_grad()
-    def _call_after(self, after: After, values: dict[str, Tensor]) -> None:
+    def _call_after(self, phase: Phase, values: dict[str, Tensor]) -> None:
         everyones = distributed.average(torch.stack(list(values.values())), self.world).unbind()
-        after(self.nets, dict(zip(values, everyones, strict=True)))
+        averaged = dict(zip(values, everyones, strict=True))
+        if phase.after is not None:
+            phase.after(self.nets, averaged)
+        if self.augmentation is not None:
+            self.augmentation.follow(phase.updates, averaged)
 
     def _apply(self, phase: Phase, scaler: torch.amp.GradScaler) -> Tensor:
         """Average, measure and clip the gradient, move the roles; returns the gradient's norm before clipping."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -112,7 +112,9 @@ def train(request: Request, journal: Journal) -> Path:
                 raise UsageError(
                     f"--resume: {out} is at step {reached}; expected --steps {reached} or more, not {total}"
                 )
-        engine = Engine(request.task, dataset.spec, run, world, device)
+        # A run that goes on has its weights in its checkpoint.
+        start = replace(run, init=()) if begun else run
+        engine = Engine(request.task, dataset.spec, start, world, device)
         if world.leads and not begun:
             folder.make(out, config)
         distributed.barrier(world)
