@@ -21,6 +21,10 @@ class SomeFailedError(GantkError):
     exit_code = 3
 
 
+class LostDataError(GantkError):
+    """The training data can no longer be read: a disk or a network share is gone. What was trained is not lost."""
+
+
 class DivergedError(GantkError):
     """A loss or a gradient was not finite (exit 4)."""
 

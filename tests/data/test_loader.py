@@ -17,7 +17,7 @@ from translate.contract import Dataset, DataSpec
 from translate.data.decode import ImageError
 from translate.data.loader import Loader, Order, fixed_batch
 from translate.distributed import World
-from translate.errors import UsageError
+from translate.errors import LostDataError, UsageError
 
 CPU = torch.device("cpu")
 
@@ -154,6 +154,33 @@ def test_an_unreadable_file_surfaces_by_name_and_does_not_hang(workers: int) -> 
     assert error.value.exit_code == 1
     batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("gantk-data")]
+
+
+class Strange(Numbers):
+    """A stranger's source, whose files are opened without gantk's help."""
+
+    broken: frozenset[int] = frozenset()
+
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        if index in self.broken:
+            raise OSError(f"cannot identify image file {index}.tif")
+        return super().sample(index, rng)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_picture_is_left_out_and_the_next_takes_its_place(workers: int) -> None:
+    data, lines = Strange(11), list[str]()
+    data.broken = frozenset({3})
+    ours = draw(8, dataset=data, workers=workers, left_out=lines.append)
+    assert lines == ["left out sample 3: cannot identify image file 3.tif"]
+    theirs = draw(8)
+    for x, y in zip(ours, theirs, strict=True):
+        assert torch.equal(x["index"], torch.where(y["index"] == 3, 4, y["index"]))
+        kept = y["index"] != 3
+        assert torch.equal(x["drawn"][kept], y["drawn"][kept])
+    data.broken = frozenset(range(11))
+    with pytest.raises(LostDataError, match="8 samples in a row"):
+        draw(1, dataset=data, workers=workers, left_out=lines.append)
 
 
 def test_close_is_prompt_and_ends_the_threads() -> None:

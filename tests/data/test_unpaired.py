@@ -14,7 +14,7 @@ from translate.contract import Loading
 from translate.data.decode import ImageError
 from translate.data.loader import Loader
 from translate.data.unpaired import Unpaired
-from translate.errors import UsageError
+from translate.errors import LostDataError, UsageError
 
 
 def fill(folder: Path, colours: list[tuple[int, int, int]], size: tuple[int, int] = (20, 20)) -> Path:
@@ -158,6 +158,22 @@ def test_a_file_that_vanishes_during_the_run(a: Path, b: Path) -> None:
     (b / "2.png").unlink()
     batches = Loader(dataset, batch=2, seed=0, workers=2, device=torch.device("cpu"))
     with batches, pytest.raises(ImageError, match=r"2\.png: no such file"):
+        draw(batches, 50)
+    lines: list[str] = []
+    with Loader(dataset, batch=2, seed=0, workers=2, device=torch.device("cpu"), left_out=lines.append) as batches:
+        draw(batches, 50)
+    assert lines == [f"left out {b / '2.png'}: no such file or directory"]
+
+
+def test_a_share_that_is_gone_ends_the_run_in_its_own_way(a: Path, b: Path) -> None:
+    dataset = Unpaired(a=(a,), b=(b,)).open(Loading(size=16, cache="off"))
+    b.rename(b.with_name("elsewhere"))
+    batches = Loader(dataset, batch=2, seed=0, workers=1, device=torch.device("cpu"), left_out=lambda line: None)
+    with batches, pytest.raises(LostDataError, match=r"\.png: .*its folder is gone, or empty now"):
+        draw(batches, 50)
+    b.mkdir()  # what is left where a disk was mounted
+    batches = Loader(dataset, batch=2, seed=0, workers=0, device=torch.device("cpu"))
+    with batches, pytest.raises(LostDataError, match="its folder is gone, or empty now"):
         draw(batches, 50)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from enum import IntEnum
+from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import Self
@@ -18,10 +20,14 @@ from torch import Tensor
 
 from translate.contract import Dataset
 from translate.data.dataset import CutDataset
+from translate.data.decode import ImageError
 from translate.data.resident import Places, Resident
-from translate.errors import UsageError
+from translate.errors import LostDataError, UsageError, one_line
 
 _WHITE = 127.5  # uint8 / 127.5 - 1 lies in [-1, 1]
+
+
+_TRIES = 8  # samples in a row that may fail before the data counts as lost
 
 
 class _Use(IntEnum):
@@ -74,6 +80,9 @@ class Loader:
     and whichever position the loader began with. Of each batch of ``batch`` samples, only those at ``places`` are given
     (all of them by default): see ``World.places``. An error in a thread is raised by the ``next_batch`` that would have
     given the batch. Pictures of a ``CutDataset`` that has ``packs`` are sent to the device but once, and cut there.
+
+    ``left_out`` is called with one line for each picture that broke after the scan; the next sample takes its place.
+    Without it such a picture raises its error. Either way ``LostDataError`` is raised where the folder is gone.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class Loader:
         device: torch.device,
         position: int = 0,
         places: Sequence[int] | None = None,
+        left_out: Callable[[str], None] | None = None,
     ) -> None:
         if len(dataset) < 1:
             raise UsageError("the data has no samples")
@@ -99,6 +109,9 @@ class Loader:
         self._device = torch.device(device)
         self._resident = Resident(dataset, self._device) if isinstance(dataset, CutDataset) and dataset.packs else None
         self._workers = workers
+        self._left_out = left_out
+        self._reported: set[str] = set()
+        self._lines: deque[str] = deque()  # for the thread that draws the batches to report
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: deque[Future[dict[str, Tensor] | Places]] = deque()
         self._closed = Event()
@@ -110,6 +123,8 @@ class Loader:
         began = time.perf_counter()
         host = self._from_threads() if self._workers > 0 else self._prepare(self._choose(self.position))
         self.waited += time.perf_counter() - began
+        while self._left_out is not None and self._lines:
+            self._left_out(self._lines.popleft())
         batch = self._transfer(host)
         seed = int(random_stream(_Use.DEVICE, self._seed, self.position, self._places[0]).integers(2**63))
         self.position += 1
@@ -150,7 +165,26 @@ class Loader:
     def _prepare(self, chosen: Sequence[tuple[int, int]]) -> dict[str, Tensor] | Places:
         if self._resident is not None:
             return self._resident.places(self._draws(chosen))
-        return _collate([self._dataset.sample(index, rng) for index, rng in self._draws(chosen)], self._device)
+        return _collate([self._sample(lap, index) for lap, index in chosen], self._device)
+
+    def _sample(self, lap: int, index: int) -> Mapping[str, Tensor]:
+        """The sample, or the first of those after it that can be read."""
+        count = len(self._dataset)
+        for number in range(min(_TRIES, count)):
+            at = (index + number) % count
+            try:
+                ((_, rng),) = self._draws([(lap, at)])
+                return self._dataset.sample(at, rng)
+            except (ImageError, OSError) as error:
+                fault = str(error) if isinstance(error, ImageError) else f"sample {at}: {one_line(error)}"
+                if isinstance(error, ImageError) and _is_gone(error.path):
+                    raise LostDataError(f"{fault}; its folder is gone, or empty now: is a disk disconnected?") from None
+                if self._left_out is None:
+                    raise
+                if fault not in self._reported:
+                    self._reported.add(fault)
+                    self._lines.append(f"left out {fault}")
+        raise LostDataError(f"{fault}; so it is for {number + 1} samples in a row: is a disk disconnected?")
 
     def _draws(self, chosen: Sequence[tuple[int, int]]) -> Iterator[tuple[int, np.random.Generator]]:
         """Index and random stream of each sample, until the loader is closed."""
@@ -171,6 +205,15 @@ class Loader:
             name: tensor.float().div_(_WHITE).sub_(1) if _are_images(tensor, batched=True) else tensor
             for name, tensor in moved.items()
         }
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether the folder of a file is gone or empty, as that of a disk that is no longer mounted."""
+    try:
+        with os.scandir(path.parent) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
 
 
 def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from translate import distributed, plugins, preview
 from translate.conditions import examples_of
 from translate.config import resolved_toml
+from translate.console import printable
 from translate.contract import Dataset, Loading, Nets, Source, TaskModel, parameter_count
 from translate.data.dataset import CutDataset
 from translate.data.loader import Loader, fixed_batch
@@ -152,7 +153,7 @@ def open_source(request: Request, journal: Journal) -> Dataset:
             cache_budget=int(run.cache_budget * 2**30),
             reading=run.reading,
             expect=request.task.networks,
-            tell=journal.line,
+            tell=lambda line: journal.line(printable(line)),
         )
     )
     if run.cache == "device":
@@ -222,6 +223,7 @@ class _Training:
             device=self.engine.device,
             position=position,
             places=self.engine.places,
+            left_out=None if run.strict_data else self.journal.line,
         )
 
     def resume_from(self, checkpoints: Path) -> None:
