@@ -113,13 +113,14 @@ class Engine:
         if self._replayed:
             # From here on graphs may overwrite what they gave in the last step: nothing of it outlives its step.
             torch.compiler.cudagraph_mark_step_begin()
-        parts: list[Batch] | None = None
-        for phase in self.phases:
-            if not phase.due(self.step):
-                continue
+        due = [phase for phase in self.phases if phase.due(self.step)]
+        # All at once, before anything moves: a step whose data cannot be read leaves the state of the step before.
+        batches = iter([draw() for _ in range(1 + sum(phase.repeat - 1 for phase in due) if due else 0)])
+        parts: list[Batch] = []
+        for phase in due:
             for turn in range(phase.repeat):
-                if turn or parts is None:
-                    parts = self._split(draw(), progress)
+                if turn or not parts:
+                    parts = self._split(next(batches), progress)
                 self._set_lr(phase, rate)
                 self._update(phase, parts, turn)
         self.averages.update_from(self.nets, self.step)
