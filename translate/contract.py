@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from translate import API_VERSION
 from translate.errors import UsageError
 from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
-from translate.reading import STANDARD, Reading
+from translate.reading import STANDARD, Hidden, Reading
 from translate.settings import Run
 
 Terms = Mapping[str, Tensor]
@@ -93,7 +93,10 @@ class DataSpec:
     only these names are pictures. ``names``: what indices mean, in their order: ``names["label"]`` the classes,
     ``names["text"]`` the words (the first is the empty one, which pads), ``names["domain"]`` the domains. ``scale``:
     high- over low-resolution side length. ``indexed``: domains whose images are class-index maps, given to the
-    networks as one-hot planes (0 or 1). ``bits``: bit depth of the pictures of a domain, 8 where it is not given.
+    networks as one-hot planes (0 or 1). ``bits``: bit depth of the pictures of a domain, 8 where it is not given; 32
+    for those that became floats. ``ranges``: the numbers in the files of a domain that became -1 and 1, where
+    ``--range`` set them; else their type says it. ``hidden``: what stood in for colours under alpha 0, see
+    ``translate.reading.Hidden``.
     """
 
     size: int
@@ -102,6 +105,8 @@ class DataSpec:
     scale: int = 1
     indexed: tuple[str, ...] = ()
     bits: Mapping[str, int] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    hidden: Hidden = "fill"
 
     def __init_subclass__(cls) -> None:
         raise TypeError("DataSpec cannot be subclassed: a model file holds these fields and no others")

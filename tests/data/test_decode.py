@@ -21,8 +21,6 @@ from translate.data.listing import find_images
 from translate.errors import UsageError
 from translate.reading import MAX_PIXELS, MORE_FORMATS, Reading, formats_with
 
-WHITE_UNDER_HALF_RED = (255, 127, 127)
-
 
 def gradient(width: int = 24, height: int = 16) -> Image.Image:
     across = np.linspace(0, 255, width, dtype=np.uint8)[None, :].repeat(height, 0)
@@ -108,25 +106,18 @@ def palette(transparent: bool) -> Image.Image:
 MODES: list[tuple[str, Callable[[], Image.Image], tuple[int, int, int], int]] = [
     ("bilevel.png", lambda: constant("1", 1), (255, 255, 255), 0),
     ("grey.png", lambda: constant("L", 90), (90, 90, 90), 0),
-    ("grey_alpha.png", lambda: constant("LA", (0, 128)), (127, 127, 127), 0),
+    ("grey_alpha.png", lambda: constant("LA", (0, 128)), (0, 0, 0), 0),
     ("palette.png", lambda: palette(False), (255, 0, 0), 0),
     ("palette_hole.png", lambda: palette(True), (255, 255, 255), 0),
     ("palette_hole.gif", lambda: palette(True), (255, 255, 255), 0),
     ("colour.png", lambda: constant("RGB", (10, 20, 30)), (10, 20, 30), 0),
-    ("half_red.png", lambda: constant("RGBA", (255, 0, 0, 128)), WHITE_UNDER_HALF_RED, 0),
+    ("half_red.png", lambda: constant("RGBA", (255, 0, 0, 128)), (255, 0, 0), 0),
     ("opaque.png", lambda: constant("RGBA", (10, 20, 30, 255)), (10, 20, 30), 0),
-    ("half_red.webp", lambda: constant("RGBA", (255, 0, 0, 128)), WHITE_UNDER_HALF_RED, 4),
+    ("half_red.webp", lambda: constant("RGBA", (255, 0, 0, 128)), (255, 0, 0), 4),
     ("print.jpg", lambda: constant("CMYK", (0, 255, 255, 0)), (255, 0, 0), 3),
     ("print.tif", lambda: constant("CMYK", (255, 0, 0, 128)), (0, 127, 127), 1),
     ("luma.tif", lambda: constant("YCbCr", (76, 85, 255)), (254, 0, 0), 2),
     ("lab.tif", lambda: constant("LAB", (255, 128, 128)), (255, 255, 255), 2),
-    ("16.png", lambda: Image.fromarray(np.full((3, 4), 40000, np.uint16)), (156, 156, 156), 0),
-    ("16.tif", lambda: Image.fromarray(np.full((3, 4), 65535, np.uint16)), (255, 255, 255), 0),
-    ("16big.tif", lambda: constant("I;16B", 25700), (100, 100, 100), 0),
-    ("16.pgm", lambda: Image.fromarray(np.full((3, 4), 25700, np.uint16)), (100, 100, 100), 0),
-    ("32.tif", lambda: constant("I", 25700), (100, 100, 100), 0),
-    ("float.tif", lambda: constant("F", 0.4), (102, 102, 102), 0),
-    ("float255.tif", lambda: constant("F", 102.0), (102, 102, 102), 0),
 ]
 
 
@@ -169,42 +160,6 @@ def test_transparency_is_kept_where_the_model_takes_it(tmp_path: Path) -> None:
     assert (open_image(path, 4) == (90, 90, 90, 255)).all()
     path = saved(tmp_path / "z.gif", palette(True))
     assert (open_image(path, 4)[..., 3] == 0).all()
-
-
-def test_16_bit_grey_keeps_its_gradient(tmp_path: Path) -> None:
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(2, 0)
-    path = saved(tmp_path / "ramp.png", Image.fromarray(ramp))
-    assert (open_image(path, 1)[0, :, 0] == np.arange(256)).all()  # Pillow's convert gives 255 almost everywhere
-
-
-def test_16_bit_grey_with_a_transparent_value(tmp_path: Path) -> None:
-    values = np.array([[0, 25700]], np.uint16)
-    path = saved(tmp_path / "hole.png", Image.fromarray(values), transparency=0)
-    assert open_image(path, 1)[0, :, 0].tolist() == [255, 100]
-    assert open_image(path, 4)[0, :, 3].tolist() == [0, 255]
-
-
-def test_12_bit_tiff(tmp_path: Path) -> None:
-    tags = [(256, 2), (257, 1), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 3)]
-    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
-    pixels = bytes([0xFF, 0xF0, 0x00])  # 4095 and 0
-    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
-    path = tmp_path / "x.tif"
-    path.write_bytes(b"II*\0" + struct.pack("<I", 12) + pixels + b"\0" + directory)
-    assert open_image(path, 1)[0, :, 0].tolist() == [255, 0]
-
-
-@pytest.mark.parametrize(("mode", "value"), [("F", float("nan")), ("F", -1.0), ("F", 3000.0), ("I", 70000), ("I", -5)])
-def test_values_without_a_known_white_are_refused(tmp_path: Path, mode: str, value: float) -> None:
-    path = saved(tmp_path / "x.tif", constant(mode, value))
-    with pytest.raises(ImageError, match="expected 0 to"):
-        open_image(path, 3)
-
-
-def test_channels_that_no_model_takes(tmp_path: Path) -> None:
-    path = saved(tmp_path / "x.png", gradient())
-    with pytest.raises(UsageError, match="channels must be 1, 3 or 4, not 2"):
-        open_image(path, 2)
 
 
 # --- orientation, animations, names ----------------------------------------------------------------------------------
@@ -382,7 +337,8 @@ def test_real_cmyk_and_16_bit(shared_data: Path) -> None:
     assert photo.std() > 20
     flag = open_image(shared_data / "awkward" / "sharp" / "Flag_of_the_Netherlands-16bit.png", 3)
     assert flag[100, 450].argmax() == 0  # red above
-    assert flag[300, 450].min() > 250  # white
+    assert flag.dtype == np.uint16
+    assert flag[300, 450].min() > 250 * 257  # white
     assert flag[500, 450].argmax() == 2  # blue
     hidden = open_image(shared_data / "awkward" / "sharp" / "full-transparent.png", 3)
     assert (hidden == 255).all()

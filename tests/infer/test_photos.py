@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +12,12 @@ from PIL import Image, ImageCms, IptcImagePlugin, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
 from translate.data.decode import ImageError
+from translate.data.values import WHOLE
+from translate.errors import GantkError
 from translate.infer.canvas import Canvas
-from translate.infer.photos import LONGEST_COMMENT, LONGEST_IPTC, Kept, Photo, read_photo, unfit, write_photo
+from translate.infer.encode import unfit, write_photo
+from translate.infer.kept import LONGEST_COMMENT, LONGEST_IPTC, Kept
+from translate.infer.photos import Photo, read_photo
 from translate.provenance import COMPOSITE
 from translate.reading import Reading
 
@@ -157,6 +159,7 @@ def test_transparency_is_kept_or_laid_on_white(tmp_path: Path) -> None:
     notes = write_photo(file, "JPEG", Canvas.of(photo.pixels), photo.alpha, photo.kept)
     assert notes == ["jpeg has no transparency; it is laid on white"]
     assert np.asarray(Image.open(file))[3, 3].min() > 250
+    assert (photo.pixels == (200, 100, 50)).all(), "hidden colours are those of the nearest visible pixels"
     assert read_photo(tmp_path / "x.png", 3, alpha=False).pixels[3, 3].tolist() == [255, 255, 255]
     assert written("WEBP", read_photo(tmp_path / "x.png", 1)).mode == "RGBA"
     assert written("PNG", read_photo(tmp_path / "x.png", 1)).mode == "LA"
@@ -168,14 +171,6 @@ def test_grey_stays_grey(tmp_path: Path) -> None:
     assert photo.pixels.shape == (5, 5, 1)
     for format_ in ("PNG", "JPEG", "TIFF"):
         assert written(format_, photo).mode == "L"
-
-
-def test_16_bits_are_reduced_without_clipping_and_said(tmp_path: Path) -> None:
-    values = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
-    Image.fromarray(values).save(tmp_path / "x.png")
-    photo = read_photo(tmp_path / "x.png", 1)
-    assert np.abs(photo.pixels[:, :, 0] - values / 257).max() <= 0.5
-    assert photo.notes == ["more than 8 bits per channel, reduced to 8"]
 
 
 def test_a_profile_for_other_channels_is_left_out(tmp_path: Path) -> None:
@@ -200,23 +195,6 @@ def test_a_profile_for_other_channels_is_left_out(tmp_path: Path) -> None:
                 assert profile(right, icc, format_, indexed=True) == (None, left_out)
     assert profile(1, GREY, "WEBP") == (None, left_out)  # which stores grey as colours
     assert profile(4, SRGB, "WEBP") == (SRGB, [])
-
-
-def test_only_what_has_more_bits_is_said_to_have_been_reduced(tmp_path: Path) -> None:
-    Image.fromarray(pixels(16, 54, 3)).save(tmp_path / "row of 164 bytes.bmp")
-    for width in range(40, 60):
-        Image.fromarray(pixels(16, width, 3)).save(tmp_path / f"{width}.tif", compression="tiff_lzw")
-    half = b"BM" + struct.pack("<IIIIiiHHIIiiII", 66 + 8, 0, 66, 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0)
-    (tmp_path / "565.bmp").write_bytes(half + struct.pack("<III", 0xF800, 0x07E0, 0x001F) + bytes(8))
-    for path in tmp_path.iterdir():
-        assert read_photo(path, 3).notes == [], path.name
-    deep = b"\0" + bytes(2 * 3 * 2)  # a row of two pixels, 16 bits per channel
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(deep)), (b"IEND", b""))
-    png = (
-        len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big") for kind, data in chunks
-    )
-    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png))
-    assert read_photo(tmp_path / "deep.png", 3).notes == ["more than 8 bits per channel, reduced to 8"]
 
 
 def test_a_raw_files_thumbnail_is_not_the_photo(tmp_path: Path) -> None:
@@ -309,7 +287,13 @@ def test_what_a_format_cannot_hold_becomes_png() -> None:
     fits = {"alpha": False, "indexed": False, "asked": False}
     assert unfit("JPEG", 100, 100, **fits) is None
     assert "too large for webp" in (unfit("WEBP", 16_384, 10, **fits) or "")
-    assert "too large" in (unfit("TIFF", 20_000, 20_000, **fits) or "")
+    assert "too large to be written at once" in (unfit("BMP", 20_000, 20_000, **fits) or "")
+    for format_ in ("TIFF", "NPY"):
+        assert unfit(format_, 20_000, 20_000, channels=7, **fits) is None
+    with pytest.raises(GantkError, match="5 channels do not fit into png; expected --format tiff or npy"):
+        unfit("PNG", 9, 9, channels=5, **fits)
+    assert "8 bits alone" in (unfit("PPM", 9, 9, numbers=WHOLE[16], **fits) or "")
+    assert unfit("JPEG", 9, 9, numbers=WHOLE[16], **fits | {"asked": True}) is None
     assert "no transparency" in (unfit("BMP", 9, 9, **fits | {"alpha": True}) or "")
     assert unfit("JPEG", 9, 9, **fits | {"alpha": True, "asked": True}) is None
     assert "class indices" in (unfit("JPEG", 9, 9, **fits | {"indexed": True}) or "")

@@ -305,6 +305,8 @@ def test_class_indices_in_and_out() -> None:
     assert np.array_equal(result.canvas.read(0, 20), indices)
 
 
-def test_channels_that_no_picture_has_are_refused() -> None:
-    with pytest.raises(GantkError, match="5 channels"):
-        network(publish(nn.Identity(), channels=(3, 5)))
+@pytest.mark.parametrize("tile", ["auto", "16"])
+def test_a_result_of_another_shape_is_no_result(tile: str) -> None:
+    for net in (nn.AvgPool2d(2), nn.Upsample(scale_factor=2), nn.Conv2d(3, 5, 1)):
+        with pytest.raises(GantkError, match=r"the network gives \(1, .*\); expected \(1, 3, "):
+            network(publish(net), tile=tile).translate([photo(64, 64)])

@@ -11,6 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from translate.data.values import Pixels, white_of
+
 Floats = NDArray[np.float32]
 
 
@@ -39,27 +41,28 @@ def _taps(length: int, out: int, factor: float) -> tuple[NDArray[np.intp], Float
     return np.where(index < length, index, 2 * length - 1 - index), weight[:, used].astype(np.float32)
 
 
-def _along_rows(image: NDArray[np.uint8], out: int, factor: float) -> NDArray[np.uint8]:
+def _along_rows(image: Pixels, out: int, factor: float) -> Pixels:
     index, weight = _taps(image.shape[0], out, factor)
     result = np.zeros((out, *image.shape[1:]), np.float32)
     for tap in range(index.shape[1]):  # a few dozen passes over whole rows: far less memory than gathering all taps
         result += weight[:, tap, None, None] * image[index[:, tap]]
-    return np.floor(np.clip(result, 0, 255) + 0.5).astype(np.uint8)
+    result = np.clip(result, 0, white_of(image.dtype))
+    return result if image.dtype.kind == "f" else np.floor(result + 0.5).astype(image.dtype)
 
 
-def resize(image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    """``image`` (H, W, C), uint8, resized by ``factor`` (1/4: a quarter of the side; 4: four times it).
+def resize(image: Pixels, factor: float) -> Pixels:
+    """``image`` (H, W, C) resized by ``factor`` (1/4: a quarter of the side; 4: four times it).
 
     The output is ceil(H * factor) x ceil(W * factor). Equal to MATLAB's ``imresize(image, factor, "bicubic")`` to
     within one grey level.
     """
     height, width = (math.ceil(round(side * factor, 6)) for side in image.shape[:2])
-    rows = _along_rows(image, height, factor)  # rounded to 8 bits before the columns follow, as MATLAB does
+    rows = _along_rows(image, height, factor)  # rounded to whole numbers before the columns follow, as MATLAB does
     columns = _along_rows(np.ascontiguousarray(rows.transpose(1, 0, 2)), width, factor)
     return np.ascontiguousarray(columns.transpose(1, 0, 2))
 
 
-def crop_to_multiple(image: NDArray[np.uint8], multiple: int) -> NDArray[np.uint8]:
+def crop_to_multiple(image: Pixels, multiple: int) -> Pixels:
     """The upper left part of ``image`` (H, W, C) whose sides are multiples of ``multiple``, as data sets are cut."""
     height, width = (side - side % multiple for side in image.shape[:2])
     return image[:height, :width]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import mmap
 import os
 import sys
@@ -22,7 +23,8 @@ from translate.contract import Loading
 from translate.data.decode import Pixels
 from translate.errors import GantkError, UsageError
 
-_MAGIC = b"gantk pixels 1\n"
+_KINDS = ("uint8", "uint16", "float32")
+_MAGIC = b"gantk pixels 2\n"
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class Entry:
     mtime_ns: int
     offset: int
     shape: tuple[int, int, int]
+    kind: str
 
     @property
     def nbytes(self) -> int:
-        return self.shape[0] * self.shape[1] * self.shape[2]
+        """Bytes of the pixels, which are kept at their full depth."""
+        return math.prod(self.shape) * np.dtype(self.kind).itemsize
 
 
 class Kept:
@@ -49,7 +53,7 @@ class Kept:
     def pixels(self, entry: Entry) -> Pixels:
         height, width, channels = entry.shape
         assert self._memory is not None
-        flat = np.frombuffer(self._memory, np.uint8, entry.nbytes, entry.offset)
+        flat = np.frombuffer(self._memory, np.dtype(entry.kind), math.prod(entry.shape), entry.offset)
         return flat.reshape(channels, height, width).transpose(1, 2, 0)
 
     def close(self) -> None:
@@ -64,7 +68,7 @@ class Writer:
 
     def __init__(self, file: Path) -> None:
         self._final = file
-        self._index: list[tuple[str, int, int, int, tuple[int, ...]]] = []
+        self._index: list[tuple[str, int, int, int, tuple[int, ...], str]] = []
         self._lock = threading.Lock()
         with _blaming(file):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -78,7 +82,7 @@ class Writer:
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
         with self._lock, _blaming(self._final):
             self._out.write(planes.data)
-            self._index.append((name_of(path), *stamp, self._end, pixels.shape))
+            self._index.append((name_of(path), *stamp, self._end, pixels.shape, pixels.dtype.name))
             self._end += planes.nbytes
 
     def finish(self) -> None:
@@ -109,10 +113,12 @@ def open_cache(file: Path) -> Kept:
         if memory[: len(_MAGIC)] != _MAGIC or start > len(memory) - 8:
             raise ValueError
         entries = {
-            name: Entry(size, mtime, offset, (height, width, channels))
-            for name, size, mtime, offset, (height, width, channels) in json.loads(memory[start:-8])
+            name: Entry(size, mtime, offset, (height, width, channels), kind)
+            for name, size, mtime, offset, (height, width, channels), kind in json.loads(memory[start:-8])
         }
-        if any(e.offset < 0 or min(e.shape) < 1 or e.offset + e.nbytes > start for e in entries.values()):
+        if not all(entry.kind in _KINDS and entry.offset >= 0 and min(entry.shape) >= 1 for entry in entries.values()):
+            raise ValueError
+        if any(entry.offset + entry.nbytes > start for entry in entries.values()):
             raise ValueError
     except (ValueError, TypeError, RecursionError):
         memory.close()

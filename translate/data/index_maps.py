@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from translate.data.decode import Pixels, probe
-from translate.data.formats import ImageError, open_header
+from translate.data.formats import ImageError, check_png, image_error, open_header
 from translate.data.transforms import Fit
-from translate.errors import UsageError, one_line
+from translate.errors import UsageError
 from translate.reading import STANDARD, Reading
 
 UNLABELLED = 255
@@ -32,10 +32,11 @@ def open_index_map(path: Path, classes: int, reading: Reading = STANDARD) -> Pix
         raise ImageError(path, f"its mode is {mode}; expected a map of class indices, grey or palette")
     try:
         with open_header(path, reading) as image:
+            check_png(path, image)
             lossy = image.format == "JPEG"
             values = np.asarray(ImageOps.exif_transpose(image))
     except Exception as error:  # Pillow's decoders raise anything on broken input
-        raise ImageError(path, one_line(error)) from None
+        raise image_error(path, error) from None
     if lossy:
         raise ImageError(path, "JPEG does not keep class indices; expected PNG")
     if values.min() < 0 or values.max() > UNLABELLED:

@@ -24,7 +24,7 @@ from translate.data.decode import ImageError
 from translate.data.resident import Places, Resident
 from translate.errors import LostDataError, UsageError, one_line
 
-_WHITE = 127.5  # uint8 / 127.5 - 1 lies in [-1, 1]
+_WHITE = {torch.uint8: 127.5, torch.uint16: 32767.5}  # pixels / this - 1 lies in [-1, 1]
 
 
 _TRIES = 8  # samples in a row that may fail before the data counts as lost
@@ -202,7 +202,7 @@ class Loader:
         else:
             moved = {name: tensor.to(self._device, non_blocking=tensor.is_pinned()) for name, tensor in host.items()}
         return {
-            name: tensor.float().div_(_WHITE).sub_(1) if _are_images(tensor, batched=True) else tensor
+            name: tensor.float().div_(_WHITE[tensor.dtype]).sub_(1) if _are_images(tensor, batched=True) else tensor
             for name, tensor in moved.items()
         }
 
@@ -224,7 +224,7 @@ def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:
 
 
 def _are_images(tensor: Tensor, *, batched: bool = False) -> bool:
-    return tensor.dtype == torch.uint8 and tensor.ndim == 3 + batched
+    return tensor.dtype in _WHITE and tensor.ndim == 3 + batched
 
 
 def _collate(samples: Sequence[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
@@ -238,12 +238,12 @@ def _collate(samples: Sequence[Mapping[str, Tensor]], device: torch.device) -> d
         if not _are_images(first):
             batch[name] = torch.stack([sample[name] for sample in samples])
             continue
-        kind = torch.float32 if device.type == "cpu" else torch.uint8
+        kind = torch.float32 if device.type == "cpu" else first.dtype
         images = torch.empty(len(samples), *first.shape, dtype=kind, pin_memory=pin)
         target = images.numpy()
         for place, sample in zip(target, samples, strict=True):
             if device.type == "cpu":
-                np.divide(sample[name].numpy(), np.float32(_WHITE), out=place)
+                np.divide(sample[name].numpy(), np.float32(_WHITE[first.dtype]), out=place)
             else:
                 place[...] = sample[name].numpy()
         if device.type == "cpu":

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from translate.data.decode import Pixels, open_picture, pixels_of
+from translate.data.decode import Pixels, open_image, pixels_of
+from translate.data.values import white_of
 from translate.errors import UsageError
 from translate.reading import STANDARD, Reading
 
@@ -37,11 +38,18 @@ def resize(image: Pixels, width: int, height: int) -> Pixels:
     """Pillow's bicubic (a = -0.5), antialiased when it shrinks: the pixel definition of every path in gantk."""
     if image.shape[:2] == (height, width):
         return image
-    return pixels_of(_resize(Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image), width, height))
-
-
-def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
-    return picture.resize((width, height), Image.Resampling.BICUBIC)
+    channels = image.shape[2]
+    if channels not in (1, 3) or (image.dtype != np.uint8 and channels > 1):
+        # Each plane by itself: Pillow would take a fourth for transparency, of which colours depend.
+        return np.dstack([resize(image[:, :, plane : plane + 1], width, height) for plane in range(channels)])
+    plane = np.ascontiguousarray(image[:, :, 0] if channels == 1 else image)
+    if image.dtype == np.uint8:
+        return pixels_of(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
+    smooth: Pixels = np.asarray(
+        Image.fromarray(plane.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    )
+    smooth = np.clip(smooth, 0, white_of(image.dtype))
+    return (smooth if image.dtype.kind == "f" else np.rint(smooth)).astype(image.dtype)[:, :, None]
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,7 @@ class Reader:
         return f"{self.channels} {self.reading.key} {self.fit.mode} {self.fit.side} {self.fit.least}"
 
     def __call__(self, path: Path) -> Pixels:
-        picture = open_picture(path, self.channels, self.reading)
-        size = self.fit.size_of(*picture.size)
-        return pixels_of(picture if size == picture.size else _resize(picture, *size))
+        return self.fit(open_image(path, self.channels, self.reading))
 
 
 @dataclass(frozen=True)
@@ -136,5 +142,6 @@ class Geometry:
 
 
 def to_tensor(image: Pixels) -> Tensor:
-    """uint8 (H, W, C) to a uint8 tensor (C, H, W) of its own memory."""
-    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))
+    """Pixels (H, W, C) to a tensor (C, H, W) of its own memory: of the same type, or from float to float in [-1, 1]."""
+    planes = np.array(image.transpose(2, 0, 1), order="C")
+    return torch.from_numpy(planes * 2 - 1 if planes.dtype.kind == "f" else planes)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from translate.data.values import Pixels
+
+BYTES: np.dtype[Any] = np.dtype(np.uint8)
 
 IN_MEMORY = 512 << 20
 """Bytes up to which a canvas is kept in memory."""
@@ -16,27 +20,31 @@ BAND = 32 << 20
 
 
 class Canvas:
-    """uint8 (height, width, channels), written and read in bands of whole rows."""
+    """Pixels (height, width, channels) of one type, written and read in bands of whole rows."""
 
-    def __init__(self, height: int, width: int, channels: int, in_memory: int = IN_MEMORY) -> None:
+    def __init__(
+        self, height: int, width: int, channels: int, in_memory: int = IN_MEMORY, kind: np.dtype[Any] = BYTES
+    ) -> None:
         self.shape = (height, width, channels)
-        self._row = width * channels
+        self.kind = kind
+        self._row = width * channels * kind.itemsize
         large = height * self._row > in_memory
         # Plain reads and writes, not a memory map: mapped pages count as the process's memory.
         self._file = tempfile.TemporaryFile(prefix="gantk-") if large else None  # noqa: SIM115 - closed by close()
-        self._array = None if large else np.empty(self.shape, np.uint8)
+        self._array = None if large else np.empty(self.shape, kind)
 
     @classmethod
-    def of(cls, pixels: NDArray[np.uint8]) -> Canvas:
+    def of(cls, pixels: Pixels) -> Canvas:
         """A canvas of these pixels, (height, width, channels), without a copy."""
         canvas = cls.__new__(cls)
         canvas.shape = pixels.shape
-        canvas._row = pixels.shape[1] * pixels.shape[2]
+        canvas.kind = pixels.dtype
+        canvas._row = pixels.shape[1] * pixels.shape[2] * pixels.itemsize
         canvas._file = None
         canvas._array = pixels
         return canvas
 
-    def write(self, top: int, band: NDArray[np.uint8]) -> None:
+    def write(self, top: int, band: Pixels) -> None:
         """Put (rows, width, channels) below row ``top``."""
         if self._array is not None:
             self._array[top : top + len(band)] = band
@@ -45,16 +53,16 @@ class Canvas:
             self._file.seek(top * self._row)
             self._file.write(np.ascontiguousarray(band).data)
 
-    def read(self, top: int, bottom: int) -> NDArray[np.uint8]:
+    def read(self, top: int, bottom: int) -> Pixels:
         """The rows from ``top`` to ``bottom``, (rows, width, channels)."""
         if self._array is not None:
             return self._array[top:bottom]
         assert self._file is not None
         self._file.seek(top * self._row)
         data = self._file.read((bottom - top) * self._row)
-        return np.frombuffer(data, np.uint8).reshape(bottom - top, *self.shape[1:])
+        return np.frombuffer(data, self.kind).reshape(bottom - top, *self.shape[1:])
 
-    def bands(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    def bands(self) -> Iterator[tuple[int, Pixels]]:
         """All rows from the top, a few at a time: (first row, (rows, width, channels))."""
         height = self.shape[0]
         rows = max(1, BAND // max(1, self._row))

@@ -126,7 +126,7 @@ def infer(
     network = Network(model, direction, device, options)
     with _told_if_long("looking for photos", tell if world.leads else lambda line: None):
         left_out: Counter[str] = Counter()
-        jobs = plan(inputs, out, options, 1 if network.index_out else network.out_channels, left_out)
+        jobs = plan(inputs, out, options, network.levels.planes_out, left_out)
     meeting = Meeting(world)
     make_folder(out, f"--out {out}")
     if world.leads:
@@ -234,7 +234,7 @@ class _Folder:
 
         weight, reason = 0, ""
         try:
-            width, height, _ = probe(job.path, self.options.reading)
+            width, height, _ = probe(job.path, self.network.reading)
             direction = self.network.direction
             pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
             # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
@@ -254,9 +254,9 @@ class _Folder:
         try:
             photo = read_photo(
                 job.path,
-                self.network.channels,
-                reading=self.options.reading,
-                indexed=self.network.indexed,
+                self.network.levels.channels,
+                reading=self.network.reading,
+                indexed=self.network.levels.indexed,
                 alpha=self.options.alpha == "keep",
                 strip=self.options.strip,
                 scale=self.network.direction.scale,
@@ -319,8 +319,8 @@ class _Folder:
 
     def _encode(self, item: _Decoded, result: Result) -> tuple[Path, list[str]]:
         """Write one result; where it went, and notes."""
+        from translate.infer.encode import unfit, write_photo
         from translate.infer.outputs import write_result
-        from translate.infer.photos import unfit, write_photo
         from translate.provenance import COMPOSITE
 
         start = time.perf_counter()
@@ -330,7 +330,17 @@ class _Folder:
             height, width, channels = result.canvas.shape
             alpha = photo.alpha is not None or channels == 4
             asked = options.format != "keep"
-            why = unfit(job.format, height, width, alpha=alpha, indexed=network.index_out, asked=asked)
+            numbers = network.levels.numbers(photo.numbers)
+            why = unfit(
+                job.format,
+                height,
+                width,
+                alpha=alpha,
+                indexed=network.levels.index_out,
+                asked=asked,
+                channels=channels,
+                numbers=numbers,
+            )
             target, format_ = (job.target, job.format) if why is None else (job.alternative, "PNG")
             source = COMPOSITE if options.provenance else None
             notes = write_result(
@@ -343,7 +353,8 @@ class _Folder:
                     photo.kept,
                     quality=options.quality,
                     lossless=photo.lossless and options.format == "keep",
-                    indexed=network.index_out,
+                    indexed=network.levels.index_out,
+                    numbers=numbers,
                     source=source,
                 ),
                 overwrite=options.overwrite,

@@ -8,10 +8,19 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from translate.errors import UsageError
-from translate.reading import Reading, formats_with
+from translate.reading import Percentiles, Reading, formats_with, parse_range
 from translate.settings import Precision
 
-FORMATS = {"keep": "", "png": ".png", "jpg": ".jpg", "jpeg": ".jpg", "webp": ".webp", "tiff": ".tiff", "tif": ".tiff"}
+FORMATS = {
+    "keep": "",
+    "png": ".png",
+    "jpg": ".jpg",
+    "jpeg": ".jpg",
+    "webp": ".webp",
+    "tiff": ".tiff",
+    "tif": ".tiff",
+    "npy": ".npy",
+}
 """Names that ``--format`` takes, and the suffix that each writes."""
 
 WITH_QUALITY = ("jpg", "jpeg", "webp")
@@ -23,7 +32,13 @@ class InferOptions:
 
     direction: Annotated[str | None, "which way to translate, such as b2a; default: the model's first"] = None
     sample: Annotated[bool, "keep the noise that the model was trained with, such as Pix2Pix's dropout"] = False
-    format: Annotated[str, "keep, png, jpg[:quality], webp[:quality] or tiff"] = "keep"
+    format: Annotated[str, "keep, png, jpg[:quality], webp[:quality], tiff or npy"] = "keep"
+    bits: Annotated[Literal[8, 16, 32] | None, "bit depth of the results, 32 as floats; default: each photo's own"] = (
+        None
+    )
+    range: Annotated[
+        str | None, "numbers in the photos that are black and white, such as 0..4095; default: the model's"
+    ] = None
     suffix: Annotated[str, "put behind each output's stem, such as _zebra"] = ""
     overwrite: Annotated[bool, "redo outputs that exist instead of skipping them"] = False
     strip: Annotated[bool, "leave out the photos' EXIF, ICC profile, XMP and resolution"] = False
@@ -43,9 +58,10 @@ class InferOptions:
 
     def __post_init__(self) -> None:
         formats_with(self.allow_format)
+        self._range()
         name, _, quality = self.format.partition(":")
         if name not in FORMATS or (quality and name not in WITH_QUALITY) or self.format.endswith(":"):
-            raise UsageError(f"--format {self.format!r}: expected keep, png, jpg[:1-100], webp[:1-100] or tiff")
+            raise UsageError(f"--format {self.format!r}: expected keep, png, jpg[:1-100], webp[:1-100], tiff or npy")
         if quality and not (quality.isascii() and quality.isdigit() and 1 <= int(quality) <= 100):
             raise UsageError(f"--format {self.format!r}: the quality is a whole number from 1 to 100")
         if self.tile not in ("auto", "off") and not (
@@ -58,7 +74,13 @@ class InferOptions:
     @property
     def reading(self) -> Reading:
         """How photos are opened."""
-        return Reading(formats_with(self.allow_format), self.max_pixels)
+        return Reading(formats_with(self.allow_format), self.max_pixels, self._range())
+
+    def _range(self) -> tuple[float, float] | None:
+        range_ = None if self.range is None else parse_range(self.range)
+        if isinstance(range_, Percentiles):
+            raise UsageError(f"--range {self.range}: percentages are for gantk train; expected two numbers")
+        return range_
 
     @property
     def target_suffix(self) -> str:

@@ -22,6 +22,7 @@ SUFFIXES = {
     "WEBP": (".webp",),
     "TIFF": (".tiff", ".tif"),
     "BMP": (".bmp",),
+    "NPY": (".npy",),
     "PPM": (".ppm", ".pgm", ".pnm"),
 }
 """Formats that we write, by Pillow's name, and the suffixes they go by, our own first."""
@@ -244,6 +245,8 @@ def _sniffed(path: Path) -> str | None:
         return "TIFF"
     if head.startswith(b"BM"):
         return "BMP"
+    if head.startswith(b"\x93NUMPY"):
+        return "NPY"
     if head[:2] in (b"P5", b"P6", b"P2", b"P3"):
         return "PPM"
     return "PNG" if head.startswith(b"\x89PNG") else None

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from translate.contract import Batch, Direction, Nets
-from translate.data.decode import Pixels
+from translate.data.values import Pixels
 from translate.device import AUTOCAST, choose_precision, is_out_of_memory, memory_format
 from translate.errors import GantkError, UsageError
 from translate.infer.canvas import Canvas
+from translate.infer.levels import Levels, extent
+from translate.infer.margins import measured_margin
 from translate.infer.memory import GIB, footprint, free_memory
 from translate.infer.options import InferOptions
 from translate.infer.statistics import (
@@ -28,19 +30,14 @@ from translate.infer.statistics import (
 from translate.infer.tiling import SMALLEST, Tile, padded, padded_side, rows_of_tiles, up_to
 from translate.layers.dropout import DROPOUT, dropout_on
 from translate.modelfile.model import Published
+from translate.reading import Reading
 from translate.settings import Precision
 
 CROP = 40
 """Side of the crops of which `statistics`' proxy is made: small ones are many, and so speak for the whole picture."""
 
-MARGINS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
-"""Margins that are tried where the network's own is too large for the memory there is."""
-
 HUNGRIEST = 64 << 10
 """Bytes of activations per pixel that no network here exceeds: what is small even so need not be measured."""
-
-UNSEEN = 0.1 * 2 / 255
-"""Largest difference, in network values, at which a smaller margin counts as equal to the network's own."""
 
 WORKSPACE = 1.3
 """What convolutions take beside the tensors that are counted."""
@@ -67,25 +64,22 @@ class Result:
 class Network:
     """One direction of a model on one device.
 
-    ``translate`` takes uint8 pictures of one size, of any size, and gives one `Result` each, the size times ``scale``.
+    ``translate`` takes pictures of one size, of any size, and gives one `Result` each, the size times ``scale``.
     What it learns about memory it remembers.
     """
 
     def __init__(self, model: Published, direction: Direction, device: torch.device, options: InferOptions) -> None:
-        data = model.data
         self.direction = direction
         if len(direction.arguments) > 1:
             others = ", ".join(direction.arguments[1:])
             raise UsageError(f"{model.path}: {direction.name} needs {others} beside the photo, which gantk infer lacks")
         (self.input,) = direction.arguments
-        self.channels = data.channels[self.input]
-        self.out_channels = data.channels[direction.outputs]
-        self.indexed = self.input in data.indexed
-        self.index_out = direction.outputs in data.indexed
-        if not (self.indexed or self.channels in (1, 3, 4)):
-            raise UsageError(f"{model.path}: takes {self.channels} channels, which no picture has")
-        if not (self.index_out or self.out_channels in (1, 3, 4)):
-            raise UsageError(f"{model.path}: gives {self.out_channels} channels, which cannot be written as a picture")
+        self.levels = Levels.of(model.data, self.input, direction.outputs, options.bits)
+        self.reading: Reading = replace(
+            options.reading,
+            range=options.reading.range or model.data.ranges.get(self.input),
+            hidden=model.data.hidden,
+        )
         self.device = device
         self.precision: Precision = choose_precision(options.precision, device)
         self._nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
@@ -130,11 +124,10 @@ class Network:
         return states
 
     def _blank(self) -> Pixels:
-        side = up_to(64, self.direction.multiple)
-        return np.zeros((side, side, 1 if self.indexed else self.channels), np.uint8)
+        return self.levels.blank(up_to(64, self.direction.multiple))
 
     def translate(self, pictures: Sequence[Pixels], seed: int = 0) -> list[Result]:
-        """uint8 (H, W, C) pictures of one size. Raises `CannotTranslateError` with the reason."""
+        """Pictures (H, W, C) of one size. Raises `CannotTranslateError` with the reason."""
         height, width = (padded_side(side, self.direction.multiple) for side in pictures[0].shape[:2])
         count = len(pictures)
         if self._options.tile == "auto" and count * height * width * HUNGRIEST > self._usable(whole=True):
@@ -197,18 +190,17 @@ class Network:
         x = self._tensor([padded(picture, self.direction.multiple) for picture in pictures])
         y = self._forward(x)
         height, width = (side * self.direction.scale for side in pictures[0].shape[:2])
-        outputs = self._bytes_of(y)[:, :height, :width]
         finite = y.isfinite().flatten(1).all(1).tolist()
         results = []
         for i, picture in enumerate(pictures):
             notes: list[str] = []
-            output = outputs[i]
-            if trouble := self._trouble(picture, finite[i], int(output.min()), int(output.max())):
+            output = self.levels.to_pixels(y[i : i + 1], self.levels.kind(picture))[0, :height, :width]
+            if trouble := self.levels.trouble(picture, finite[i], extent(output)):
                 self._only_if_half(trouble)
                 again = self._forward(x[i : i + 1], exact=True)
-                output = self._bytes_of(again)[0, :height, :width]
+                output = self.levels.to_pixels(again, self.levels.kind(picture))[0, :height, :width]
                 finite_now = bool(again.isfinite().all())
-                if trouble := self._trouble(picture, finite_now, int(output.min()), int(output.max())):
+                if trouble := self.levels.trouble(picture, finite_now, extent(output)):
                     raise CannotTranslateError(trouble)
                 notes.append(f"run again in fp32, as {self.precision} failed")
             results.append(Result(Canvas.of(output), notes=notes))
@@ -219,7 +211,7 @@ class Network:
         try:
             result, trouble = self._tiled(picture, exact=False)
         except _NotFiniteError:
-            result, trouble = None, self._trouble(picture, False, 0, 0)
+            result, trouble = None, self.levels.trouble(picture, False, (0, 0))
         if result is not None and trouble is None:
             return result
         assert trouble is not None
@@ -236,7 +228,7 @@ class Network:
     def _tiled(self, picture: Pixels, *, exact: bool) -> tuple[Result, str | None]:
         """The picture from tiles, and what is wrong with it."""
         height, width = (side * self.direction.scale for side in picture.shape[:2])
-        canvas = Canvas(height, width, 1 if self.index_out else self.out_channels)
+        canvas = Canvas(height, width, self.levels.planes_out, kind=self.levels.kind(picture))
         whole = padded(picture, self.direction.multiple)
         notes: list[str] = []
         norms = norms_of_pictures(self._nets)
@@ -244,43 +236,44 @@ class Network:
         self._tried = side * side
         result = Result(canvas, notes=notes)
         if not norms:
-            low, high, result.tiles = self._pass(whole, canvas, side, margin, None, exact)
+            ends, result.tiles = self._pass(whole, canvas, side, margin, None, exact)
         else:
             with pooled(self._nets) as layers:
                 while True:
                     with layers.proxy():
                         self._forward(self._tensor(self._crops(whole, side)), exact=exact)
                     try:
-                        low, high, result.tiles = self._pass(whole, canvas, side, margin, layers, exact)
+                        ends, result.tiles = self._pass(whole, canvas, side, margin, layers, exact)
                     except CannotPoolError as error:
                         raise CannotTranslateError(f"too large for one piece, and not to be tiled: {error}") from None
                     if layers.error() <= TOLERANCE or result.passes > layers.layers:
                         break
                     result.passes += 1
-        return result, self._trouble(picture, True, low, high)
+        return result, self.levels.trouble(picture, True, ends)
 
     def _pass(
         self, whole: Pixels, canvas: Canvas, side: int, margin: int, norms: PooledNorms | None, exact: bool
-    ) -> tuple[int, int, int]:
-        """Run all tiles once and write their cores; the smallest and largest value, and the number of tiles."""
+    ) -> tuple[tuple[float, float], int]:
+        """Run all tiles once and write their cores; what ``extent`` gives of all, and the number of tiles."""
         scale = self.direction.scale
         height, width, channels = canvas.shape
-        low, high, count = 255, 0, 0
+        low, high, count = 1.0, 0.0, 0
         for row in rows_of_tiles(whole.shape[0], whole.shape[1], side, margin):
             top, bottom = row[0].rows.core_start * scale, min(row[0].rows.core_stop * scale, height)
-            band = np.empty((max(0, bottom - top), width, channels), np.uint8)
+            band = np.empty((max(0, bottom - top), width, channels), canvas.kind)
             for tile in row:
-                core = self._core(whole, tile, norms, exact)
+                core = self.levels.to_pixels(self._core(whole, tile, norms, exact), canvas.kind)[0]
                 left = tile.columns.core_start * scale
                 part = band[:, left : tile.columns.core_stop * scale]
                 part[...] = core[: part.shape[0], : part.shape[1]]
                 count += 1
             if band.size:
-                low, high = min(low, int(band.min())), max(high, int(band.max()))
+                lowest, highest = extent(band)
+                low, high = min(low, lowest), max(high, highest)
                 canvas.write(top, band)
-        return low, high, count
+        return (low, high), count
 
-    def _core(self, whole: Pixels, tile: Tile, norms: PooledNorms | None, exact: bool) -> Pixels:
+    def _core(self, whole: Pixels, tile: Tile, norms: PooledNorms | None, exact: bool) -> Tensor:
         rows, columns, scale = tile.rows, tile.columns, self.direction.scale
         piece = whole[rows.start : rows.stop, columns.start : columns.stop]
         x = self._tensor([piece])
@@ -297,8 +290,7 @@ class Network:
         ]
         if not bool(y.isfinite().all()):
             raise _NotFiniteError
-        core: Pixels = self._bytes_of(y)[0]
-        return core
+        return y
 
     def _tile(self, whole: Pixels, norms: bool, exact: bool, notes: list[str]) -> tuple[int, int]:
         """Side and margin of the tiles, multiples of what the network takes."""
@@ -317,7 +309,13 @@ class Network:
             return min(side, longest), margin
         # The network reaches farther than memory does. What comes from far off often weighs nothing: see whether.
         if side not in self._overlaps and not norms:
-            self._overlaps[side] = self._enough(whole, math.isqrt(side**2 // 2) if self._half else side)
+            self._overlaps[side] = measured_margin(
+                whole,
+                math.isqrt(side**2 // 2) if self._half else side,
+                multiple,
+                self.direction.scale,
+                lambda piece: self._forward(self._tensor([piece]), exact=True),
+            )
         smaller = self._overlaps.get(side)
         if smaller is not None:
             notes.append(f"tiles overlap by {smaller} pixels, which was measured to be enough; its margin is {margin}")
@@ -330,44 +328,6 @@ class Network:
             f"not enough memory for the smallest tile without seams, which takes about {need:.1f} GiB; "
             f"{have:.1f} GiB may be used"
         )
-
-    def _enough(self, whole: Pixels, side: int) -> int | None:
-        """The smallest margin, doubled, at which the middle of a tile no longer changes; None if none is.
-
-        In fp32 on pieces of at most ``side``: one step of bf16 is ten times what counts as a change.
-        """
-        multiple = self.direction.multiple
-        middle = up_to(32, multiple)
-        candidates = [up_to(margin, multiple) for margin in MARGINS]
-        candidates = [margin for margin in dict.fromkeys(candidates) if 2 * (2 * margin) + middle <= side]
-        if not candidates:
-            return None
-        needed = 0
-        for place in ((0.5, 0.5), (0.2, 0.3), (0.8, 0.7)):
-            starts = []
-            for length, share in zip(whole.shape[:2], place, strict=True):
-                starts.append(int(max(0, length - middle) * share) // multiple * multiple)
-            reference = self._around(whole, starts, middle, (side - middle) // 2 // multiple * multiple)
-            for margin in candidates:
-                if margin < needed:
-                    continue
-                near = self._around(whole, starts, middle, margin)
-                if float((near - reference).abs().max()) <= UNSEEN:
-                    needed = margin
-                    break
-            else:
-                return None
-        return 2 * needed
-
-    def _around(self, whole: Pixels, starts: list[int], middle: int, margin: int) -> Tensor:
-        """The output in fp32 on a square of side ``middle`` at ``starts``, from so many pixels around it."""
-        cuts, inner = [], []
-        for start, length in zip(starts, whole.shape[:2], strict=True):
-            first, last = max(0, start - margin), min(length, start + middle + margin)
-            cuts.append(slice(first, last))
-            scale = self.direction.scale
-            inner.append(slice((start - first) * scale, (start - first + min(middle, length)) * scale))
-        return self._forward(self._tensor([whole[cuts[0], cuts[1]]]), exact=True)[:, :, inner[0], inner[1]]
 
     def _crops(self, whole: Pixels, side: int) -> list[Pixels]:
         """Crops evenly spread over the picture, together no more than one tile."""
@@ -384,12 +344,7 @@ class Network:
         return [whole[top : top + crop, left : left + crop] for top in tops for left in lefts]
 
     def _tensor(self, pictures: Sequence[Pixels]) -> Tensor:
-        """(N, C, H, W) in [-1, 1], or one-hot planes, on the device."""
-        levels = torch.from_numpy(np.stack(pictures)).to(self.device).permute(0, 3, 1, 2)
-        if self.indexed:
-            classes = torch.arange(self.channels, device=self.device).view(1, -1, 1, 1)
-            return (levels == classes).float()
-        return (levels.float() / 127.5 - 1).contiguous(memory_format=self._layout)
+        return self.levels.to_tensor(pictures, self.device, self._layout)
 
     def _forward(self, x: Tensor, exact: bool = False) -> Tensor:
         self._tried = max(x.shape[0] * x.shape[2] * x.shape[3], SMALLEST**2)
@@ -399,20 +354,11 @@ class Network:
             torch.autocast(self.device.type, AUTOCAST.get(self.precision), enabled=half, cache_enabled=False),
             dropout_on(self._nets) if self._options.sample else nullcontext(),
         ):
-            return self.direction.run(self._nets, Batch({self.input: x})).float()
-
-    def _bytes_of(self, y: Tensor) -> Pixels:
-        """Network values (N, C, H, W) as uint8 (N, H, W, C), rounded and clamped; class planes as indices."""
-        levels = y.argmax(1, keepdim=True) if self.index_out else ((y + 1) * 127.5).round_().clamp_(0, 255)
-        return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-    def _trouble(self, picture: Pixels, finite: bool, low: int, high: int) -> str | None:
-        """What is wrong with an output, whose values go from ``low`` to ``high``."""
-        if not finite:
-            return "the network's output is not finite"
-        if low == high and not self.index_out and int(picture.max()) - int(picture.min()) > 8:
-            return f"the network's output is constant ({low})"
-        return None
+            y = self.direction.run(self._nets, Batch({self.input: x})).float()
+        expected = (len(x), self.levels.out_channels, *(side * self.direction.scale for side in x.shape[2:]))
+        if tuple(y.shape) != expected:
+            raise CannotTranslateError(f"the network gives {tuple(y.shape)} of {tuple(x.shape)}; expected {expected}")
+        return y
 
     def _only_if_half(self, trouble: str) -> None:
         if not self._half:

@@ -100,6 +100,8 @@ class DataFields(TypedDict):
     scale: Count
     indexed: list[str]
     bits: dict[str, Annotated[int, Ge(1), Le(64)]]
+    ranges: dict[str, tuple[float, float]]
+    hidden: Literal["fill", "white"]
 
 
 class CardFields(TypedDict):

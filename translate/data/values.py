@@ -1,0 +1,108 @@
+"""What the numbers in a picture file mean: the one rule for every format that is opened.
+
+Pixels are uint8 (0 is black, 255 white), uint16 (65535 is white) or float32 (1 is white). Whole numbers of up to 8 bits
+become the first, of up to 16 the second, others the third: 0 is black and the largest number that their bits hold is
+white. Of floating-point numbers 0 is black and 1 white. Signed numbers have no such rule, and numbers beyond it are
+never guessed at: both are refused unless a range (``--range``) says which numbers are black and white. With a range all
+become float32, clipped to it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8 | np.uint16 | np.float32]
+"""(H, W, C): uint8, uint16 or float32, black 0 and white ``white_of`` their type."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How numbers are stored in a file: their NumPy ``type``, and which of them are ``black`` and ``white``."""
+
+    type: str = "uint8"
+    black: float = 0.0
+    white: float = 255.0
+
+    @property
+    def bits(self) -> int:
+        """8 or 16 where black and white are the ends of an unsigned type of so many bits, else 32 (as floats)."""
+        return next((bits for bits, numbers in WHOLE.items() if numbers == self), 32)
+
+
+WHOLE = {8: Numbers(), 16: Numbers("uint16", 0.0, 65535.0)}
+"""Bit depth -> numbers of which the whole range of their type is used."""
+
+FLOATS = Numbers("float32", 0.0, 1.0)
+
+
+def white_of(kind: np.dtype[Any]) -> float:
+    """White in pixels of this type."""
+    return {"uint8": 255.0, "uint16": 65535.0}.get(kind.name, 1.0)
+
+
+def to_pixels(values: NDArray[Any], bits: int, range_: tuple[float, float] | None) -> tuple[Pixels, Numbers]:
+    """A file's numbers as pixels, by the rule above, and how they were stored.
+
+    ``bits``: of whole numbers, as the file states it. Raises ``ValueError`` for what has no meaning by the rule.
+    """
+    kind = values.dtype.kind
+    if kind not in "buif":
+        raise ValueError(f"its numbers are of type {values.dtype}; expected whole or floating-point ones")
+    if kind == "f" and not bool(np.isfinite(values).all()):
+        raise ValueError("some of its numbers are not finite")
+    name = "uint8" if kind == "b" else values.dtype.newbyteorder("=").name
+    if range_ is not None:
+        low, high = range_
+        least, most = (-math.inf, math.inf) if kind == "f" else _reach(values.dtype, bits)
+        if low < least or high > most:
+            raise ValueError(f"numbers of type {name} never reach {low:g}..{high:g}, the range of black and white")
+        share = (values.astype(np.float64) - low) / (high - low)
+        return np.clip(share, 0, 1).astype(np.float32), Numbers(name, low, high)
+    if kind == "i":
+        raise ValueError(f"signed numbers ({name}) have no agreed black and white; expected --range LOW..HIGH")
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    white = 1.0 if kind == "f" else float(2**bits - 1)
+    if low < 0 or high > white:
+        raise ValueError(
+            f"its numbers go from {low:g} to {high:g}; expected 0 (black) to {white:g} (white), or --range LOW..HIGH"
+        )
+    if kind == "f":
+        return values.astype(np.float32), Numbers(name, 0.0, 1.0)
+    if bits > 16:
+        return (values / white).astype(np.float32), Numbers(name, 0.0, white)
+    depth = 8 if bits <= 8 else 16
+    to = np.dtype(WHOLE[depth].type)
+    if white == white_of(to):
+        return values.astype(to), WHOLE[depth]
+    return np.rint(values * (white_of(to) / white)).astype(to), WHOLE[depth]
+
+
+def _reach(kind: np.dtype[Any], bits: int) -> tuple[float, float]:
+    """The ends of whole numbers of so many bits."""
+    return (0.0, float(2**bits - 1)) if kind.kind in "bu" else (-float(2 ** (bits - 1)), float(2 ** (bits - 1) - 1))
+
+
+def to_numbers(pixels: Pixels, numbers: Numbers) -> NDArray[Any]:
+    """Pixels as the numbers of a file; the inverse of ``to_pixels``."""
+    kind = np.dtype(numbers.type)
+    white = white_of(pixels.dtype)
+    if pixels.dtype == kind and (numbers.black, numbers.white) == (0.0, white):
+        return pixels
+    values = pixels.astype(np.float64) * ((numbers.white - numbers.black) / white) + numbers.black
+    if kind.kind == "f":
+        return values.astype(kind)
+    limits = np.iinfo(kind)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(kind)
+
+
+def at_depth(pixels: Pixels, kind: np.dtype[Any]) -> Pixels:
+    """The same pixels in another of the three types."""
+    if pixels.dtype == kind:
+        return pixels
+    share = pixels.astype(np.float64) * (white_of(kind) / white_of(pixels.dtype))
+    return share.astype(kind) if kind.kind == "f" else np.rint(share).astype(kind)

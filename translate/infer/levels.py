@@ -1,0 +1,120 @@
+"""Between the pixels of pictures and the values of networks, which lie in [-1, 1] or are class planes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translate.contract import DataSpec
+from translate.data.values import FLOATS, WHOLE, Numbers, Pixels, white_of
+
+_VISIBLE = 8 / 255
+"""Share of black to white by which a picture must vary before a result that does not is a fault."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What goes into a direction and what comes out of it.
+
+    ``channels`` and ``out_channels``: of the network. ``indexed`` and ``index_out``: whether they are classes.
+    ``bits``: of the results, where the user wants another depth than the photo's. ``range_out``: the numbers that are
+    black and white in the domain of the results, where it has a range of its own.
+    """
+
+    channels: int
+    out_channels: int
+    indexed: bool
+    index_out: bool
+    bits: int | None = None
+    range_out: tuple[float, float] | None = None
+
+    @property
+    def planes_in(self) -> int:
+        """Channels of a picture as pixels: one for class indices."""
+        return 1 if self.indexed else self.channels
+
+    @property
+    def planes_out(self) -> int:
+        """Channels of a result as pixels: one for class indices."""
+        return 1 if self.index_out else self.out_channels
+
+    @classmethod
+    def of(cls, data: DataSpec, into: str, out: str, bits: int | None) -> Levels:
+        """What a direction from domain ``into`` to domain ``out`` takes and gives, of a model trained on ``data``."""
+        return cls(
+            data.channels[into],
+            data.channels[out],
+            into in data.indexed,
+            out in data.indexed,
+            bits,
+            data.ranges.get(out),
+        )
+
+    def blank(self, side: int) -> Pixels:
+        """A square picture, for trials."""
+        return np.zeros((side, side, self.planes_in), np.uint8)
+
+    def numbers(self, own: Numbers) -> Numbers:
+        """How the result of a photo is stored, which stores ``own``: as that is, unless something else is wanted."""
+        if self.index_out:
+            return WHOLE[8]
+        black, white = self.range_out or ((own.black, own.white) if own not in WHOLE.values() else (0.0, 1.0))
+        if self.bits is not None:
+            return WHOLE.get(self.bits, Numbers("float32", black, white))
+        if self.range_out is None:
+            return own
+        kind = np.dtype(own.type)
+        fits = kind.kind == "f" or (np.iinfo(kind).min <= black and white <= np.iinfo(kind).max)
+        return Numbers(own.type if fits else "float32", black, white)
+
+    def kind(self, picture: Pixels) -> np.dtype[Any]:
+        """The type of a result's pixels: the photo's, unless something else is wanted."""
+        if self.index_out or self.bits == 8:
+            return np.dtype(np.uint8)
+        if self.bits == 16:
+            return np.dtype(np.uint16)
+        return np.dtype(FLOATS.type) if self.bits == 32 or self.range_out is not None else picture.dtype
+
+    def to_tensor(self, pictures: Sequence[Pixels], device: torch.device, layout: torch.memory_format) -> Tensor:
+        """Pictures of one size, (H, W, C), as (N, C, H, W) in [-1, 1], or as one-hot planes."""
+        if self.indexed:
+            levels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)
+            return (levels == torch.arange(self.channels, device=device).view(1, -1, 1, 1)).float()
+        values = [
+            torch.from_numpy(np.array(picture)).to(device).float().div_(white_of(picture.dtype) / 2).sub_(1)
+            for picture in pictures
+        ]
+        return torch.stack(values).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+    def to_pixels(self, y: Tensor, kind: np.dtype[Any]) -> Pixels:
+        """Network values (N, C, H, W) as (N, H, W, C), rounded and clamped; class planes as indices."""
+        if self.index_out:
+            levels = y.argmax(1, keepdim=True).to(torch.uint8)
+        elif kind.kind == "f":
+            levels = ((y + 1) / 2).clamp_(0, 1)
+        else:
+            white = white_of(kind)
+            levels = ((y + 1) * (white / 2)).round_().clamp_(0, white).to(torch.int32)
+        pixels: Pixels = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy().astype(kind, copy=False)
+        return pixels
+
+    def trouble(self, picture: Pixels, finite: bool, extent: tuple[float, float]) -> str | None:
+        """What is wrong with an output, whose pixels go from one to the other as shares of white."""
+        if not finite:
+            return "the network's output is not finite"
+        low, high = extent
+        varied = (float(picture.max()) - float(picture.min())) / white_of(picture.dtype) > _VISIBLE
+        if high - low < 0.5 / 255 and not self.index_out and varied:
+            return f"the network's output is constant ({round(low * 255)} of 255)"
+        return None
+
+
+def extent(pixels: Pixels) -> tuple[float, float]:
+    """The smallest and the largest of some pixels, as shares of white."""
+    white = white_of(pixels.dtype)
+    return float(pixels.min()) / white, float(pixels.max()) / white
