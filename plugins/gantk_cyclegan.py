@@ -27,6 +27,7 @@ from translate.settings import Run
 class CycleGAN(TaskModel):
     """Unpaired translation between two image domains (Zhu et al., 2017)."""
 
+    api = 2
     source = Unpaired
     recipe = Run(batch=1, size=256, epochs=200, ema=0.0)  # the paper publishes the weights of the last step
     averaged = ("g_ab", "g_ba")

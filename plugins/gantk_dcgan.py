@@ -31,6 +31,7 @@ Width = Annotated[int, Ge(1)]
 class DCGAN(TaskModel):
     """Images from noise by convolutional networks (Radford et al., 2016)."""
 
+    api = 2
     source = Images
     recipe = Run(batch=128, size=64, epochs=25)
 

@@ -37,6 +37,7 @@ class ESRGAN(TaskModel):
     steps.
     """
 
+    api = 2
     source = LowHigh
     recipe = Run(steps=1_400_000, batch=16, size=128)
     averaged = ("g",)

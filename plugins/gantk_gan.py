@@ -27,6 +27,7 @@ class GAN(TaskModel):
     used stochastic gradient descent with momentum.
     """
 
+    api = 2
     source = Images
     recipe = Run(batch=100, size=28, epochs=100)
 

@@ -72,6 +72,7 @@ def with_image_statistics(net: nn.Module) -> nn.Module:
 class Pix2Pix(TaskModel):
     """Translation learnt from pairs of pictures (Isola et al., 2017)."""
 
+    api = 2
     source = Paired
     recipe = Run(batch=1, size=256, epochs=200)
     bf16_proven = True  # bench/RESULTS.md

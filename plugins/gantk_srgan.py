@@ -34,6 +34,7 @@ class SRGAN(TaskModel):
     than the run's steps it never does, and the result is SRResNet.
     """
 
+    api = 2
     source = LowHigh
     recipe = Run(steps=1_200_000, batch=16, size=96)
     averaged = ("g",)

@@ -18,6 +18,7 @@ from translate.data.unpaired import Unpaired
 class Sepia(TaskModel):
     """Brown pictures (a stranger, 2026)."""
 
+    api = 2
     source = Unpaired
     recipe = Run(batch=2, size=16, epochs=3)
     tint: Annotated[float, "how brown", Gt(0)] = 0.5

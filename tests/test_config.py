@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Everything:
     names: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
     weights: Annotated[Mapping[str, float], "by name"] | None = None
+    boxes: tuple[tuple[int, str], ...] = ()
 
 
 def of(name: str) -> Field:
@@ -108,6 +110,13 @@ def test_config_values(name: str, given: object, value: object) -> None:
         ("text", 3, "c.toml: model.x = 3: expected text"),
         ("names", "abc", 'c.toml: model.x = "abc": expected a list, each text'),
         ("pair", [0.1], "c.toml: model.x = [0.1]: expected 2 values (a number, a number < 1)"),
+        ("folder", "", 'c.toml: model.x = "": expected a path'),
+        ("folders", ["x", ""], 'c.toml: model.x = ["x", ""]: expected a list, each a path'),
+        ("folder", "a\0b", 'c.toml: model.x = "a\\u0000b": expected a path'),
+        ("count", 2**63, "c.toml: model.x = 9223372036854775808: expected a whole number >= 1"),
+        ("weights", 3, "c.toml: model.x = 3: expected a table, each value a number, or none"),
+        ("weights", {"a": "b"}, 'c.toml: model.x = {"a": "b"}: expected a table, each value a number, or none'),
+        ("boxes", [[1]], "c.toml: model.x = [[1]]: expected a list, each a list of a whole number, text"),
         ("count", {"a": 1}, 'c.toml: model.x = {"a": 1}: expected a whole number >= 1'),
     ],
 )
@@ -157,7 +166,7 @@ def test_a_config_is_read(tmp_path: Path) -> None:
         ("epochs = 4\n", r"c.toml: unknown key 'epochs' \(it belongs in \[run\]\)"),
         ("[modle]\ncount = 4\n", r"c.toml: unknown table 'modle' \(did you mean model\?\)"),
         ("run = 3\n", r"c.toml: run = 3: expected a table, \[run\]"),
-        ('plugin = "other"\n', "c.toml: plugin = 'other', but the model asked for is 'toy'"),
+        ('plugin = "other"\n', "c.toml: plugin = \"other\", but the model asked for is 'toy'"),
         ("[run]\nsteps = 3\nepochs = 4\n", "c.toml: run.steps and run.epochs exclude each other"),
         ("[run]\nsteps = 1979-05-27\n", 'c.toml: run.steps = "1979-05-27": expected a whole number >= 1'),
         ("[run\n", "c.toml: not valid TOML"),
@@ -176,6 +185,33 @@ def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'plugin = "\xe9"\n')
     with pytest.raises(UsageError, match=r"latin.toml: not valid TOML"):
         flags.read_config(tmp_path / "latin.toml", tables(), "toy")
+
+
+def test_hostile_toml_is_refused_in_one_line_and_no_time(tmp_path: Path) -> None:
+    hostile = {
+        "nested": "x=" + "[" * 50_000 + "]" * 50_000,
+        "tables": "x=" + "{a=" * 50_000 + "1" + "}" * 50_000,
+        "digits": "[run]\nsteps=1" + "0" * 5_000,
+        "number": "[run]\nsteps=1" + "0" * 4_000,
+        "deep key": ".".join("a" * 50_000) + " = 1\n",
+        "deep table": "[" + ".".join("a" * 50_000) + "]\n",
+        "deep inline": "x = {y=1, " + ".".join("a" * 50_000) + " = 1}\n",
+        "spaced": " . ".join('"a"' for _ in range(50_000)) + " = 1\n",
+        "many keys": "[model]\n" + "".join(f"a.b.k{i} = 1\n" for i in range(50_000)),
+        "large": "#" * (5 << 20),
+    }
+    for name, text in hostile.items():
+        before = time.process_time()
+        with pytest.raises(UsageError, match=r"c\.toml: ") as error:
+            config(tmp_path, text)
+        assert time.process_time() - before < 1, name
+        assert len(str(error.value)) < 400 + len(str(tmp_path)), name
+
+
+def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("\ufeff[run]\nepochs = 2\n", encoding="utf-8")
+    assert flags.read_config(path, tables(), "toy") == {"run": {"epochs": 2}}
 
 
 def length(*layers: flags.Layer) -> tuple[int | None, int]:

@@ -1,4 +1,4 @@
-"""Fields of dataclasses as command-line flags and config files, and back as checked dataclasses.
+"""Fields of dataclasses as config files, and back as checked dataclasses.
 
 Flags go over ``--config`` files, these over the model's recipe and the dataclasses' defaults.
 """
@@ -6,15 +6,14 @@ Flags go over ``--config`` files, these over the model's recipe and the dataclas
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from translate.errors import UsageError, did_you_mean
-from translate.fields import NONE, REQUIRED, Field, bare_type, limits_of, map_paths, plain
+from translate.errors import UsageError, did_you_mean, one_line
+from translate.fields import NONE, REQUIRED, TABLES, Field, cut, map_paths, shown
 
 if TYPE_CHECKING:
     from translate.contract import Source, TaskModel
@@ -22,72 +21,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Table = Literal["data", "model", "run"]
-TABLES: tuple[Table, ...] = ("data", "model", "run")
+LARGEST_FILE = 4 << 20
+"""Bytes of a config file; one that was written by hand or by us has a few thousand."""
+DEEPEST = 64
+"""Most parts of a dotted key."""
 Layer = Mapping[str, Mapping[str, Any]]
 """Checked values by table and field name, from one place: a config file, or the command line."""
 
 
-def typer_parameter(field: Field, panel: str) -> inspect.Parameter:
-    """The field as a parameter of a Typer command; its value is None where the flag was not given."""
-    import typer
-    from rich.markup import escape
-
-    shown = limits = ""
-    if field.default is REQUIRED:
-        shown = "required"
-    elif field.default not in (None, (), ""):
-        shown = f"default {plain(field.default)}"
-    if field.shape != "many":
-        limits = ", ".join(filter(None, dict.fromkeys([limits_of(field.annotation), *map(limits_of, field.items)])))
-    repeatable = "may be repeated" if field.shape == "many" else ""
-    notes = "; ".join(filter(None, (shown, limits, repeatable)))
-    text = " ".join(filter(None, (field.help, f"({notes})" if notes else "")))
-    annotation: Any = str | None
-    if field.switch:
-        annotation = bool | None
-    elif field.shape == "many":
-        annotation = list[str] | None
-    elif field.shape == "fixed":
-        annotation = tuple[(str,) * len(field.items)] | None  # type: ignore[misc]
-    option = typer.Option(
-        None,
-        "/".join(field.flags),
-        help=escape(text),
-        metavar="" if field.switch else field.metavar,
-        show_default=False,
-        rich_help_panel=panel,
-        autocompletion=_completion(field),
-    )
-    return inspect.Parameter(
-        parameter_name(field), inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation
-    )
-
-
-def parameter_name(field: Field) -> str:
-    """The name of the field's parameter; the table keeps equal names apart."""
-    return f"{field.table}__{field.name}"
-
-
-def _completion(field: Field) -> Any:
-    choices = get_args(bare_type(field.items[0])) if get_origin(bare_type(field.items[0])) is Literal else ()
-    if not choices:
-        return None
-
-    def complete(incomplete: str) -> list[str]:
-        return [str(choice) for choice in choices if str(choice).startswith(incomplete)]
-
-    return complete
-
-
-def given_flags(fields: Iterable[Field], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of those fields whose flags were given, checked, by name."""
-    values = {}
-    for field in fields:
-        given = arguments.get(parameter_name(field))
-        if given is not None and given != []:
-            values[field.name] = given if isinstance(given, bool) else field.from_words(given)
-    return values
+_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rf"(?:^|[\[{{,])[ \t]*+(?:{_PART}[ \t]*+\.[ \t]*+){{{DEEPEST}}}", re.MULTILINE)
 
 
 def build(cls: type[T], fields: Iterable[Field], values: Mapping[str, Any], origin: str) -> T:
@@ -112,32 +55,46 @@ def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str) -> L
 
     Raises ``UsageError`` naming the file and the key: unknown keys and tables, wrong types, another plugin.
     """
-    try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML ({' '.join(str(error).split())})") from None
+    content = _load(path)
     named = content.pop("plugin", plugin)
     if named != plugin:
-        raise UsageError(f"{path}: plugin = {named!r}, but the model asked for is {plugin!r}")
+        raise UsageError(f"{path}: plugin = {shown(named)}, but the model asked for is {plugin!r}")
     layer: dict[str, dict[str, Any]] = {}
     for table, keys in content.items():
         if table not in fields:
             near = did_you_mean(table, [*fields, "plugin"]) or _right_table(table, fields)
-            raise UsageError(f"{path}: unknown {'table' if isinstance(keys, dict) else 'key'} {table!r}{near}")
+            raise UsageError(f"{path}: unknown {'table' if isinstance(keys, dict) else 'key'} {cut(table)!r}{near}")
         if not isinstance(keys, dict):
-            raise UsageError(f"{path}: {table} = {keys!r}: expected a table, [{table}]")
+            raise UsageError(f"{path}: {table} = {shown(keys)}: expected a table, [{table}]")
         known = {field.name: field for field in fields[table]}
         layer[table] = {}
         for key, value in keys.items():
             if key not in known:
                 near = did_you_mean(key, list(known)) or _right_table(key, fields)
-                raise UsageError(f"{path}: unknown key {key!r} in [{table}]{near}")
+                raise UsageError(f"{path}: unknown key {cut(key)!r} in [{table}]{near}")
             layer[table][key] = known[key].from_config(value, f"{path}: {table}.{key}")
     _one_length(layer, f"{path}: run.steps and run.epochs")
     return layer
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The file's tables. Raises ``UsageError`` for what cannot be read, and for what only a mistake would hold."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
+    if len(content) > LARGEST_FILE:
+        raise UsageError(f"{path}: larger than {LARGEST_FILE >> 20} MiB; expected a config file")
+    try:
+        text = content.decode("utf-8-sig")  # some editors begin a file with a mark of its encoding
+        if _DEEP_KEY.search(text):  # which tomllib reads in quadratic time
+            raise ValueError(f"a key of more than {DEEPEST} parts")
+        return tomllib.loads(text)
+    except RecursionError:
+        raise UsageError(f"{path}: not valid TOML (nested too deeply)") from None
+    except ValueError as error:  # also for numbers of more digits than Python converts
+        raise UsageError(f"{path}: not valid TOML ({one_line(error)})") from None
 
 
 def _right_table(key: str, fields: Mapping[str, list[Field]]) -> str:

@@ -1,4 +1,4 @@
-"""What the user sees: text for people on stderr, records for programs on stdout."""
+"""The one voice: whatever a user hears is said here, text for people on stderr, results and records on stdout."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, TextIO
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 def printable(text: str) -> str:
@@ -33,33 +35,44 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-@dataclass(frozen=True)
+@dataclass
 class Console:
     """Where a command's words go. ``json``: records on stdout. ``quiet``: only warnings and errors on stderr."""
 
     quiet: bool = False
     json: bool = False
     debug: bool = False
+    _bar: Progress | None = field(default=None, init=False, repr=False)
 
     @property
     def live(self) -> bool:
         """Whether progress may redraw itself: a terminal is there and nobody asked for plain lines."""
         plain = self.quiet or self.json or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-        return not plain and sys.stderr.isatty()
+        return not plain and sys.stderr is not None and sys.stderr.isatty()
 
     def line(self, text: str) -> None:
         """Text for people, silenced by ``--quiet``. Line ends stay; other control characters are escaped."""
         if not self.quiet:
-            _write(text)
+            self._write(text)
+
+    def detail(self, text: str) -> None:
+        """Text for those who look for a fault, with ``--debug``."""
+        if self.debug:
+            self._write(text)
 
     def warning(self, text: str) -> None:
-        """Something that went on, but not as the user may think."""
-        _write(f"gantk: warning: {printable(text)}")
+        """What does not end the work, but makes it other than the user may think."""
+        self._write(f"gantk: warning: {printable(text)}")
 
     def error(self, text: str, exit_code: int) -> None:
         """Why the command ends without having done its work."""
-        _write(f"gantk: error: {printable(text)}")
-        self.record({"error": text, "exit_code": exit_code})
+        self._write(f"gantk: error: {printable(text)}")
+        with suppress(OSError):  # stdout may be what failed
+            self.record({"error": text, "exit_code": exit_code})
+
+    def output(self, text: str) -> None:
+        """A line of a command's result, on stdout."""
+        _put(sys.stdout, printable(text) + "\n")
 
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout, where ``--json`` asks for it."""
@@ -78,34 +91,56 @@ class Console:
         cells = [[name.upper() for name in rows[0]], *body]
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         for words in cells:
-            line = "  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True))
-            _put(sys.stdout, line.rstrip() + "\n")
+            self.output("  ".join(word.ljust(width) for word, width in zip(words, widths, strict=True)).rstrip())
+
+    @contextmanager
+    def below(self, bar: Progress) -> Iterator[None]:
+        """Keep a progress bar below all lines that are written meanwhile."""
+        self._bar = bar
+        bar.start()
+        try:
+            yield
+        finally:
+            self._bar = None
+            bar.stop()
+
+    def _write(self, text: str) -> None:
+        lines = "\n".join(printable(line) for line in text.split("\n"))
+        if self._bar is not None:
+            from rich.text import Text
+
+            self._bar.console.print(Text(lines), soft_wrap=True)
+            return
+        with suppress(OSError):  # a full disk behind stderr must not end the work that the line is about
+            _put(sys.stderr, lines + "\n")
 
 
-_current: ContextVar[Console | None] = ContextVar("console", default=None)
+_current = Console()
 
 
 def current() -> Console:
-    """The console of the command that runs."""
-    return _current.get() or Console()
+    """The console of the command that runs, in whichever thread; a plain one in a program of its own."""
+    return _current
 
 
 @contextmanager
 def using(console: Console) -> Iterator[None]:
     """Make it the `current` one."""
-    token = _current.set(console)
+    global _current
+    before, _current = _current, console
     try:
         yield
     finally:
-        _current.reset(token)
+        _current = before
 
 
-def _write(text: str) -> None:
-    _put(sys.stderr, "\n".join(printable(line) for line in text.split("\n")) + "\n")
+def finish() -> None:
+    """Write out what stdout still holds. Raises ``OSError`` where it cannot be written, as on a full disk."""
+    _put(sys.stdout, "")
 
 
-_GONE = {errno.EPIPE, errno.EIO, errno.ESTALE} | ({errno.EINVAL} if os.name == "nt" else set())
-"""What a write says whose pipe has no reader any more, or whose terminal was closed."""
+_GONE = {errno.EPIPE, errno.EIO, errno.ESTALE, errno.EBADF} | ({errno.EINVAL} if os.name == "nt" else set())
+"""What a write says whose pipe has no reader any more, or whose terminal or descriptor was closed."""
 
 
 def _put(stream: TextIO | None, text: str) -> None:
@@ -115,11 +150,11 @@ def _put(stream: TextIO | None, text: str) -> None:
         stream.write(text)
         stream.flush()
     except OSError as error:
-        if error.errno not in _GONE:
-            raise
         # Whoever listened has left, and a run of hours must not end for that. What is still buffered goes nowhere, or
         # Python would try again at its end and fail then.
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+        if error.errno not in _GONE:
+            raise OSError(error.errno, error.strerror, stream.name) from error

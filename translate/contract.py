@@ -19,7 +19,6 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from translate import API_VERSION
 from translate.errors import UsageError
 from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
 from translate.reading import STANDARD, Hidden, Reading
@@ -290,7 +289,8 @@ class Source(ABC):
 class TaskModel(ABC):
     """What a plugin brings: hyper-parameters as fields, networks, phases and directions as pure methods."""
 
-    api: ClassVar[int] = API_VERSION
+    api: ClassVar[int]
+    """The plugin API that the class is written for, `translate.API_VERSION` of its day; a plugin must state it."""
     source: ClassVar[type[Source]]
     recipe: ClassVar[Run] = Run()
     """The run settings (batch, size, epochs) that the paper used: the defaults of ``gantk train``."""

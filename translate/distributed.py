@@ -74,6 +74,14 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def is_lost_process(error: BaseException) -> bool:
+    """Whether the error is what a process sees of another one that was killed or has left."""
+    if isinstance(error, (dist.DistError, dist.DistBackendError)):
+        return True
+    # gloo raises plain RuntimeErrors, of which only the text tells where they are from.
+    return isinstance(error, RuntimeError) and ("gloo/transport" in str(error) or "Connection closed" in str(error))
+
+
 def _joined() -> bool:
     return dist.is_available() and dist.is_initialized()
 

@@ -1,6 +1,10 @@
 """What can go wrong, each with the exit code that `gantk` documents."""
 
 import difflib
+from collections.abc import Iterable
+
+NEAR = 0.7
+"""The share of letters in order that two names must have in common to be taken for one with a slip."""
 
 
 class GantkError(Exception):
@@ -50,7 +54,13 @@ def named_line(error: BaseException, most: int = 300) -> str:
     return named[:most].rstrip(": ")
 
 
-def did_you_mean(given: str, known: list[str]) -> str:
-    """`` (did you mean ...?)``, or nothing where no known name is near."""
-    near = difflib.get_close_matches(given, known, n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """`` (did you mean ...?)``, or nothing where no known name is near: a wrong hint is worse than none.
+
+    Near is a name with a slip of the fingers, and one that begins with the given words or with which these begin.
+    """
+    plain = {name.lstrip("-"): name for name in known}
+    bare = given.lstrip("-")
+    near = difflib.get_close_matches(bare, plain, n=1, cutoff=NEAR)
+    near = near or [name for name in plain if f"{bare}-".startswith(f"{name}-") or f"{name}-".startswith(f"{bare}-")]
+    return f" (did you mean {plain[near[0]]}?)" if near else ""

@@ -13,7 +13,7 @@ import json
 import math
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -31,13 +31,31 @@ if TYPE_CHECKING:
 REQUIRED = dataclasses.MISSING
 NONE = "none"
 
-TRAIN_FLAGS = frozenset({"--out", "--resume", "--config", "--dry-run", "--tensorboard", "--nproc"})
+LARGEST = 2**63 - 1
+"""No whole number is larger; what reads it (a tensor, a clock, a file) has 64 bits."""
+
+TABLES = ("data", "model", "run")
+"""The tables of a config file."""
+
+TRAIN_FLAGS = frozenset({"--out", "--config", "--nproc", "--max-restarts", "--resume", "--dry-run", "--tensorboard"})
 """What ``gantk train`` takes besides the fields of source, model and run."""
 
 EVERYWHERE = frozenset({"--help", "--quiet", "--json", "--debug", "--no-plugins", "--version"})
 """Flags that any command may carry."""
 
 Shape = Literal["one", "fixed", "many", "config"]
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a command line spells a field, where that is not ``--name``; a note in its ``Annotated``."""
+
+    flag: str = ""
+    short: str = ""
+    positional: bool = False
+    metavar: str = ""
+    panel: str = ""
+    """The help's heading, where it is not the command's own."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +71,18 @@ class Field:
     shape: Shape
     items: tuple[Any, ...]
     """The types of the values: one, or one per place of a tuple."""
+    spelling: Spelling = Spelling()
 
     @property
     def flag(self) -> str:
-        """The flag on the command line."""
-        return "--" + self.name.replace("_", "-")
+        """The flag on the command line, or what stands for a positional argument."""
+        if self.spelling.positional:
+            return self.metavar
+        return self.spelling.flag or "--" + self.name.replace("_", "-")
 
     @property
     def switch(self) -> bool:
-        """Whether it is a pair of flags, ``--x`` and ``--no-x``."""
+        """Whether it is a flag without a value."""
         return self.shape == "one" and bare_type(self.items[0]) is bool
 
     @property
@@ -72,15 +93,17 @@ class Field:
     @property
     def flags(self) -> tuple[str, ...]:
         """All the flags it takes up."""
-        if self.shape == "config":
+        if self.shape == "config" or self.spelling.positional:
             return ()
-        return (self.flag, "--no-" + self.flag[2:]) if self.switch else (self.flag,)
+        # Only what a config file or the default may have switched on needs a flag that switches it off.
+        negated = self.switch and (self.table in TABLES or self.default is True)
+        return (self.flag, "--no-" + self.flag[2:]) if negated else (self.flag,)
 
     @property
     def expected(self) -> str:
         """What a value must be, in words."""
         if self.shape == "config":
-            words = "another type"
+            words = _described(self.annotation)
         elif self.shape == "fixed":
             words = f"{len(self.items)} values ({', '.join(map(_words, self.items))})"
         elif self.shape == "many":
@@ -92,6 +115,8 @@ class Field:
     @property
     def metavar(self) -> str:
         """What stands for the value in the help."""
+        if self.spelling.metavar:
+            return self.spelling.metavar
         if self.shape == "fixed":
             return " ".join(map(_metavar, self.items))
         return _metavar(self.items[0])
@@ -107,10 +132,11 @@ class Field:
         if self.optional and given == NONE:
             return None
         try:
-            return _finite(self.adapter().validate_python(self._literal(given)))
+            self._check_paths(given)
+            return _sensible(self.adapter().validate_python(self._literal(given)))
         except ValueError as error:
-            shown = " ".join(map(str, given)) if isinstance(given, (list, tuple)) else given
-            raise UsageError(f"{self.flag} {shown}: expected {self.expected}{self._also(error)}") from None
+            words = cut(" ".join(map(str, given)) if isinstance(given, (list, tuple)) else given) or '""'
+            raise UsageError(f"{self.flag} {words}: expected {self.expected}{self._also(error)}") from None
 
     def from_config(self, given: Any, where: str) -> Any:
         """The value of a config key. Types are strict: ``"300"`` is no number. ``where`` names file and key."""
@@ -119,19 +145,27 @@ class Field:
         if self.shape == "many" and self.is_path and isinstance(given, str):  # one folder needs no list
             given = [given]
         try:
-            return _finite(self.adapter().validate_json(json.dumps(given), strict=True))
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{where} = {_shown(given)}: expected {self.expected}{self._also(error)}") from None
+            self._check_paths(given)
+            return _sensible(self.adapter().validate_json(json.dumps(given), strict=True))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UsageError(f"{where} = {shown(given)}: expected {self.expected}{self._also(error)}") from None
 
     def check_default(self) -> None:
         """Raise ``UsageError`` where the default is not a value the field would take."""
         if self.default is REQUIRED:
             return
         try:
-            _finite(self.adapter().validate_python(self.default, strict=True))
+            _sensible(self.adapter().validate_python(self.default, strict=True))
         except ValueError as error:
             message = f"field {self.name}: invalid default {self.default!r}: expected {self.expected}"
             raise UsageError(message + self._also(error)) from None
+
+    def _check_paths(self, given: Any) -> None:
+        """Raise ``ValueError`` for an empty path, which Python takes for the current folder, and for a NUL in one."""
+        if self.is_path:
+            for one in [given] if isinstance(given, str) else given:
+                if isinstance(one, str) and (not one or "\0" in one):
+                    raise ValueError("not a path")
 
     def _literal(self, given: Any) -> Any:
         """Choices that are no strings, by their text."""
@@ -187,6 +221,7 @@ def _field(table: str, name: str, annotation: Any, default: Any) -> Field:
     notes = annotation.__metadata__ if get_origin(annotation) is Annotated else ()
     text = next((note for note in notes if isinstance(note, str)), "")
     inner = bare_type(annotation)
+    spelling = next((note for note in notes if isinstance(note, Spelling)), Spelling())
     optional = False
     if get_origin(inner) in (Union, types.UnionType):
         options = [option for option in get_args(inner) if option is not type(None)]
@@ -202,7 +237,7 @@ def _field(table: str, name: str, annotation: Any, default: Any) -> Field:
         shape, items = "config", (str,)
     if optional and shape == "one" and bare_type(items[0]) is bool:
         shape = "config"
-    return Field(table, name, annotation, default, text, optional, shape, items)
+    return Field(table, name, annotation, default, text, optional, shape, items, spelling)
 
 
 def _flaggable(part: Any) -> bool:
@@ -223,6 +258,21 @@ def _annotation(cls: type, name: str) -> Any:
         return get_type_hints(holder, globalns=names, localns=dict(vars(owner)), include_extras=True)[name]
     except Exception as error:
         raise UsageError(f"field {name}: unreadable annotation ({error})") from error
+
+
+def _described(annotation: Any) -> str:
+    """What a value of a type without a flag looks like in a config file."""
+    bare = bare_type(annotation)
+    origin, parts = get_origin(bare) or bare, [part for part in get_args(bare) if part is not types.NoneType]
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_described, parts))
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"a table, each value {_described(parts[1])}" if len(parts) == 2 else "a table"
+    if origin is tuple and parts[-1:] != [Ellipsis]:
+        return f"a list of {', '.join(map(_described, parts))}"
+    if isinstance(origin, type) and issubclass(origin, Collection) and origin is not str:
+        return f"a list, each {_described(parts[0])}" if parts else "a list"
+    return _words(annotation) if _flaggable(annotation) else str(getattr(bare, "__name__", bare))
 
 
 def _words(part: Any, annotation: Any = None) -> str:
@@ -260,10 +310,14 @@ def _metavar(part: Any) -> str:
     return {bool: "BOOL", int: "INT", float: "NUMBER", str: "TEXT", Path: "PATH"}[bare]
 
 
-def _finite(value: Any) -> Any:
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, float) and not math.isfinite(number):
-            raise ValueError("not a finite number")
+def _sensible(value: Any) -> Any:
+    """The value. Raises ``ValueError`` for numbers that are not finite or beyond 64 bits."""
+    for one in value if isinstance(value, tuple) else (value,):
+        match one:
+            case float() if not math.isfinite(one):
+                raise ValueError("not a finite number")
+            case int() if abs(one) > LARGEST:
+                raise ValueError("too large")
     return value
 
 
@@ -279,8 +333,16 @@ def map_paths(value: Any, change: Callable[[Path], Any]) -> Any:
     return value
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
+def shown(value: Any) -> str:
+    """A config value as TOML or JSON has it, cut to one line."""
+    try:
+        return cut(json.dumps(value, default=str, ensure_ascii=False))
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list nested as deep
+        return f"({type(value).__name__})"
+
+
+def cut(text: str) -> str:
+    """The text, or its beginning where it is long."""
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -11,10 +11,8 @@ import dataclasses
 import importlib.machinery
 import importlib.util
 import io
-import logging
 import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -23,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from translate import API_VERSION
-from translate.errors import GantkError, UsageError, did_you_mean, named_line
+from translate import API_VERSION, console
+from translate.errors import GantkError, UsageError, did_you_mean, named_line, one_line
 
 if TYPE_CHECKING:
     from translate.contract import TaskModel
@@ -33,8 +31,6 @@ GROUP = "gantk.models"
 OWN_DISTRIBUTION = "gantk"
 VARIABLE = "GANTK_PLUGINS"
 """Environment variable: ``none`` (built-ins alone) or the names of the third-party plugins that may load."""
-
-logger = logging.getLogger(__name__)
 
 
 class PluginError(UsageError):
@@ -91,9 +87,7 @@ def installed() -> list[Plugin]:
             name, version, summary = str(about["Name"]), str(about["Version"]), str(about["Summary"] or "")
             points = [point for point in distribution.entry_points if point.group == GROUP]
         except Exception as error:  # a stranger's metadata may be anything
-            logger.warning(
-                "unreadable plugin metadata in %s: %s", getattr(distribution, "_path", "?"), named_line(error)
-            )
+            console.current().warning(f"left out a distribution with unreadable metadata: {named_line(error)}")
             continue
         for point in points:
             # As with imports, the first one on sys.path is the one that counts.
@@ -142,13 +136,13 @@ def find(name: str) -> Plugin:
         choices = " or ".join(plugin.qualified for plugin in allowed)
         raise UsageError(f"{len(allowed)} distributions bring a model named {name!r}: choose {choices}")
     for other in allowed[1:]:
-        logger.warning("the built-in %s is used; %s is reached as %s", name, other.origin, other.qualified)
+        console.current().warning(f"the built-in {name} is used; {other.origin} is reached as {other.qualified}")
     return allowed[0]
 
 
 @dataclass(frozen=True)
 class Peek:
-    """What a plugin's source text tells without running it."""
+    """What a plugin's source text shows without running it."""
 
     title: str = ""
     api: int | None = None
@@ -179,19 +173,16 @@ def peek(plugin: Plugin) -> Peek:
         if isinstance(node, ast.ClassDef) and node.name == plugin.attribute:
             title = (ast.get_docstring(node) or plugin.summary).partition("\n")[0]
             return Peek(title, _stated_api(node))
-    dynamic = "__getattr__" in text or "import *" in text
-    if not dynamic and not re.search(rf"\b{re.escape(plugin.attribute)}\b", text):
-        return Peek(plugin.summary, problem=f"{plugin.module} has no {plugin.attribute}")
-    return Peek(plugin.summary)
+    return Peek(plugin.summary)  # the class is imported from elsewhere, or made when the module runs
 
 
 def state(plugin: Plugin) -> str:
     """``ready``, or why it cannot be used or how it is reached, as far as that is known without importing it."""
-    seen = peek(plugin)
-    if seen.problem:
-        return f"broken: {seen.problem}"
-    if seen.api is not None and seen.api != API_VERSION:
-        return f"for plugin API {seen.api}, this is {API_VERSION}"
+    source = peek(plugin)
+    if source.problem:
+        return f"broken: {source.problem}"
+    if source.api is not None and source.api != API_VERSION:
+        return f"for plugin API {source.api}, this is {API_VERSION}"
     if not permitted(plugin):
         return f"off ({VARIABLE})"
     chosen = {choice: key for key, choice in selectable().items()}[plugin]
@@ -233,12 +224,19 @@ def origin(name: str) -> tuple[str, str]:
 
 @contextmanager
 def blamed(plugin: Plugin) -> Iterator[None]:
-    """Turn what the plugin's own code raises into a ``GantkError`` that names plugin and distribution."""
+    """Turn what the plugin's own code raises into a ``GantkError`` that names plugin and distribution.
+
+    That another process of the run is gone is no plugin's fault, wherever it shows.
+    """
     try:
         yield
     except GantkError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        from translate.distributed import is_lost_process  # torch, which a list of plugins does without
+
+        if is_lost_process(error):
+            raise GantkError(f"another process of this run has ended ({one_line(error, 100)})") from error
         frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
         if plugin.module.partition(".")[0] not in {str(name).partition(".")[0] for name in frames}:
             raise
@@ -252,7 +250,8 @@ def _source_file(module: str) -> Path | None:
     for part in inner:
         if spec is None or spec.submodule_search_locations is None:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(f"{spec.name}.{part}", list(spec.submodule_search_locations))
+        # By its own name alone: that of a namespace package would have its parent imported.
+        spec = importlib.machinery.PathFinder.find_spec(part, list(spec.submodule_search_locations))
     return Path(spec.origin) if spec is not None and spec.origin is not None else None
 
 
@@ -268,9 +267,9 @@ def _stated_api(node: ast.ClassDef) -> int | None:
 
 
 def _import(plugin: Plugin) -> object:
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with _undisturbed(), redirect_stdout(said), redirect_stderr(said):
+        with redirect_stdout(printed), redirect_stderr(printed):  # stdout is for results alone
             module = importlib.import_module(plugin.module)
             return getattr(module, plugin.attribute)
     except KeyboardInterrupt:
@@ -282,28 +281,8 @@ def _import(plugin: Plugin) -> object:
     except BaseException as error:  # a plugin may even call sys.exit() at import
         raise PluginError(f"plugin {plugin.origin} cannot be imported: {named_line(error)}") from error
     finally:
-        if said.getvalue():
-            logger.info("plugin %s said at import: %s", plugin.origin, said.getvalue())
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Undo what an import may do to the process as a whole."""
-    import torch
-
-    folder, arguments, dtype = os.getcwd(), list(sys.argv), torch.get_default_dtype()  # noqa: PTH109 -- restored below
-    gradients = torch.is_grad_enabled()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        os.chdir(folder)
-        sys.argv[:] = arguments
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(gradients)
-        for number, handler in handlers.items():
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
+        if printed.getvalue():
+            console.current().detail(f"plugin {plugin.origin} printed at import: {printed.getvalue()}")
 
 
 def _shortcoming(cls: object, plugin: Plugin) -> str | None:
@@ -317,6 +296,8 @@ def _shortcoming(cls: object, plugin: Plugin) -> str | None:
         return f"{name} is not a dataclass; decorate it with @dataclass(frozen=True, kw_only=True)"
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         return f"{name} lacks {', '.join(missing)}"
+    if not any("api" in vars(base) for base in cls.__mro__):
+        return f"{name} does not state the plugin API that it is written for; expected api = {API_VERSION}"
     source = getattr(cls, "source", None)
     if not (isinstance(source, type) and issubclass(source, Source) and dataclasses.is_dataclass(source)):
         return f"{name}.source is {source!r}; expected a dataclass derived from translate.Source"

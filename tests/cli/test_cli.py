@@ -127,11 +127,10 @@ def test_markup_in_a_strangers_text_is_only_text(capsys: pytest.CaptureFixture[s
 
 
 def test_train_takes_the_flags_that_fields_may_not_have() -> None:
-    from translate.cli.train import _own_parameters
+    from translate.cli.train_model import OPTIONS
 
-    own = {"--" + parameter.name.replace("_", "-") for parameter in _own_parameters("toy")}
-    assert own == TRAIN_FLAGS
-    assert set(cli.EVERYWHERE) | {"--help", "--version"} == EVERYWHERE
+    assert {flag for field in OPTIONS for flag in field.flags} == TRAIN_FLAGS
+    assert cli.SHARED | {"--help"} == EVERYWHERE
 
 
 def test_no_arguments_show_the_help_and_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +150,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "No such command 'trian'. Did you mean 'train'?"),
+        (["trian"], "no such command: trian (did you mean train?) (see gantk --help)"),
         (["train", "cyclegam"], "no model is named 'cyclegam' (did you mean cyclegan?); see gantk plugins"),
         (["train", "cyclegan", "--cylce", "3"], "No such option: --cylce (did you mean --cycle?)"),
         (["train", "cyclegan", "stray"], "(stray) (see gantk train cyclegan --help)"),
@@ -170,19 +169,37 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "cyclegan", "--resume", "--out", "R"], "--resume: R is no run folder (config.toml is missing)"),
         (["train", "cyclegan", "--config", "no.toml"], "--config no.toml: cannot be read (No such file or directory)"),
         (["infer", "R"], "Missing argument 'INPUT'"),
-        (["infer", "R", "photos"], "Missing option '--out'"),
+        (["infer", "R", "photos"], "--out is missing: folder for the results"),
         (["infer", "R", "photos", "--out", "O"], "R: no such model"),
         (["infer", "R", "photos", "--out", "O", "--format", "bmp"], "--format 'bmp': expected keep, png"),
         (["infer", "R", "photos", "--out", "O", "--batch", "0"], "--batch 0: expected a whole number >= 1"),
         (["export", "R", "-o", "m.safetensors"], "R: no such model"),
         (["inspect", "R"], "R: no such model"),
         (["sample", "R"], "nowhere to write: expected --grid FILE, --out PATH or both"),
-        (["sample", "R", "--grid", "g.png", "-n", "0"], "-n 0: expected a whole number >= 1"),
+        (["sample", "R", "--grid", "g.png", "-n", "0"], "--count 0: expected a whole number >= 1"),
         (
             ["sample", "R", "--grid", "g.png", "-n", "9", "--interpolate"],
-            "-n 9 --interpolate: expected a multiple of 8",
+            "--count 9 --interpolate: expected a multiple of 8",
         ),
-        (["sample", "R", "--grid", "g.png", "-n", "x"], "Invalid value for '-n' / '--count'"),
+        (["sample", "R", "--grid", "g.png", "-n", "x"], "--count x: expected a whole number >= 1"),
+        (["train", "cyclegan", "--seed", "1", "--a", "x", "--seed=2"], "--seed: given more than once; expected once"),
+        (["train", "cyclegan", "--flip", "--no-flip"], "--no-flip: given more than once"),
+        (["train", "cyclegan", "--betas", "0", "0.9", "--betas", "0", "0.9"], "--betas: given more than once"),
+        (["train", "cyclegan", "--out", "a", "--out", "b"], "--out: given more than once"),
+        (["infer", "R", "photos", "--out", "a", "--out", "b"], "--out: given more than once"),
+        (["sample", "R", "--grid", "g.png", "-n", "1", "--count", "2"], "--count: given more than once"),
+        (["export", "R", "-o", "a", "--out", "b"], "--out: given more than once"),
+        (["import", "f.pth", "-o", "a", "-o", "b"], "-o: given more than once"),
+        (["plugins", "new", "toy", "--dir", "a", "--dir", "b"], "--dir: given more than once"),
+        (["env", "--quiet", "--quiet"], "--quiet: given more than once"),
+        (["train", "cyclegan", "--out", ""], '--out "": expected a path, or none'),
+        (["train", "cyclegan", "--config", ""], '--config "": expected a path, or none'),
+        (["infer", "R", "photos", "--out", ""], '--out "": expected a path'),
+        (["infer", "", "photos", "--out", "o"], 'MODEL "": expected a path'),
+        (["infer", "R", "", "--out", "o"], 'INPUT "": expected a list, each a path'),
+        (["export", "R", "-o", ""], '--out "": expected a path'),
+        (["train", "cyclegan", "--steps", "9" * 4000], "...: expected a whole number >= 1, or none"),
+        (["train", "cyclegan", "--seed", str(2**63)], ": expected a whole number >= 0"),
         (["plugins", "show", "cyclegam"], "no model is named 'cyclegam'"),
     ],
 )
@@ -190,6 +207,29 @@ def test_wrong_usage_is_one_line_and_exit_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert message in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("flag", ["--val", "--pretrain", "--gpu", "--zzz"])
+def test_a_flag_like_no_other_gets_no_hint(capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    message = refused(capsys, "train", "srgan", flag, "x")
+    assert message == f"No such option: {flag} (see gantk train srgan --help)"
+
+
+def test_a_flag_whose_beginning_is_known_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "(did you mean --batch?)" in refused(capsys, "train", "srgan", "--batch-size", "4")
+    assert "(did you mean --save-every?)" in refused(capsys, "train", "srgan", "--save", "4")
+
+
+def test_the_lists_of_commands_say_what_the_commands_say() -> None:
+    from importlib import import_module
+
+    from translate.cli.plugins import Plugins
+
+    for group in (cli.Root, Plugins):
+        for name, (module, text) in group.modules.items():
+            command = import_module(f"translate.cli.{module}").command
+            assert command.name == name
+            assert (command.help or "").split()[:4] == text.split()[:4]
 
 
 def test_wrong_usage_is_found_before_anything_slow_but_torch_is_imported() -> None:
@@ -452,7 +492,7 @@ def test_a_crash_anywhere_in_a_plugin_names_it(
 
 
 def test_the_number_of_a_new_run_comes_after_all_others() -> None:
-    from translate.cli.train import default_folder
+    from translate.cli.train_model import default_folder
 
     assert default_folder("toy", latest=False) == Path("runs/toy-1")
     for name in ("toy-2", "toy-10", "toy-x", "other-11"):

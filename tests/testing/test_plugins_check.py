@@ -44,6 +44,7 @@ tint = 1.0
 class Sepia(TaskModel):
     """Brown pictures."""
 
+    api = 2
     source = Unpaired
     recipe = Run(batch=2, size=16, epochs=1)
     weight: Annotated[float, "of the distance", Ge(0)] = 1.0

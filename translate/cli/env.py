@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from translate import plugins
+from translate.cli import derived
 from translate.console import current
 
-PACKAGES = (
-    *("gantk", "torch", "torchvision", "kornia", "albumentations", "opencv-python-headless", "numpy", "pillow"),
-    *("safetensors", "pydantic", "typer", "rich", "tensorboard", "torchmetrics", "torch-fidelity", "onnx"),
-    *("onnxruntime", "onnxscript", "spandrel", "pillow-heif"),
-)
 CAPABILITIES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "bf16")
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", plugins.VARIABLE, "WORLD_SIZE")
 
 
-def env() -> None:
-    """Show versions, devices, CPU capabilities and plugins, for a bug report; asks no network."""
+@dataclass(frozen=True)
+class Options:
+    """Show versions, devices, CPU capabilities and plugins, for a bug report; uses no network."""
+
+
+def env(options: Options) -> None:
+    """Show what `describe` finds."""
     console = current()
     about = describe()
     if console.json:
@@ -33,10 +38,8 @@ def env() -> None:
 
 def describe() -> dict[str, Any]:
     """Versions, devices, CPU capabilities and plugins, as plain values by name."""
-    import torch
-
     about: dict[str, Any] = {"python": f"{platform.python_version()} ({sys.executable})", "system": platform.platform()}
-    about.update({name: _version(name) for name in PACKAGES})
+    about.update(packages())
     about["cpu"] = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
     about["cpu capabilities"] = " ".join(cpu_capabilities()) or "unknown"
     about["torch cpu code"] = torch.backends.cpu.get_cpu_capability()
@@ -62,8 +65,16 @@ def cpu_capabilities() -> list[str]:
     return [name for name in CAPABILITIES if name in present]
 
 
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def packages() -> dict[str, str]:
+    """The versions of gantk and of those packages that are installed of all that it may use."""
+    named = [re.match(r"[A-Za-z0-9._-]+", line) for line in metadata.requires("gantk") or []]
+    versions = {"gantk": metadata.version("gantk")}
+    for name in dict.fromkeys(match.group() for match in named if match):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an extra
+    return versions
+
+
+command = derived.command("env", Options, env)

@@ -5,111 +5,121 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import typer
+from annotated_types import Gt
+from safetensors import safe_open
+from torch import Tensor
 
+from translate.cli import derived
 from translate.console import current
 from translate.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from translate.modelfile.model import Card
+from translate.export import TOLERANCE, Facts, to_hub, to_onnx, to_spandrel
+from translate.fields import Spelling
+from translate.files import make_folder
+from translate.modelfile.model import Card, Published, load_published, read_card, read_tensors, write_card
+from translate.training.checkpoint import list_checkpoints
+from translate.training.folder import CHECKPOINTS
 
 HUB = "Model card (--to hub)"
 
 
-def export(
-    model: Annotated[str, typer.Argument(help="run folder or model file", metavar="MODEL")],
-    out: Annotated[str, typer.Option("-o", "--out", help="file or folder to write; must not exist", metavar="PATH")],
-    to: Annotated[
-        Literal["safetensors", "onnx", "spandrel", "hub"],
-        typer.Option(
-            help="our own file, ONNX, names that other upscalers detect (esrgan alone), or a folder for a model hub"
-        ),
-    ] = "safetensors",
-    direction: Annotated[
-        str | None, typer.Option(help="what to export to onnx or spandrel, if there are several", metavar="TEXT")
-    ] = None,
-    weights: Annotated[
-        Literal["published", "raw"] | None,
-        typer.Option(help="published: what previews and infer use; raw: without the moving average, from a run folder"),
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(help="largest difference of an onnx or spandrel file [0.001, on -1 to 1]", metavar="NUMBER"),
-    ] = None,
-    license: Annotated[
-        str | None,
-        typer.Option(help="licence, by the hub's name for it, such as mit", metavar="TEXT", rich_help_panel=HUB),
-    ] = None,
-    data_note: Annotated[
-        str | None, typer.Option(help="what it was trained on", metavar="TEXT", rich_help_panel=HUB)
-    ] = None,
-    metric: Annotated[
-        list[str] | None, typer.Option(help="a measured value, repeatable", metavar="NAME=NUMBER", rich_help_panel=HUB)
-    ] = None,
-    metric_data: Annotated[
-        str | None, typer.Option(help="what the metrics were measured on", metavar="TEXT", rich_help_panel=HUB)
-    ] = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """Write a model in a form that travels; the same model always gives the same safetensors bytes.
 
     ONNX and spandrel files are run by these tools on sizes they have not seen, and kept only if the results agree.
     """
-    target = Path(out)
-    if target.exists() or target.is_symlink():
-        raise UsageError(f"--out {target}: exists already; choose another name")
-    checked = to in ("onnx", "spandrel")
-    for flag, value in (("--direction", direction), ("--tolerance", tolerance)):
-        if value is not None and not checked:
-            raise UsageError(f"{flag}: expected --to onnx or --to spandrel, not {to}")
-    cards = (("--license", license), ("--data-note", data_note), ("--metric", metric), ("--metric-data", metric_data))
-    for flag, text in cards:
-        if text and to != "hub":
-            raise UsageError(f"{flag}: expected --to hub, not {to}")
-    if bool(metric) != bool(metric_data):
-        given, other = ("--metric", "--metric-data") if metric else ("--metric-data", "--metric")
-        raise UsageError(f"{given}: expected {other} as well; a value says little without what it was measured on")
-    if checked and weights == "raw":
-        raise UsageError(f"--weights raw --to {to}: export to safetensors first, and that file to {to}")
-    metrics = _metrics(metric or [])
 
-    from translate.files import make_folder
-    from translate.modelfile.model import load_published, read_card, read_tensors, write_card
+    model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
+    out: Annotated[Path, "file or folder to write; must not exist", Spelling(short="-o")]
+    to: Annotated[
+        Literal["safetensors", "onnx", "spandrel", "hub"],
+        "our own file, ONNX, names that other upscalers detect (esrgan alone), or a folder for a model hub",
+    ] = "safetensors"
+    direction: Annotated[str | None, "what to export to onnx or spandrel, if there are several"] = None
+    weights: Annotated[
+        Literal["published", "raw"] | None,
+        "published: what previews and infer use; raw: without the moving average, from a run folder",
+    ] = None
+    tolerance: Annotated[
+        float | None, f"largest difference of an onnx or spandrel file [{TOLERANCE:g}, on -1 to 1]", Gt(0)
+    ] = None
+    license: Annotated[str, "licence, by the hub's name for it, such as mit", Spelling(panel=HUB)] = ""
+    data_note: Annotated[str, "what it was trained on", Spelling(panel=HUB)] = ""
+    metric: Annotated[tuple[str, ...], "a measured value", Spelling(metavar="NAME=NUMBER", panel=HUB)] = ()
+    metric_data: Annotated[str, "what the metrics were measured on", Spelling(panel=HUB)] = ""
 
-    published = load_published(Path(model))  # refuses what could not be run
-    make_folder(target.parent, f"--out {target}")
-    console = current()
-    card = published.card
-    record: dict[str, object] = {"file": str(target), "to": to}
-    said = ""
-    if checked:
-        from translate.export import TOLERANCE, to_onnx, to_spandrel
+    def __post_init__(self) -> None:
+        if self.out.exists() or self.out.is_symlink():
+            raise UsageError(f"--out {self.out}: exists already; choose another name")
+        for flag, value in (("--direction", self.direction), ("--tolerance", self.tolerance)):
+            if value is not None and not self.checked:
+                raise UsageError(f"{flag}: expected --to onnx or --to spandrel, not {self.to}")
+        cards = {
+            "--license": self.license,
+            "--data-note": self.data_note,
+            "--metric": self.metric,
+            "--metric-data": self.metric_data,
+        }
+        for flag, text in cards.items():
+            if text and self.to != "hub":
+                raise UsageError(f"{flag}: expected --to hub, not {self.to}")
+        if bool(self.metric) != bool(self.metric_data):
+            given, other = ("--metric", "--metric-data") if self.metric else ("--metric-data", "--metric")
+            raise UsageError(f"{given}: expected {other} as well; a value says little without what it was measured on")
+        if self.checked and self.weights == "raw":
+            raise UsageError(f"--weights raw --to {self.to}: export to safetensors first, and that file to {self.to}")
+        _metrics(self.metric)
 
-        latent = direction in {d.name for d in published.directions if d.latent} or all(
-            d.latent for d in published.directions
-        )
-        chosen = published.direction(direction, latent=latent)
-        write = to_onnx if to == "onnx" else to_spandrel
-        worst = write(published, chosen, target, TOLERANCE if tolerance is None else tolerance)
-        said = f", direction {chosen.name}, maximum difference {worst:.2g}"
-        record |= {"direction": chosen.name, "max_difference": worst}
+    @property
+    def checked(self) -> bool:
+        """Whether another tool runs the result before it is kept."""
+        return self.to in ("onnx", "spandrel")
+
+
+def export(options: Options) -> None:
+    """Write the file or folder, and show what it holds."""
+    published = load_published(options.model)  # refuses what could not be run
+    make_folder(options.out.parent, f"--out {options.out}")
+    if options.checked:
+        card, details, record = published.card, *_for_a_tool(published, options)
     else:
-        tensors = read_tensors(Path(model))
-        card = read_card(Path(model))
-        if weights == "raw":
-            card, tensors = _raw(Path(model), card, tensors)
-        if to == "hub":
-            from translate.export import Facts, to_hub
+        card, details, record = _for_gantk(options), "", {}
+    console = current()
+    console.line(f"{options.out}: {card.plugin}, {card.weights} weights, {card.origin}{details}")
+    about = {"file": str(options.out), "to": options.to, **record}
+    console.record({**about, "plugin": card.plugin, "weights": card.weights, "step": card.step})
 
-            to_hub(card, tensors, target, Facts(license, data_note, metrics, metric_data))
-        else:
-            write_card(target, card, tensors)
-    console.line(f"{target}: {card.plugin}, {card.weights} weights, {card.origin}{said}")
-    console.record({**record, "plugin": card.plugin, "weights": card.weights, "step": card.step})
+
+def _for_a_tool(published: Published, options: Options) -> tuple[str, dict[str, Any]]:
+    """Write what another tool reads; how far its results differ, in words and as a record."""
+    samplers = {direction.name for direction in published.directions if direction.latent}
+    latent = options.direction in samplers or len(samplers) == len(published.directions)
+    chosen = published.direction(options.direction, latent=latent)
+    write = to_onnx if options.to == "onnx" else to_spandrel
+    worst = write(published, chosen, options.out, TOLERANCE if options.tolerance is None else options.tolerance)
+    record = {"direction": chosen.name, "max_difference": worst}
+    return f", direction {chosen.name}, maximum difference {worst:.2g}", record
+
+
+def _for_gantk(options: Options) -> Card:
+    card, tensors = read_card(options.model), read_tensors(options.model)
+    if options.weights == "raw":
+        card, tensors = _raw(options.model, card, tensors)
+    if options.to == "hub":
+        facts = Facts(
+            license=options.license or None,
+            data_note=options.data_note or None,
+            metrics=_metrics(options.metric),
+            metric_data=options.metric_data or None,
+        )
+        to_hub(card, tensors, options.out, facts)
+    else:
+        write_card(options.out, card, tensors)
+    return card
 
 
 def _metrics(given: Sequence[str]) -> dict[str, float]:
@@ -127,11 +137,6 @@ def _metrics(given: Sequence[str]) -> dict[str, float]:
 
 def _raw(folder: Path, card: Card, tensors: dict[str, Tensor]) -> tuple[Card, dict[str, Tensor]]:
     """The weights as the optimizers left them, from the run's latest checkpoint."""
-    from safetensors import safe_open
-
-    from translate.training.checkpoint import list_checkpoints
-    from translate.training.folder import CHECKPOINTS
-
     found = list_checkpoints(folder / CHECKPOINTS)
     if not found:
         raise UsageError(f"--weights raw: {folder} has no checkpoint; expected a run folder")
@@ -141,3 +146,6 @@ def _raw(folder: Path, card: Card, tensors: dict[str, Tensor]) -> tuple[Card, di
         raw = {key: file.get_tensor(f"nets/{key}") if f"nets/{key}" in present else t for key, t in tensors.items()}
     step = int(found[-1].stem.removeprefix("step-"))
     return dataclasses.replace(card, weights="raw", step=step), raw
+
+
+command = derived.command("export", Options, export)

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
+from translate.cli import derived
 from translate.console import current
 from translate.errors import UsageError
+from translate.fields import Spelling
+from translate.importing.convert import describe, import_weights
 
 
-def import_(
-    file: Annotated[str, typer.Argument(help=".pth, .pt, .ckpt, .tar, .th or .safetensors file", metavar="FILE")],
-    out: Annotated[str, typer.Option("-o", "--out", help="model file to write; must not exist", metavar="FILE")],
-    kind: Annotated[
-        Literal["cyclegan", "pix2pix", "srgan", "esrgan", "dcgan"] | None,
-        typer.Option("--as", help="the model to take it for; guessed from its tensors otherwise"),
-    ] = None,
-) -> None:
-    """Turn a generator from another code into a model file that infer, sample and export take.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Turn a generator from another code into a model file for infer, sample and export.
 
     Knows the ResNet and U-Net generators of CycleGAN, pix2pix and CUT, RRDBNet (ESRGAN, Real-ESRGAN, BasicSR),
     MSRResNet, leftthomas/SRGAN and PyTorch's DCGAN. Nothing in the file is run.
     """
-    target = Path(out)
-    if target.exists() or target.is_symlink():
-        raise UsageError(f"--out {target}: exists already; choose another name")
 
-    from translate.importing.convert import describe, import_weights
+    file: Annotated[Path, ".pth, .pt, .ckpt, .tar, .th or .safetensors file", Spelling(positional=True, metavar="FILE")]
+    out: Annotated[Path, "model file to write; must not exist", Spelling(short="-o", metavar="FILE")]
+    kind: Annotated[
+        Literal["cyclegan", "pix2pix", "srgan", "esrgan", "dcgan"] | None,
+        "the model to import it as; guessed from its tensors otherwise",
+        Spelling(flag="--as"),
+    ] = None
 
-    imported = import_weights(Path(file), target, kind)
+    def __post_init__(self) -> None:
+        if self.out.exists() or self.out.is_symlink():
+            raise UsageError(f"--out {self.out}: exists already; choose another name")
+
+
+def import_(options: Options) -> None:
+    """Convert the file, and show how it was read."""
+    imported = import_weights(options.file, options.out, options.kind)
     console, about = current(), describe(imported)
     sizes = ", ".join(f"{key} {value}" for key, value in imported.layout.model.items())
-    console.line(f"{target}: {imported.family.title}, as {imported.layout.plugin} ({sizes})")
+    console.line(f"{options.out}: {imported.family.title}, as {imported.layout.plugin} ({sizes})")
     for note in imported.layout.notes:
         console.line(f"note: {note}")
-    console.record({"file": str(target), **about})
+    console.record({"file": str(options.out), **about})
+
+
+command = derived.command("import", Options, import_)

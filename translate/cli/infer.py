@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import typer
-from typer.core import TyperCommand
-
-from translate.cli.derived import DerivedCommand, make_command, option
+from translate.cli import derived
 from translate.console import current
-
-HELP = """Apply a trained model to photos: same names, same tree, same sizes (times the model's scale).
-
-Outputs that exist are skipped, so that a stopped run goes on. Exit code 3: some photos failed, the others are done."""
-
-
-class InferCommand(DerivedCommand):
-    """Takes its flags from ``translate.infer.folder.InferOptions``."""
-
-    def build(self) -> TyperCommand:
-        """The command with all its flags."""
-        from translate import config as flags
-        from translate.fields import fields_of
-        from translate.infer.options import InferOptions
-
-        fields = fields_of(InferOptions, "infer")
-
-        def action(model: str, inputs: list[str], out: str, **values: Any) -> None:
-            options = flags.build(InferOptions, fields, flags.given_flags(fields, values), "infer")
-            _infer(Path(model), [Path(path) for path in inputs], Path(out), options)
-
-        own = [
-            option("model", Annotated[str, typer.Argument(help="run folder or model file", metavar="MODEL")]),
-            option("inputs", Annotated[list[str], typer.Argument(help="photos, or their folders", metavar="INPUT")]),
-            option("out", Annotated[str, typer.Option("--out", help="folder for the results", metavar="PATH")]),
-        ]
-        parameters = [flags.typer_parameter(field, "Options") for field in fields]
-        return make_command("infer", action, [*own, *parameters], help=HELP)
+from translate.fields import Spelling
+from translate.infer.folder import infer
+from translate.infer.options import InferOptions
+from translate.modelfile.model import load_published
 
 
-def _infer(model: Path, inputs: list[Path], out: Path, options: Any) -> None:
-    from translate.infer.folder import infer
-    from translate.modelfile.model import load_published
+@dataclass(frozen=True, kw_only=True)
+class Options(InferOptions):
+    """Apply a trained model to photos: same names, same tree, same sizes (times the model's scale).
 
+    Outputs that exist are skipped, so that a stopped run can be resumed. Exit code 3: some photos failed, the others
+    are done.
+    """
+
+    model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
+    inputs: Annotated[tuple[Path, ...], "photos, or their folders", Spelling(positional=True, metavar="INPUT")]
+    out: Annotated[Path, "folder for the results"]
+
+
+def translate(options: Options) -> int:
+    """Translate every photo; the exit code says whether some failed."""
     console = current()
-    summary = infer(load_published(model), inputs, out, options, tell=console.line, record=console.record)
-    if summary.exit_code:
-        raise typer.Exit(summary.exit_code)
+    model = load_published(options.model)
+    return infer(model, options.inputs, options.out, options, tell=console.line, record=console.record).exit_code
+
+
+command = derived.command("infer", Options, translate)

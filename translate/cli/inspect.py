@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
-
-from translate.console import current, printable
-
-if TYPE_CHECKING:
-    from translate.modelfile.header import CardFields, Header
+from translate.cli import derived
+from translate.console import current
+from translate.fields import Spelling
+from translate.modelfile.header import CardFields, Header, locate, read_fields, read_header
 
 
-def inspect(
-    model: Annotated[str, typer.Argument(help="run folder or model file", metavar="MODEL")],
-    tensors: Annotated[bool, typer.Option("--tensors", help="list every tensor", metavar="")] = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """Show what a model file holds, from its header alone: no plugin is imported, no weight is read."""
-    from translate.modelfile.header import locate, read_fields, read_header
 
-    header = read_header(locate(Path(model)))
+    model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
+    tensors: Annotated[bool, "list every tensor"] = False
+
+
+def inspect(options: Options) -> None:
+    """Show the header's fields, and the tensors where they are asked for."""
+    header = read_header(locate(options.model))
     card = read_fields(header)
     console = current()
     if console.json:
@@ -28,10 +30,10 @@ def inspect(
         console.record({"file": str(header.path), **card, "bytes": _bytes(header), "tensors": listed})
         return
     for key, value in _about(header, card).items():
-        typer.echo(printable(f"{key:12}  {value}"))
-    if tensors:
+        console.output(f"{key:12}  {value}")
+    if options.tensors:
         for key, entry in sorted(header.tensors.items()):
-            typer.echo(printable(f"  {key}  {' x '.join(map(str, entry.shape)) or 'scalar'}  {entry.dtype}"))
+            console.output(f"  {key}  {' x '.join(map(str, entry.shape)) or 'scalar'}  {entry.dtype}")
 
 
 def _about(header: Header, card: CardFields) -> dict[str, str]:
@@ -78,3 +80,6 @@ def _conditions(directions: Any) -> dict[str, str]:
 
 def _pairs(values: Any) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+command = derived.command("inspect", Options, inspect)

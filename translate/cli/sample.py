@@ -4,118 +4,129 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+import torch
+from annotated_types import Ge
+from torch import Tensor
 
+from translate import sample as sampling
+from translate.cli import derived
+from translate.conditions import conditions_of, each_choice, parse_settings
 from translate.console import current
+from translate.device import choose_device
 from translate.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from translate.fields import Spelling
+from translate.files import make_folder
+from translate.modelfile.model import load_published
+from translate.preview import to_rgb
 
 WALK = 8
 """Pictures from one end of an interpolation to the other."""
 
 
-def sample(
-    model: Annotated[str, typer.Argument(help="run folder or model file of a model that samples", metavar="MODEL")],
-    count: Annotated[int, typer.Option("-n", "--count", help="pictures", metavar="INT")] = 64,
-    seed: Annotated[int, typer.Option(help="seed of the latents; picture k depends on it and on k", metavar="INT")] = 0,
-    grid: Annotated[str | None, typer.Option(help="PNG file for all pictures side by side", metavar="FILE")] = None,
-    out: Annotated[str | None, typer.Option(help="folder for one PNG file per picture", metavar="PATH")] = None,
-    interpolate: Annotated[
-        bool, typer.Option("--interpolate", help=f"walks of {WALK} pictures between two latents each", metavar="")
-    ] = False,
-    direction: Annotated[str | None, typer.Option(help="which sampler, if there are several", metavar="TEXT")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="a condition of the model, such as label=ship (gantk inspect lists them; may be repeated); with "
-            "NAME=all, -n pictures of each choice, one row each",
-            metavar="NAME=VALUE",
-            show_default=False,
-        ),
-    ] = None,
-    batch: Annotated[int, typer.Option(help="pictures made at once", metavar="INT")] = 64,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps", metavar="TEXT")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist", metavar="")] = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options:
     """Draw pictures from a trained model into a grid, into a folder, or both."""
-    if grid is None and out is None:
-        raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both")
-    for flag, value, least in (("-n", count, 1), ("--batch", batch, 1), ("--seed", seed, 0)):
-        if value < least:
-            raise UsageError(f"{flag} {value}: expected a whole number >= {least}")
-    if interpolate and count % WALK:
-        raise UsageError(f"-n {count} --interpolate: expected a multiple of {WALK}")
 
-    import torch
+    model: Annotated[Path, "run folder or model file of a sampler", Spelling(positional=True, metavar="MODEL")]
+    count: Annotated[int, "pictures", Ge(1), Spelling(short="-n")] = 64
+    seed: Annotated[int, "seed of the latents; picture k depends on it and on k", Ge(0)] = 0
+    grid: Annotated[Path | None, "PNG file for all pictures side by side", Spelling(metavar="FILE")] = None
+    out: Annotated[Path | None, "folder for one PNG file per picture"] = None
+    interpolate: Annotated[bool, f"walks of {WALK} pictures between two latents each"] = False
+    direction: Annotated[str | None, "which sampler, if there are several"] = None
+    settings: Annotated[
+        tuple[str, ...],
+        "a condition of the model, such as label=ship (gantk inspect lists them); with NAME=all, -n pictures of each "
+        "choice, one row each",
+        Spelling(flag="--set", metavar="NAME=VALUE"),
+    ] = ()
+    batch: Annotated[int, "pictures drawn at once", Ge(1)] = 64
+    device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
+    overwrite: Annotated[bool, "replace files that exist"] = False
 
-    from translate import sample as sampling
-    from translate.conditions import conditions_of, each_choice, parse_settings
-    from translate.device import choose_device
-    from translate.files import make_folder
-    from translate.modelfile.model import load_published
-    from translate.preview import to_rgb
+    def __post_init__(self) -> None:
+        if self.grid is None and self.out is None:
+            raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both")
+        if self.interpolate and self.count % WALK:
+            raise UsageError(f"--count {self.count} --interpolate: expected a multiple of {WALK}")
 
+
+def sample(options: Options) -> None:
+    """Check everything, then draw."""
+    grid, out = options.grid, options.out
     if grid is not None:
-        sampling.check_grid(Path(grid))
-        if not overwrite and os.path.lexists(grid):
+        sampling.check_grid(grid)
+        if not options.overwrite and os.path.lexists(grid):
             raise UsageError(f"--grid {grid}: exists already; choose another name, or --overwrite")
-    chosen = choose_device(device)
-    published = load_published(Path(model))
-    sampler = published.direction(direction, latent=True)
-    values = parse_settings(settings or [])
-    choices = each_choice(sampler, values)
+    device = choose_device(options.device)
+    published = load_published(options.model)
+    sampler = published.direction(options.direction, latent=True)
+    settings = parse_settings(list(options.settings))
+    choices = each_choice(sampler, settings)
     for one in choices:
-        conditions_of(sampler, one, 1)  # refused before anything is made
-    total = count * len(choices)
-    if out is not None and not overwrite:
-        paths = (sampling.picture_path(Path(out), seed, number) for number in range(total))
-        if taken := next(filter(os.path.lexists, paths), None):
-            raise UsageError(
-                f"--out {out}: {taken.name} exists already; choose another folder or --seed, or --overwrite"
-            )
+        conditions_of(sampler, one, 1)  # refused before anything is written
+    total = options.count * len(choices)
+    if out is not None and not options.overwrite:
+        _check_free(out, options.seed, total)
     if grid is not None:
-        make_folder(Path(grid).parent, f"--grid {grid}")
+        make_folder(grid.parent, f"--grid {grid}")
     if out is not None:
-        make_folder(Path(out), f"--out {out}")
-    if interpolate:
+        make_folder(out, f"--out {out}")
+    if options.interpolate:
         rows: int | None = total // WALK
         batches = sampling.interpolate_batches(
-            *(published, count // WALK, WALK),
-            seed=seed,
-            direction=direction,
-            settings=values,
-            batch=batch,
-            device=chosen,
+            *(published, options.count // WALK, WALK),
+            seed=options.seed,
+            direction=options.direction,
+            settings=settings,
+            batch=options.batch,
+            device=device,
         )
     else:
         rows = len(choices) if len(choices) > 1 else None
         batches = sampling.sample_batches(
-            *(published, count), seed=seed, direction=direction, settings=values, batch=batch, device=chosen
+            *(published, options.count),
+            seed=options.seed,
+            direction=options.direction,
+            settings=settings,
+            batch=options.batch,
+            device=device,
         )
-    console = current()
+    _write(batches, options, total, rows)
+
+
+def _check_free(out: Path, seed: int, total: int) -> None:
+    paths = (sampling.picture_path(out, seed, number) for number in range(total))
+    if taken := next(filter(os.path.lexists, paths), None):
+        raise UsageError(f"--out {out}: {taken.name} exists already; choose another folder or --seed, or --overwrite")
+
+
+def _write(batches: Iterator[Tensor], options: Options, total: int, rows: int | None) -> None:
+    console, grid, out = current(), options.grid, options.out
     levels: list[Tensor] = []
 
-    def seen() -> Iterator[Tensor]:
+    def kept() -> Iterator[Tensor]:
         for pictures in batches:
             if grid is not None:  # which needs all pictures at once: as bytes, a quarter of what they are as numbers
                 levels.append(to_rgb(pictures))
             yield pictures
 
-    written = [] if out is None else sampling.save_each(Path(out), seen(), seed)
+    written = [] if out is None else sampling.save_each(out, kept(), options.seed)
     if grid is not None:
         if out is None:
-            for _ in seen():
+            for _ in kept():
                 pass
-        sampling.save_grid(Path(grid), torch.cat(levels), rows)
+        sampling.save_grid(grid, torch.cat(levels), rows)
         console.line(f"{total} pictures: {grid}")
-        console.record({"grid": grid, "count": total, "seed": seed})
+        console.record({"grid": grid, "count": total, "seed": options.seed})
     if out is not None:
         console.line(f"{len(written)} files in {out}")
         for path in written:
-            console.record({"file": str(path), "seed": seed})
+            console.record({"file": str(path), "seed": options.seed})
+
+
+command = derived.command("sample", Options, sample)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import is_lazy
 
+from translate.console import current
 from translate.contract import Batch, DataSpec, Direction, Nets, TaskModel
 from translate.errors import GantkError, UsageError, one_line
 from translate.fields import map_paths
@@ -33,8 +33,6 @@ from translate.modelfile.header import FORMAT, METADATA_KEY, Header, read_fields
 from translate.modelfile.header import ModelFileError as ModelFileError
 from translate.modelfile.header import locate as locate
 from translate.plugins import PluginError, load, origin
-
-logger = logging.getLogger(__name__)
 
 Weights = Literal["raw", "averaged"]
 
@@ -346,9 +344,9 @@ def _compare_origin(card: Card, path: Path) -> None:
     installed = origin(card.plugin)
     if (card.distribution, card.version) != installed:
         # Another package under the same name may mean another model; another version should not.
-        level = logging.WARNING if card.distribution != installed[0] else logging.INFO
-        made = f"{card.distribution} {card.version}"
-        logger.log(level, "%s: made by %s of %s, run by that of %s %s", path, card.plugin, made, *installed)
+        tell = current().warning if card.distribution != installed[0] else current().detail
+        made, by = f"{card.distribution} {card.version}", " ".join(installed)
+        tell(f"{path}: made by {card.plugin} of {made}, run by that of {by}")
 
 
 def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

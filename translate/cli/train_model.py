@@ -1,0 +1,164 @@
+"""``gantk train MODEL`` of one model: from its flags to the run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge
+from rich.markup import escape
+from typer.core import TyperCommand
+
+from translate import config, plugins
+from translate.cli import derived
+from translate.cli.launch import DEFAULT_RESTARTS, launch, warn_of_separate_tasks
+from translate.console import current
+from translate.contract import TaskModel
+from translate.device import keep_freed_memory
+from translate.distributed import World, restarted, world_from_environment
+from translate.errors import UsageError
+from translate.fields import Field, Spelling, fields_of
+from translate.modelfile.model import FILE_NAME
+from translate.plugins import Plugin
+from translate.settings import Run
+from translate.training.folder import CONFIG
+from translate.training.journal import Journal
+from translate.training.run import Request, plan, train
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a training takes besides the fields of its source, its model and the run."""
+
+    out: Annotated[Path | None, "run folder, new or empty (default runs/MODEL-N; with --resume the latest of them)"] = (
+        None
+    )
+    config: Annotated[
+        Path | None,
+        "TOML file, over the defaults and under the flags; its paths are relative to the current folder",
+        Spelling(metavar="FILE"),
+    ] = None
+    nproc: Annotated[
+        int,
+        "processes on this machine, one per GPU, that share each batch; torchrun does the same over many machines",
+        Ge(1),
+    ] = 1
+    max_restarts: Annotated[
+        int, "with --nproc: how often all go back to the last checkpoint after one of them was killed", Ge(0)
+    ] = DEFAULT_RESTARTS
+    resume: Annotated[
+        bool, "resume the run in --out; settings of the model, batch, size and seed must stay what they were"
+    ] = False
+    dry_run: Annotated[bool, "check data and settings, show the plan, write nothing"] = False
+    tensorboard: Annotated[bool, "write TensorBoard files beside metrics.jsonl"] = False
+
+
+OPTIONS = fields_of(Options, "output")
+
+
+def command_for(name: str, plugin: Plugin) -> TyperCommand:
+    """Import the plugin and make its command."""
+    cls = plugins.load_plugin(plugin)
+    fields = tables_of(cls)
+    panels = {"data": "Data", "model": cls.__name__, "run": "Run"}
+    parameters = [
+        derived.typer_parameter(field, panels[table])
+        for table in fields
+        for field in fields[table]
+        if field.shape != "config"
+    ]
+    parameters += [derived.typer_parameter(field, "Output") for field in OPTIONS]
+
+    def action(**values: Any) -> int | None:
+        options = config.build(Options, OPTIONS, derived.given_flags(OPTIONS, values), name)
+        given = {table: derived.given_flags(fields[table], values) for table in fields}
+        with plugins.blamed(plugin):
+            return _train(name, cls, given, options)
+
+    title = inspect.getdoc(cls) or plugin.summary
+    note = f"\n\nPlugin {plugin.origin}. Keys of --config files: \\[data], \\[model] and \\[run], named as the flags."
+    return derived.make_command(name, action, parameters, help=escape(title) + note)
+
+
+def tables_of(cls: type[TaskModel]) -> dict[str, list[Field]]:
+    """The fields that a run of the model has, by table of a config file."""
+    return {
+        "data": fields_of(cls.source, "data"),
+        "model": fields_of(cls, "model"),
+        "run": fields_of(Run, "run", cls.recipe),
+    }
+
+
+def _train(name: str, cls: type[TaskModel], given: config.Layer, options: Options) -> int | None:
+    console = current()
+    with Journal(console, tensorboard=options.tensorboard) as journal:
+        request = make_request(name, cls, given, options)
+        World(size=options.nproc).places(request.run.batch, request.run.accumulate)
+        if options.dry_run:
+            _show_plan(plan(request, journal))
+            return None
+        if options.nproc > 1:
+            return launch(options.nproc, request.out, options.max_restarts)
+        warn_of_separate_tasks()
+        keep_freed_memory()
+        folder = train(request, journal)
+    if world_from_environment().leads:
+        console.line(f"done: {folder}")
+        console.record({"run": str(folder), "model": str(folder / FILE_NAME)})
+    return None
+
+
+def make_request(name: str, cls: type[TaskModel], given: config.Layer, options: Options) -> Request:
+    """What to train, from flags over ``--config`` over the resumed run's settings over the recipe."""
+    fields = tables_of(cls)
+    out = options.out or default_folder(name, latest=options.resume or restarted())
+    layers: list[config.Layer] = []
+    if options.resume:
+        if not (out / CONFIG).is_file():
+            raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
+        layers.append(config.read_config(out / CONFIG, fields, name))
+    if options.config:
+        layers.append(config.read_config(options.config, fields, name))
+    merged = config.merge([*layers, given])
+    return Request(
+        plugin=name,
+        task=config.build(cls, fields["model"], merged["model"], name),
+        source=config.build(cls.source, fields["data"], merged["data"], name),
+        run=config.build(Run, fields["run"], merged["run"], name),
+        out=out,
+        resume=options.resume,
+    )
+
+
+def default_folder(name: str, *, latest: bool) -> Path:
+    """``runs/<model>-N``: the first N that is free after all others, or the ``latest`` there is."""
+    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+    pattern = re.compile(re.escape(stem) + r"-([0-9]+)")
+    taken = [pattern.fullmatch(path.name) for path in RUNS.iterdir()] if RUNS.is_dir() else []
+    numbers = [int(match.group(1)) for match in taken if match]
+    if latest and not numbers:
+        raise UsageError(f"--resume: there is no run {RUNS / stem}-N here; expected --out with a run folder")
+    return RUNS / f"{stem}-{max(numbers, default=0) + (0 if latest else 1)}"
+
+
+def _show_plan(plan: Mapping[str, Any]) -> None:
+    console = current()
+    console.record(plan)
+    width = max(map(len, plan))
+    for key, value in plan.items():
+        pairs = value.items() if isinstance(value, Mapping) else ()
+        shown = ", ".join(f"{name}: {_value(inner)}" for name, inner in pairs) or _value(value)
+        console.line(f"{key.replace('_', ' '):{width}}  {shown}")
+    console.line("nothing was written (--dry-run)")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return " + ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
