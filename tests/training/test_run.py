@@ -34,11 +34,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def arguments(folders: tuple[Path, Path], out: Path, *more: str) -> list[str]:
+    """A small training; ``more`` replaces what it has of the same flags."""
     a, b = folders
-    small = ["--size", "16", "--width", "4", "--blocks", "1", "--patch-layers", "1", "--pool", "3", "--workers", "1"]
-    pace = ["--steps", str(STEPS), "--save-every", "3", "--preview-every", "6", "--log-every", "2", "--keep", "20"]
-    data = ["--a", str(a), "--b", str(b), "--out", str(out)]
-    return [sys.executable, "-m", "translate", "train", "cyclegan", *data, *small, *pace, "--device", "cpu", *more]
+    small = {"--size": "16", "--width": "4", "--blocks": "1", "--patch-layers": "1", "--pool": "3", "--workers": "1"}
+    pace = {"--steps": str(STEPS), "--save-every": "3", "--preview-every": "6", "--log-every": "2", "--keep": "20"}
+    usual = {"--a": str(a), "--b": str(b), "--out": str(out), **small, **pace, "--device": "cpu"}
+    words = [word for flag, value in usual.items() if flag not in more for word in (flag, value)]
+    return [sys.executable, "-m", "translate", "train", "cyclegan", *words, *more]
 
 
 def run(command: list[str], **settings: object) -> subprocess.CompletedProcess[str]:
