@@ -23,11 +23,12 @@ PUBLIC = [
         "Direction",
         "GantkError",
         "Loading",
+        "Model",
         "Nets",
         "Networks",
         "Noise",
     ),
-    *("Phase", "Published", "Run", "Source", "TaskModel", "Terms", "UsageError", "linear_decay", "load_published"),
+    *("Phase", "Run", "Source", "TaskModel", "Terms", "UsageError", "linear_decay", "load"),
 ]
 
 
@@ -61,7 +62,7 @@ def test_a_public_name_has_a_docstring(name: str) -> None:
         assert name in documented_assignments("translate.contract") | documented_assignments("translate")
 
 
-@pytest.mark.parametrize("name", ["TaskModel", "Source", "Dataset", "Direction", "Phase", "Nets", "Batch"])
+@pytest.mark.parametrize("name", ["Model", "TaskModel", "Source", "Dataset", "Direction", "Phase", "Nets", "Batch"])
 def test_public_methods_have_docstrings(name: str) -> None:
     cls = getattr(translate, name)
     methods = {k: v for k, v in vars(cls).items() if inspect.isfunction(v) and not k.startswith("_")}

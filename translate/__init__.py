@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from translate.api import Model, load
     from translate.contract import (
         Batch,
         Condition,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
         linear_decay,
     )
     from translate.errors import GantkError, UsageError
-    from translate.modelfile.model import Published, load_published
     from translate.settings import Run
 
 API_VERSION = 2
@@ -44,26 +44,26 @@ __all__ = [
     "Direction",
     "GantkError",
     "Loading",
+    "Model",
     "Nets",
     "Networks",
     "Noise",
     "Phase",
-    "Published",
     "Run",
     "Source",
     "TaskModel",
     "Terms",
     "UsageError",
     "linear_decay",
-    "load_published",
+    "load",
 ]
 
 _ELSEWHERE = {
     "GantkError": "translate.errors",
     "UsageError": "translate.errors",
-    "Published": "translate.modelfile.model",
-    "load_published": "translate.modelfile.model",
+    "Model": "translate.api",
     "Run": "translate.settings",
+    "load": "translate.api",
 }
 """Where a public name is defined, if not in `translate.contract`."""
 

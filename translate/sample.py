@@ -167,11 +167,10 @@ def _run(
     batch: int,
     device: torch.device,
 ) -> Iterator[Tensor]:
-    nets = published.nets.to(device).eval()
     conditions = conditions_of(direction, settings, len(z))
     for start in range(0, len(z), batch):
         whole = {direction.input_names[0]: z, **conditions}
         x = Batch({name: tensor[start : start + batch].to(device) for name, tensor in whole.items()})
-        with torch.inference_mode():
-            pictures = direction.run(nets, x)
+        with published.lock, torch.inference_mode():
+            pictures = direction.run(published.nets.to(device).eval(), x)
         yield pictures.float().cpu()

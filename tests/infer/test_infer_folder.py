@@ -96,7 +96,7 @@ def test_dropout_that_is_off_does_not_stand_against_batches(tmp_path: Path) -> N
         model = publish(nn.Dropout(p), run=lambda nets, x: nn.functional.dropout(nets.g(x.a), p, training))
         options = InferOptions(batch=4)
         network = Network(model, model.directions[0], torch.device("cpu"), options)
-        return _Folder(network, tmp_path, options, lambda entry: None).batch
+        return _Folder(network, threading.RLock(), tmp_path, options, lambda entry: None).batch
 
     assert [batch(0.5, False), batch(0.0, True), batch(0.5, True)] == [4, 4, 1]
 

@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import RLock
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ from translate.files import make_folder
 from translate.infer.options import InferOptions
 
 if TYPE_CHECKING:
+    from translate.contract import Direction
     from translate.infer.outputs import Gate
     from translate.infer.photos import Photo
     from translate.infer.plan import Job
@@ -116,14 +118,11 @@ def infer(
     from translate.infer.shards import Meeting
 
     options = options or InferOptions()
-    direction = model.direction(options.direction)
-    if options.sample:
-        if not direction.noise:
-            raise UsageError(f"--sample: {model.plugin} draws no noise in direction {direction.name}")
-        direction = replace(direction, margin=None)  # each tile would draw noise of its own
+    direction = direction_of(model, options)
     world = world_from_environment()
     device = choose_device(options.device, world.local_rank, world.local_size)
-    network = Network(model, direction, device, options)
+    with model.lock:
+        network = Network(model, direction, device, options)
     with _told_if_long("looking for photos", tell if world.leads else lambda line: None):
         left_out: Counter[str] = Counter()
         jobs = plan(inputs, out, options, network.levels.planes_out, left_out)
@@ -135,7 +134,7 @@ def infer(
         if left_out:
             tell(describe(left_out))
     start = time.perf_counter()
-    folder = _Folder(network, out, options, record)
+    folder = _Folder(network, model.lock, out, options, record)
     mine = folder.summary
     own = jobs[world.rank :: world.size]
     if world.leads:
@@ -159,6 +158,16 @@ def infer(
     return mine
 
 
+def direction_of(model: Published, options: InferOptions) -> Direction:
+    """The direction that the options ask for; with ``sample`` as it is where each picture draws noise of its own."""
+    direction = model.direction(options.direction)
+    if not options.sample:
+        return direction
+    if not direction.noise:
+        raise UsageError(f"--sample: {model.plugin} draws no noise in direction {direction.name}")
+    return replace(direction, margin=None)  # each tile would draw noise of its own
+
+
 @dataclass
 class _Decoded:
     """A photo on its way, or why there is none."""
@@ -173,12 +182,18 @@ class _Folder:
     """The three stages over one list of jobs."""
 
     def __init__(
-        self, network: Network, out: Path, options: InferOptions, record: Callable[[dict[str, Any]], None]
+        self,
+        network: Network,
+        lock: RLock,
+        out: Path,
+        options: InferOptions,
+        record: Callable[[dict[str, Any]], None],
     ) -> None:
         from translate.infer.outputs import Gate
 
         on_gpu = network.device.type != "cpu"
         self.network = network
+        self.lock = lock
         self.out = out
         self.options = options
         self.record = record
@@ -186,8 +201,9 @@ class _Folder:
         self.summary = Summary(seconds={"decode": 0.0, "network": 0.0, "encode": 0.0})
         self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
         self.batch = options.batch or (8 if on_gpu else 1)
-        if self.batch > 1 and network.draws_noise():  # which each photo has to itself, whatever else is in the folder
-            self.batch = 1
+        with lock:
+            if self.batch > 1 and network.draws_noise():  # each photo has its own, whatever else is in the folder
+                self.batch = 1
         self.gate: Gate = Gate(IN_FLIGHT)
         self._clock = threading.Lock()
         self._encoding: deque[tuple[_Decoded, Result, Future[tuple[Path, list[str]]]]] = deque()
@@ -301,7 +317,8 @@ class _Folder:
             return
         start = time.perf_counter()
         try:
-            results = self.network.translate([photo.pixels for photo in photos], self._seed(batch[0].job))
+            with self.lock:
+                results = self.network.translate([photo.pixels for photo in photos], self._seed(batch[0].job))
         except Exception as error:
             # Whatever a model raises on one photo, the others may still go well.
             if len(batch) > 1:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from threading import RLock
 
 import numpy as np
 import torch
@@ -38,6 +39,9 @@ CROP = 40
 
 HUNGRIEST = 64 << 10
 """Bytes of activations per pixel that no network here exceeds: what is small even so need not be measured."""
+
+_CHANCE = RLock()
+"""Held while torch's random generators, of which a process has one set, are ours."""
 
 WORKSPACE = 1.3
 """What convolutions take beside the tensors that are counted."""
@@ -370,6 +374,6 @@ class Network:
             yield
             return
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        with _CHANCE, torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             yield

@@ -11,8 +11,9 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
 import torch
@@ -79,6 +80,8 @@ class Published:
     task: TaskModel
     nets: Nets
     directions: tuple[Direction, ...]
+    lock: RLock = field(default_factory=RLock, repr=False, compare=False)
+    """Held while the networks run or move: tiles and dropout change them for the time of a forward."""
 
     @property
     def plugin(self) -> str:
