@@ -16,11 +16,13 @@ from translate.plugins import load
 
 SMALL: dict[str, dict[str, Any]] = {
     "cgan": {"width": 8, "latent": 5},
+    "sagan": {"width": 2, "latent": 6},
+    "biggan": {"width": 2, "latent": 8, "embedding": 3},
 }
 SPEC = DataSpec(32, {"image": 3}, {"label": ("ship", "horse", "cat")})
 
 
-@pytest.fixture(params=SMALL)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name == "sagan" else ()) for name in SMALL])
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A model file whose classes are not in alphabetical order."""
     torch.manual_seed(0)

@@ -21,6 +21,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "wgan": {"width": 4, "latent": 6, "critic": 2, "critic_early": 3},
     "wgan-gp": {"width": 4, "latent": 6, "critic": 2},
     "lsgan": {"width": 4, "latent": 6},
+    "sagan": {"width": 2, "latent": 6},
+    "biggan": {"width": 2, "latent": 8, "embedding": 3},
 }
 """Hyper-parameters that make a built-in quick to train; a stranger's model is checked with its defaults."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -24,4 +25,23 @@ def init_normal(module: M, std: float = 0.02) -> M:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+    return module
+
+
+def init_orthogonal(module: M) -> M:
+    """Orthogonal weights in convolutions, linear layers and embeddings (Saxe et al., 2014), biases 0; as in BigGAN."""
+    return _init(module, nn.init.orthogonal_)
+
+
+def init_xavier(module: M) -> M:
+    """Uniform weights by Glorot and Bengio (2010) in the same layers, biases 0; as in SAGAN."""
+    return _init(module, nn.init.xavier_uniform_)
+
+
+def _init(module: M, draw: Callable[[Tensor], Tensor]) -> M:
+    for layer in module.modules():
+        if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)):
+            draw(layer.weight)
+            if not isinstance(layer, nn.Embedding) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return module

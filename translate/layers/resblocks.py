@@ -13,7 +13,7 @@ class UpBlock(nn.Module):
     """Norm, rectifier, doubling, 3x3 convolution, norm, rectifier, 3x3 convolution; beside it a doubling and a 1x1 one.
 
     (N, before, H, W) -> (N, after, 2H, 2W) (Gulrajani et al., 2017, appendix F). ``norm``: makes the norm of so many
-    channels, which is called with ``condition`` where there is one.
+    channels, which is called with ``condition`` as well where there is one.
     """
 
     def __init__(self, before: int, after: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
@@ -23,7 +23,7 @@ class UpBlock(nn.Module):
         self.conv2 = nn.Conv2d(after, after, 3, padding=1)
         self.skip = nn.Conv2d(before, after, 1)
 
-    def forward(self, x: Tensor, *condition: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *condition: Tensor | None) -> Tensor:
         # Nearest neighbours after the 1x1 convolution are the same as before it, and less work.
         inner = self.conv1(F.interpolate(F.relu(self.norm1(x, *condition)), scale_factor=2))
         y: Tensor = self.conv2(F.relu(self.norm2(inner, *condition)))
