@@ -16,6 +16,7 @@ from translate.data.augment import NO_AUGMENTATION, Augmentation, Augmented
 from translate.data.dataset import Cut, CutDataset
 from translate.data.decode import look_grey
 from translate.data.example import MadeUp
+from translate.data.layouts import folders_in, one_domain, refuse_results
 from translate.data.listing import Folders, list_folders
 from translate.data.pictures import Pictures, pictures_of, read_pictures
 from translate.data.transforms import Geometry, Resize
@@ -46,7 +47,12 @@ class Images(Augmented):
         if stored := find_stored("--images", self.images, loading.tell):
             pictures, channels = open_stored(stored, self.channels, self.resize, loading, {})
         else:
-            folders = list_folders("--images", self.images, loading.tell)
+            roots = one_domain("--images", self.images, loading.tell)
+            folders = list_folders("--images", roots, loading.tell)
+            refuse_results(folders)
+            for root in roots:
+                if len(names := folders_in(root)) > 1:
+                    loading.tell(f"--images {root}: its {len(names)} sub-folders are read as one set, without labels")
             pictures, channels = open_folders(folders, self.channels, self.resize, loading, {})
         spec = DataSpec(loading.size, {"image": channels})
         return ImageSet(spec, pictures, flip=self.flip, augmentation=self.augmentation(spec, ("image",)))

@@ -18,6 +18,7 @@ from translate.data.dataset import Cut, CutDataset
 from translate.data.decode import ImageError, Pixels, open_image, probe
 from translate.data.degrade import degrade
 from translate.data.example import MadeUp
+from translate.data.layouts import check_high, of_scale, training_part
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
 from translate.data.pictures import Budget, Pictures, report_grey, scan
@@ -69,7 +70,9 @@ class LowHigh(Augmented):
             faults.append(line.removeprefix("left out "))
             to_user(line)
 
-        high_files = list_folders("--hr", self.hr, to_user)
+        high_files = list_folders("--hr", training_part("--hr", self.hr, to_user), to_user)
+        if not self.pair:
+            check_high(high_files, self.scale)
         loading = replace(loading, tell=tell)
         if self.lr_images:
             partners = self._partners(high_files, loading)
@@ -104,7 +107,8 @@ class LowHigh(Augmented):
 
     def _partners(self, high: Folders, loading: Loading) -> dict[Path, Path]:
         """The low-resolution file of each high-resolution one. What has none, or one of a wrong size, is reported."""
-        low = list_folders("--lr-images", self.lr_images, loading.tell)
+        roots = training_part("--lr-images", self.lr_images, loading.tell)
+        low = list_folders("--lr-images", of_scale("--lr-images", roots, self.scale, loading.tell), loading.tell)
         named = (Pattern.parse(self.pair),) if self.pair else (SAME_NAME, Pattern(second=f"{{}}x{self.scale}"))
         partners: dict[Path, Path] = {}
         fault = ""

@@ -16,6 +16,7 @@ from translate.data.dataset import Cut, CutDataset
 from translate.data.decode import ImageError, Pixels, is_grey, open_image, probe
 from translate.data.example import MadeUp
 from translate.data.index_maps import IndexReader
+from translate.data.layouts import check_halves, one_domain, pairs_in_one, training_part, two_domains
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
 from translate.data.pictures import Budget, Pictures, scan
@@ -25,9 +26,6 @@ from translate.reading import Reading
 
 Pair: TypeAlias = tuple[Path, Path]
 
-_LAYOUTS = (("trainA", "trainB"), ("A", "B"))
-"""Sub-folders that make of --ab a folder of two domains."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Paired(Augmented):
@@ -36,8 +34,10 @@ class Paired(Augmented):
     a: Annotated[tuple[Path, ...], "folder of inputs, with --b"] = ()
     b: Annotated[tuple[Path, ...], "folder of targets of the same names, whatever their suffix"] = ()
     ab: Annotated[
-        tuple[Path, ...], "folder of pictures side by side, or with folders trainA and trainB, or A and B"
+        tuple[Path, ...],
+        "folder of pictures side by side, of pairs 0_A and 0_B, or with folders trainA and trainB, or A and B",
     ] = ()
+    halves: Annotated[bool, "pictures in --ab are two halves side by side, whatever their shape"] = False
     pair: Annotated[str, "names of the targets where they differ, such as '{}_LR'; of both, such as '{}_A,{}_B'"] = ""
     direction: Annotated[Literal["a2b", "b2a"], "the input in --ab: the left half or A, or the right half or B"] = "a2b"
     channels_a: Annotated[Literal[1, 3, 4], "of the input: 1 grey, 3 RGB, 4 RGBA; every image is converted"] = 3
@@ -71,21 +71,36 @@ class Paired(Augmented):
                 raise UsageError("expected --a DIR and --b DIR, or --ab DIR")
             if self.direction == "b2a":
                 raise UsageError("--direction b2a goes with --ab; with --a and --b, swap the two folders")
-            a, b = list_folders("--a", self.a, loading.tell), list_folders("--b", self.b, loading.tell)
+            a, b = (
+                list_folders(flag, one_domain(flag, roots, loading.tell, ("--a", "--b")), loading.tell)
+                for flag, roots in (("--a", self.a), ("--b", self.b))
+            )
             return self._from_folders(a, b, fit, loading)
         if self.a or self.b:
             raise UsageError("--ab holds both domains; expected it alone, or --a and --b")
-        for names in _LAYOUTS:
-            if any((root / name).is_dir() for root in self.ab for name in names):
-                first, second = (
-                    list_folders("--ab", [root / name for root in self.ab], loading.tell) for name in names
-                )
-                swapped = self.direction == "b2a"
-                return self._from_folders(*((second, first) if swapped else (first, second)), fit, loading)
-        return self._from_halves(list_folders("--ab", self.ab, loading.tell), fit, loading)
+        roots = training_part("--ab", self.ab, loading.tell)
+        swapped = self.direction == "b2a"
+        if domains := two_domains("--ab", roots, loading.tell):
+            first, second = (list_folders("--ab", some, loading.tell) for some in domains)
+            return self._from_folders(*((second, first) if swapped else (first, second)), fit, loading)
+        folders = list_folders("--ab", roots, loading.tell)
+        pattern = self._pattern or pairs_in_one(folders, loading.tell)
+        if pattern is not None:
+            return self._from_folders(folders, folders, fit, loading, pattern.swapped() if swapped else pattern)
+        if self.classes:
+            raise UsageError("--classes needs maps in files of their own; expected --a and --b, or trainA and trainB")
+        if not self.halves:
+            check_halves(folders, loading.reading, loading.tell)
+        return self._from_halves(folders, fit, loading)
 
-    def _from_folders(self, a: Folders, b: Folders, fit: Fit, loading: Loading) -> Dataset:
-        pattern = Pattern.parse(self.pair) if self.pair else SAME_NAME
+    @property
+    def _pattern(self) -> Pattern | None:
+        return Pattern.parse(self.pair) if self.pair else None
+
+    def _from_folders(
+        self, a: Folders, b: Folders, fit: Fit, loading: Loading, pattern: Pattern | None = None
+    ) -> Dataset:
+        pattern = pattern or self._pattern or SAME_NAME
         for root in b.roots:
             if pattern is SAME_NAME and any(root.samefile(other) for other in a.roots):
                 raise UsageError(
@@ -117,8 +132,6 @@ class Paired(Augmented):
         return PairSet(spec, inputs, targets, numbers, flip=self.flip, augmentation=augmentation)
 
     def _from_halves(self, folders: Folders, fit: Fit, loading: Loading) -> Dataset:
-        if self.classes:
-            raise UsageError("--classes needs maps in files of their own; expected --a and --b, or trainA and trainB")
         spec = self._spec(loading.size)
         loading.expect(spec)
         _report_grey(

@@ -32,6 +32,10 @@ class Pattern:
             raise UsageError(f"--pair {text}: expected a pattern such as '{{}}_LR', or two such as '{{}}_A,{{}}_B'")
         return cls(*parts) if len(parts) == 2 else cls(second=parts[0])
 
+    def swapped(self) -> Pattern:
+        """The second file first."""
+        return Pattern(self.second, self.first)
+
     def __str__(self) -> str:
         return f"{self.first},{self.second}" if self.first != _PLACE else self.second
 

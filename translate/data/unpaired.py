@@ -14,6 +14,7 @@ from translate.contract import Dataset, DataSpec, Loading
 from translate.data.augment import Augmentation, Augmented
 from translate.data.dataset import Cut, CutDataset
 from translate.data.example import MadeUp
+from translate.data.layouts import one_domain, refuse_results
 from translate.data.listing import Folders, list_folders
 from translate.data.pictures import Budget, Pictures, read_pictures
 from translate.data.transforms import Geometry, Resize, side_before_crop
@@ -37,9 +38,13 @@ class Unpaired(Augmented):
         """Both sets, scanned. Raises ``UsageError`` where one of them has fewer than two readable images."""
         self.check_augment(loading)
         side = side_before_crop(loading.size, self.load_size)
-        a = list_folders("--a", self.a, loading.tell)
-        b = list_folders("--b", self.b, loading.tell)
+        a, b = (
+            list_folders(flag, one_domain(flag, roots, loading.tell, ("--a", "--b")), loading.tell)
+            for flag, roots in (("--a", self.a), ("--b", self.b))
+        )
         _check_apart(a, b)
+        refuse_results(a)
+        refuse_results(b)
         _check_enough(a, len(a.files), "images")
         _check_enough(b, len(b.files), "images")
         spec = DataSpec(size=loading.size, channels={"a": self.channels, "b": self.channels})
