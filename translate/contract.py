@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from translate.errors import UsageError
 from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
-from translate.reading import STANDARD, Hidden, Reading
+from translate.reading import STANDARD, Hidden, Percentiles, Reading
 from translate.settings import Run
 
 Terms = Mapping[str, Tensor]
@@ -230,7 +230,9 @@ class Loading:
     cache_budget: int = 2 << 30
     """Bytes of decoded images kept in memory, and with ``cache="device"`` on the device."""
     reading: Reading = STANDARD
-    """Which files are opened, and what their numbers mean."""
+    """Which files are opened, and how they become pixels."""
+    ranges: Mapping[str, tuple[float, float] | Percentiles] = field(default_factory=dict)
+    """The numbers that are black and white, by batch name, and under "" for all others."""
     cache_dir: Path | None = None
     """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
     expect: Callable[[DataSpec], object] = lambda spec: None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 
 from translate.errors import UsageError
-from translate.reading import Reading, formats_with
+from translate.reading import Hidden, Reading, formats_with, parse_ranges
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -63,6 +63,14 @@ class Run:
     ] = "memory"
     cache_budget: Annotated[float, "most memory for decoded images, in GiB", Gt(0), MayChange()] = 2.0
     strict_data: Annotated[bool, "stop at the first unreadable image instead of leaving it out", MayChange()] = False
+    range: Annotated[
+        tuple[str, ...],
+        "numbers in the files that are black and white, such as 0..4095, or 1%..99% of all; for domain a alone a=0..1 "
+        "[what their type says]",
+    ] = ()
+    hidden: Annotated[
+        Hidden, "colours under alpha 0: those of the nearest visible pixels, or white, on which all is laid"
+    ] = "fill"
     allow_format: Annotated[tuple[str, ...], "open files of these formats too, such as PSD or FITS", MayChange()] = ()
     save_every: Annotated[int, "steps between checkpoints", Ge(1), MayChange()] = 1000
     keep: Annotated[int, "checkpoints kept", Ge(1), MayChange()] = 3
@@ -71,6 +79,7 @@ class Run:
 
     def __post_init__(self) -> None:
         formats_with(self.allow_format)
+        parse_ranges(self.range)
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
         if self.diffaug and self.ada:
@@ -79,7 +88,7 @@ class Run:
     @property
     def reading(self) -> Reading:
         """How the pictures of the data are opened."""
-        return Reading(formats_with(self.allow_format))
+        return Reading(formats_with(self.allow_format), hidden=self.hidden)
 
     @classmethod
     def changeable(cls) -> frozenset[str]:

@@ -50,7 +50,7 @@ class Captioned(Augmented):
         if not folders.files:
             raise UsageError(f"{folders}: {where}")
         names = vocabulary((caption for of_one in texts.values() for caption in of_one), self.min_count)
-        pictures, channels = open_folders(folders, self.channels, self.resize, loading, {"text": names})
+        pictures, spec = open_folders(folders, self.channels, self.resize, loading, {"text": names})
         index = {word: number for number, word in enumerate(names)}
         tokens = [[_tokens(caption, index) for caption in texts[path]] for path in pictures.paths]
 
@@ -58,7 +58,6 @@ class Captioned(Augmented):
             of_one = tokens[number]
             return {"text": of_one[int(rng.integers(len(of_one)))]}
 
-        spec = DataSpec(loading.size, {"image": channels}, {"text": names})
         augmentation = self.augmentation(spec, ("image",))
         return ImageSet(spec, pictures, more=more, flip=self.flip, augmentation=augmentation)
 

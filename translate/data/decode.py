@@ -42,12 +42,14 @@ UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 @dataclass
 class Decoded:
     """``pixels``: (H, W, channels), upright. ``alpha``: (H, W) of the same type, where the file has transparency and
-    ``pixels`` have no room for it. ``numbers``: how the file stores its own. ``notes``: what a user should know."""
+    ``pixels`` have no room for it. ``numbers``: how the file stores its own. ``notes``: what a user should know.
+    ``bands``: whether the channels are no colours."""
 
     pixels: Pixels
     alpha: Pixels | None
     numbers: Numbers
     notes: list[str] = field(default_factory=list)
+    bands: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,17 @@ class Opened:
             # Decoders raise anything from struct.error to TypeError on broken input.
             raise image_error(self.path, error) from None
 
+    def values(self) -> NDArray[Any]:
+        """The file's own numbers, without those of transparency."""
+        try:
+            if self.deep is not None:
+                return self.deep.read()[..., : self.deep.bands - self.deep.alpha]
+            assert self.image is not None
+            self.image.load()
+            return np.asarray(self.image.convert("RGB") if self.image.has_transparency_data else self.image)
+        except Exception as error:
+            raise image_error(self.path, error) from None
+
     def _deep(self, deep: Deep, channels: int) -> Decoded:
         if not deep.colours and deep.bands != channels:
             raise ImageError(self.path, f"it has {deep.bands} bands; expected {channels} channels")
@@ -118,7 +131,7 @@ class Opened:
             pixels = _white(pixels) - pixels
         notes = [FRAMES] if deep.frames > 1 else []
         if not deep.colours:
-            return Decoded(pixels, None, numbers, notes)
+            return Decoded(pixels, None, numbers, notes, bands=True)
         return self._with_channels(
             pixels, None if alpha is None else at_depth(alpha, pixels.dtype), channels, numbers, notes
         )

@@ -53,9 +53,8 @@ class Domains(Augmented):
             raise UsageError("--attribute: expected --labels with columns of 0 and 1")
         labels = labels_of(folders, roots, self.labels, loading)
         names = {"domain": labels.names}
-        pictures, channels = open_folders(labels.folders, self.channels, self.resize, loading, names)
+        pictures, spec = open_folders(labels.folders, self.channels, self.resize, loading, names)
         indices = labels.indices(pictures)
-        spec = DataSpec(loading.size, {"image": channels}, names)
         return ImageSet(
             spec,
             pictures,
@@ -92,9 +91,8 @@ class Domains(Augmented):
             raise UsageError("--balanced: attributes can be combined; expected domains of which each image has one")
         folders = only_known(folders, values, f"no row in {table}", loading)
         known = {"attributes": names}
-        pictures, channels = open_folders(folders, self.channels, self.resize, loading, known)
+        pictures, spec = open_folders(folders, self.channels, self.resize, loading, known)
         rows = [values[path] for path in pictures.paths]
-        spec = DataSpec(loading.size, {"image": channels}, known)
 
         def more(number: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
             return {"attributes": rows[number]}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge
 from torch import Tensor
 
 from translate.contract import Dataset, DataSpec, Loading
@@ -18,11 +19,12 @@ from translate.data.decode import look_grey
 from translate.data.example import MadeUp
 from translate.data.layouts import folders_in, one_domain, refuse_results
 from translate.data.listing import Folders, list_folders
-from translate.data.pictures import Pictures, pictures_of, read_pictures
+from translate.data.pictures import CHANNELS, Pictures, pictures_of, read_pictures
+from translate.data.ranges import described, reading_of
 from translate.data.transforms import Geometry, Resize
 from translate.errors import UsageError
 
-Channels = Annotated[Literal[1, 3, 4] | None, "1 grey, 3 RGB, 4 RGBA [1 where all looks grey, else 3]"]
+Channels = Annotated[int | None, f"{CHANNELS} [1 where all looks grey, else 3]", Ge(1)]
 Centre = Annotated[Resize, "scale the shorter side to --size, resize both, or none; then the centre"]
 
 
@@ -45,7 +47,7 @@ class Images(Augmented):
         """
         self.check_augment(loading)
         if stored := find_stored("--images", self.images, loading.tell):
-            pictures, channels = open_stored(stored, self.channels, self.resize, loading, {})
+            pictures, spec = open_stored(stored, self.channels, self.resize, loading, {})
         else:
             roots = one_domain("--images", self.images, loading.tell)
             folders = list_folders("--images", roots, loading.tell)
@@ -53,8 +55,7 @@ class Images(Augmented):
             for root in roots:
                 if len(names := folders_in(root)) > 1:
                     loading.tell(f"--images {root}: its {len(names)} sub-folders are read as one set, without labels")
-            pictures, channels = open_folders(folders, self.channels, self.resize, loading, {})
-        spec = DataSpec(loading.size, {"image": channels})
+            pictures, spec = open_folders(folders, self.channels, self.resize, loading, {})
         return ImageSet(spec, pictures, flip=self.flip, augmentation=self.augmentation(spec, ("image",)))
 
     @classmethod
@@ -64,28 +65,33 @@ class Images(Augmented):
 
 def open_folders(
     folders: Folders, channels: int | None, resize: Resize, loading: Loading, names: Mapping[str, tuple[str, ...]]
-) -> tuple[Pictures, int]:
-    """The pictures of some folders, and their channels where none are given; a model may refuse them before they are
-    read. ``names``: for ``DataSpec.names``.
+) -> tuple[Pictures, DataSpec]:
+    """The pictures of some folders as ``x.image``, and what they are; a model may refuse them before they are read.
+
+    ``channels``: None where they are to be found out. ``names``: for ``DataSpec.names``.
     """
     grey = channels is None and look_grey(folders.files, loading.reading)
     count = channels or (1 if grey else 3)
-    loading.expect(DataSpec(loading.size, {"image": count}, names))
+    spec = DataSpec(loading.size, {"image": count}, names)
+    loading.expect(spec)
     if grey:
         loading.tell(f"{folders}: the images look grey; they are taken as 1 channel (--channels 3 keeps colours)")
-    return read_pictures(folders, count, loading, resize=resize), count
+    reading = reading_of("image", folders, loading)
+    pictures = read_pictures(folders, count, loading, resize=resize, reading=reading)
+    return pictures, described(spec, {"image": reading}, {"image": pictures})
 
 
 def open_stored(
     stored: Stored, channels: int | None, resize: Resize, loading: Loading, names: Mapping[str, tuple[str, ...]]
-) -> tuple[Pictures, int]:
+) -> tuple[Pictures, DataSpec]:
     """The same for pictures that lie together in a file."""
     own = stored.images.shape[3]
     count = channels or own
     if count not in (own, 3) or count < own:
         raise UsageError(f"--channels {count}: {stored.source} has {own}; expected {own}{' or 3' if own == 1 else ''}")
-    loading.expect(DataSpec(loading.size, {"image": count}, names))
-    return pictures_of(stored.images, count, loading, source=stored.source, resize=resize), count
+    spec = DataSpec(loading.size, {"image": count}, names)
+    loading.expect(spec)
+    return pictures_of(stored.images, count, loading, source=stored.source, resize=resize), spec
 
 
 class ImageSet(CutDataset):

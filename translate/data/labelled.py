@@ -47,15 +47,14 @@ class Labelled(Augmented):
         stored = find_stored("--images", self.images, loading.tell, labelled=True)
         if stored is not None:
             names, indices = self._of_stored(stored)
-            pictures, channels = open_stored(stored, self.channels, self.resize, loading, {"label": names})
+            pictures, spec = open_stored(stored, self.channels, self.resize, loading, {"label": names})
         else:
             roots = training_part("--images", self.images, loading.tell)
             folders = list_folders("--images", roots, loading.tell)
             labels = labels_of(folders, roots, self.labels, loading)
             names = labels.names
-            pictures, channels = open_folders(labels.folders, self.channels, self.resize, loading, {"label": names})
+            pictures, spec = open_folders(labels.folders, self.channels, self.resize, loading, {"label": names})
             indices = labels.indices(pictures)
-        spec = DataSpec(loading.size, {"image": channels}, {"label": names})
         return ImageSet(
             spec,
             pictures,

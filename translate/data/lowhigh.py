@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from translate.contract import Dataset, DataSpec, Loading
@@ -21,7 +22,8 @@ from translate.data.example import MadeUp
 from translate.data.layouts import check_high, of_scale, training_part
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
-from translate.data.pictures import Budget, Pictures, report_grey, scan
+from translate.data.pictures import CHANNELS, Budget, Pictures, report_grey, scan
+from translate.data.ranges import described, reading_of
 from translate.data.transforms import Geometry
 from translate.errors import UsageError
 from translate.reading import Reading
@@ -41,7 +43,7 @@ class LowHigh(Augmented):
     degradation: Annotated[Literal["bicubic", "real"], "low resolution by MATLAB's bicubic, or as in Real-ESRGAN"] = (
         "bicubic"
     )
-    channels: Annotated[Literal[1, 3], "1 grey, 3 RGB"] = 3
+    channels: Annotated[int, CHANNELS, Ge(1)] = 3
     flip: Annotated[bool, "mirror half of the patches"] = True
     rotate: Annotated[bool, "turn patches by quarters"] = True
 
@@ -83,7 +85,8 @@ class LowHigh(Augmented):
         # from which they are costly to make, do not fit.
         share = loading.cache_budget // (self.scale**2 + 1)
         report_grey(high_files, self.channels, replace(loading, tell=to_user))
-        reader = _High(self.channels, self.scale, loading.size, loading.reading)
+        reading = reading_of("high", high_files, loading)
+        reader = _High(self.channels, self.scale, loading.size, reading)
         high = scan(high_files, reader, loading, budget=Budget(loading.cache_budget - share))
         low: Pictures | None = None
         pairs = [(number, number) for number in range(len(high))]
@@ -91,14 +94,15 @@ class LowHigh(Augmented):
             files = tuple(partners[path] for path in high.paths)
             if self.lr_images:
                 low_files = Folders("--lr-images", self.lr_images, files)
-                low = scan(low_files, _Given(self.channels, loading.reading), loading, budget=Budget(share))
+                low = scan(low_files, _Given(self.channels, reading), loading, budget=Budget(share))
             else:
-                made = _Made(high, high.numbers(), self.scale, self.channels, loading.size, loading.reading)
+                made = _Made(high, high.numbers(), self.scale, self.channels, loading.size, reading)
                 low = scan(replace(high_files, files=files), made, loading, budget=Budget(share))
             known = low.numbers()
             pairs = [(number, known[path]) for number, path in enumerate(files) if path in known]
         if not pairs:
             raise UsageError(f"{high_files}: none of its images can be used; the first: {faults[0]}")
+        spec = described(spec, {"high": reading, "low": reading}, {"high": high, "low": high if low is None else low})
         return _Patches(self, spec, pairs, high, low)
 
     @classmethod

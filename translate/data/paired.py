@@ -19,7 +19,8 @@ from translate.data.index_maps import IndexReader
 from translate.data.layouts import check_halves, one_domain, pairs_in_one, training_part, two_domains
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
-from translate.data.pictures import Budget, Pictures, scan
+from translate.data.pictures import CHANNELS, Budget, Pictures, scan
+from translate.data.ranges import described, reading_of
 from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop
 from translate.errors import UsageError
 from translate.reading import Reading
@@ -40,8 +41,8 @@ class Paired(Augmented):
     halves: Annotated[bool, "pictures in --ab are two halves side by side, whatever their shape"] = False
     pair: Annotated[str, "names of the targets where they differ, such as '{}_LR'; of both, such as '{}_A,{}_B'"] = ""
     direction: Annotated[Literal["a2b", "b2a"], "the input in --ab: the left half or A, or the right half or B"] = "a2b"
-    channels_a: Annotated[Literal[1, 3, 4], "of the input: 1 grey, 3 RGB, 4 RGBA; every image is converted"] = 3
-    channels_b: Annotated[Literal[1, 3, 4], "of the target: 1 grey, 3 RGB, 4 RGBA; every image is converted"] = 3
+    channels_a: Annotated[int, f"of the input: {CHANNELS}", Ge(1)] = 3
+    channels_b: Annotated[int, f"of the target: {CHANNELS}", Ge(1)] = 3
     classes: Annotated[int, "classes of inputs that are maps of class indices (0: pictures)", Ge(0), Le(256)] = 0
     resize: Annotated[
         Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
@@ -110,26 +111,25 @@ class Paired(Augmented):
         spec = self._spec(loading.size)
         loading.expect(spec)
         pairs = self._of_one_size(matched, a, b, loading)
-        reader = (
-            IndexReader(self.classes, fit, loading.reading)
-            if self.classes
-            else Reader(self.channels_a, fit, loading.reading)
-        )
+        readings = {"b": reading_of("b", b, loading)}
+        reader: IndexReader | Reader
+        if self.classes:
+            reader = IndexReader(self.classes, fit, loading.reading)
+        else:
+            readings["a"] = reading_of("a", a, loading)
+            reader = Reader(self.channels_a, fit, readings["a"])
         budget = Budget(loading.cache_budget)
         inputs = scan(replace(a, files=tuple(first for first, _ in pairs)), reader, loading, budget=budget)
         known = inputs.numbers()
         pairs = [pair for pair in pairs if pair[0] in known]
         partners = tuple(second for _, second in pairs)
-        targets = scan(
-            replace(b, files=partners), Reader(self.channels_b, fit, loading.reading), loading, budget=budget
-        )
+        targets = scan(replace(b, files=partners), Reader(self.channels_b, fit, readings["b"]), loading, budget=budget)
         known_b = targets.numbers()
         numbers = [(known[first], known_b[second]) for first, second in pairs if second in known_b]
         if not numbers:
             raise UsageError(f"{a}, {b}: no pair of readable images of one size")
-
-        augmentation = self._augmentation(spec)
-        return PairSet(spec, inputs, targets, numbers, flip=self.flip, augmentation=augmentation)
+        spec = described(spec, readings, {"b": targets} if self.classes else {"a": inputs, "b": targets})
+        return PairSet(spec, inputs, targets, numbers, flip=self.flip, augmentation=self._augmentation(spec))
 
     def _from_halves(self, folders: Folders, fit: Fit, loading: Loading) -> Dataset:
         spec = self._spec(loading.size)
@@ -140,13 +140,17 @@ class Paired(Augmented):
             self._channels,
             loading,
         )
-        reader = _HalvesReader(self._channels, fit, loading.reading, swapped=self.direction == "b2a")
+        readings = {name: reading_of(name, folders, loading) for name in ("a", "b")}
+        if readings["a"] != readings["b"]:
+            raise UsageError("--range: pictures side by side have one range; expected it without a name")
+        reader = _HalvesReader(self._channels, fit, readings["a"], swapped=self.direction == "b2a")
         pictures = scan(folders, reader, loading)
         if not pictures:
             count = len(folders.files)
             raise UsageError(f"{folders}: none of its {count} files is a picture of two halves side by side")
 
         numbers = [(number, number) for number in range(len(pictures))]
+        spec = described(spec, readings, {"a": pictures, "b": pictures})
         return PairSet(
             spec,
             pictures,

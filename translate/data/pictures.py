@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from translate.data.decode import ImageError, Pixels, look_grey
 from translate.data.listing import Folders, list_folders
 from translate.data.transforms import Fit, Reader, Resize
 from translate.errors import UsageError
+from translate.reading import Reading
+
+CHANNELS = "1 grey, 3 RGB, 4 RGBA, any other number of bands as the files have it"
+"""For help lines of ``--channels``."""
 
 _WINDOW = 1024  # files handed to the threads at once: bounds memory for very large folders
 _PATIENCE = 10.0  # seconds of silence before the scan says how far it is
@@ -62,7 +66,7 @@ class Pack:
     ``starts``: where each picture begins. ``shapes``: (H, W, C) of each.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     starts: Sequence[int]
     shapes: Sequence[tuple[int, int, int]]
 
@@ -95,13 +99,20 @@ class Pack:
 class Pictures(Sequence[Pixels]):
     """Pictures by number, (H, W, C) and read-only: from the cache where it has them, or else decoded again.
 
-    ``paths``: the file of each, where each has one. ``pack``: all of them, with ``cache="device"``.
+    ``paths``: the file of each, where each has one. ``pack``: all of them, with ``cache="device"``. ``bits``: of each
+    number, 32 for floats.
     """
 
     def __init__(
-        self, count: int, read: Callable[[int], Pixels], *, paths: Sequence[Path] = (), pack: Pack | None = None
+        self,
+        count: int,
+        read: Callable[[int], Pixels],
+        *,
+        paths: Sequence[Path] = (),
+        pack: Pack | None = None,
+        bits: int = 8,
     ) -> None:
-        self.paths, self.pack = tuple(paths), pack
+        self.paths, self.pack, self.bits = tuple(paths), pack, bits
         self._count, self._read = count, read
 
     @overload
@@ -155,11 +166,12 @@ def read_pictures(
     resize: Resize = "scale",
     side: int | None = None,
     budget: Budget | None = None,
+    reading: Reading | None = None,
 ) -> Pictures:
-    """The same for folders that are listed already."""
+    """The same for folders that are listed already. ``reading``: how they are opened; ``loading.reading`` if None."""
     report_grey(folders, channels, loading)
     fit = Fit(resize, loading.size if side is None else side, loading.size)
-    pictures = scan(folders, Reader(channels, fit, loading.reading), loading, budget=budget)
+    pictures = scan(folders, Reader(channels, fit, reading or loading.reading), loading, budget=budget)
     if not pictures:
         raise UsageError(f"{folders}: none of its {len(folders.files)} files can be read as an image")
     return pictures
@@ -202,15 +214,18 @@ def scan(folders: Folders, reader: PictureReader, loading: Loading, *, budget: B
     """Read every file once, on threads; leave out, and report, each one that cannot be read.
 
     What was decoded goes into the cache that ``loading`` asks for. ``budget``: shared by the scans of one source.
-    Raises ``UsageError`` naming the first unreadable file where ``loading.strict``, and where the budget is too small
-    for ``cache="device"``.
+    Raises ``UsageError`` naming the first unreadable file where ``loading.strict``, where pictures are of different
+    depths, and where the budget is too small for ``cache="device"``.
     """
     if loading.cache == "disk":
         return _scan_to_disk(folders, reader, loading)
     budget = budget or Budget(loading.cache_budget)
     held: dict[Path, Pixels] = {}
 
+    depth = _OneDepth(folders)
+
     def keep(path: Path, pixels: Pixels) -> None:
+        depth.check(path, pixels.dtype)
         if loading.cache != "off" and budget.take(pixels.nbytes):
             held[path] = _planar(pixels)
 
@@ -218,21 +233,45 @@ def scan(folders: Folders, reader: PictureReader, loading: Loading, *, budget: B
     if loading.cache == "device":
         _check_room(str(folders), budget)
         pack = Pack.of([held.pop(path) for path in good])
-        return Pictures(len(good), pack.__getitem__, paths=good, pack=pack)
+        return Pictures(len(good), pack.__getitem__, paths=good, pack=pack, bits=depth.bits)
     if loading.cache == "memory" and len(held) < len(good):
         loading.tell(
             f"{folders}: {len(held)} of {len(good)} decoded images fit into the {budget.total / 2**30:.3g} GiB of "
             "--cache-budget; the others are decoded each time (--cache disk avoids that)"
         )
-    return _from_files(good, reader, held)
+    return _from_files(good, reader, held, depth.bits)
 
 
-def _from_files(paths: Sequence[Path], reader: PictureReader, held: Mapping[Path, Pixels]) -> Pictures:
+def _from_files(paths: Sequence[Path], reader: PictureReader, held: Mapping[Path, Pixels], bits: int) -> Pictures:
     def read(number: int) -> Pixels:
         pixels = held.get(paths[number])
         return reader(paths[number]) if pixels is None else pixels
 
-    return Pictures(len(paths), read, paths=paths)
+    return Pictures(len(paths), read, paths=paths, bits=bits)
+
+
+class _OneDepth:
+    """Sees to it that all pictures of some folders have one depth; the first one sets it. For any thread."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._first: tuple[Path, int] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def bits(self) -> int:
+        return self._first[1] if self._first else 8
+
+    def check(self, path: Path, kind: np.dtype[Any]) -> None:
+        """Raise ``UsageError`` for a picture of another depth than the others."""
+        bits = 8 * kind.itemsize
+        with self._lock:
+            first, expected = self._first = self._first or (path, bits)
+        if bits != expected:
+            raise UsageError(
+                f"{self._folders}: {path} has {bits} bits and {first} {expected}; expected pictures of one depth, "
+                "or --range"
+            )
 
 
 def _check_room(source: str, budget: Budget) -> None:
@@ -311,8 +350,12 @@ def _scan_to_disk(folders: Folders, reader: PictureReader, loading: Loading) -> 
     else:
         good = set()
     names = {path: name_of(path) for path in paths if path in valid or path in good}
+    depth = _OneDepth(folders)
+    for path, name in names.items():
+        if name in kept.entries:
+            depth.check(path, np.dtype(kept.entries[name].kind))
     held = _OnDisk(kept, {path: kept.entries[name] for path, name in names.items() if name in kept.entries})
-    return _from_files(list(names), reader, held)
+    return _from_files(list(names), reader, held, depth.bits)
 
 
 class _OnDisk(Mapping[Path, Pixels]):

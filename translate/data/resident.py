@@ -13,6 +13,8 @@ from translate.data.dataset import Cut, CutDataset
 from translate.data.pictures import Pack
 from translate.errors import GantkError
 
+_KIND = {"uint8": torch.uint8, "uint16": torch.int16, "float32": torch.float32}  # torch has no `take` of uint16
+
 
 @dataclass(frozen=True)
 class Places:
@@ -80,21 +82,31 @@ class Resident:
             for dimension, step in enumerate(steps):
                 along = [-1 if dimension == other else 1 for other in range(3)]
                 index = index + step * torch.arange(shape[dimension], device=self._device).view(along)
-            batch[name] = copies[places.packs[name]].take(index)
+            taken = copies[places.packs[name]].take(index)
+            match taken.dtype:
+                case torch.int16:
+                    taken = taken.view(torch.uint16)
+                case torch.float32:
+                    taken = taken.mul_(2).sub_(1)
+            batch[name] = taken
         return batch
 
     def _on_device(self) -> list[Tensor]:
         packs = self._packs
         if not self._copies:
             try:
-                self._copies = [torch.empty(pack.pixels.size, dtype=torch.uint8, device=self._device) for pack in packs]
+                self._copies = [
+                    torch.empty(pack.pixels.size, dtype=_KIND[pack.pixels.dtype.name], device=self._device)
+                    for pack in packs
+                ]
             except RuntimeError as error:
                 size = sum(pack.nbytes for pack in packs)
                 raise GantkError(
                     f"--cache device: {size / 2**30:.3g} GiB of images do not fit on {self._device}; use --cache memory"
                 ) from error
             for copy, pack in zip(self._copies, packs, strict=True):
-                copy.copy_(torch.from_numpy(pack.pixels))
+                pixels = torch.from_numpy(pack.pixels.view(np.int16) if pack.pixels.dtype == np.uint16 else pack.pixels)
+                copy.copy_(pixels)
         return self._copies
 
 

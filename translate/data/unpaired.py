@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
@@ -16,9 +16,11 @@ from translate.data.dataset import Cut, CutDataset
 from translate.data.example import MadeUp
 from translate.data.layouts import one_domain, refuse_results
 from translate.data.listing import Folders, list_folders
-from translate.data.pictures import Budget, Pictures, read_pictures
+from translate.data.pictures import CHANNELS, Budget, Pictures, read_pictures
+from translate.data.ranges import described, reading_of
 from translate.data.transforms import Geometry, Resize, side_before_crop
 from translate.errors import UsageError
+from translate.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Unpaired(Augmented):
 
     a: Annotated[tuple[Path, ...], "folder of images of domain a"]
     b: Annotated[tuple[Path, ...], "folder of images of domain b"]
-    channels: Annotated[Literal[1, 3, 4], "1 grey, 3 RGB, 4 RGBA; every image is converted"] = 3
+    channels: Annotated[int, CHANNELS, Ge(1)] = 3
     resize: Annotated[
         Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
     ] = "resize"
@@ -51,10 +53,15 @@ class Unpaired(Augmented):
         loading.expect(spec)
         budget = Budget(loading.cache_budget)
 
-        def read(folders: Folders) -> Pictures:
-            return read_pictures(folders, self.channels, loading, resize=self.resize, side=side, budget=budget)
+        readings = {"a": reading_of("a", a, loading), "b": reading_of("b", b, loading)}
 
-        pictures = read(a), read(b)
+        def read(folders: Folders, reading: Reading) -> Pictures:
+            return read_pictures(
+                folders, self.channels, loading, resize=self.resize, side=side, budget=budget, reading=reading
+            )
+
+        pictures = read(a, readings["a"]), read(b, readings["b"])
+        spec = described(spec, readings, {"a": pictures[0], "b": pictures[1]})
         _check_enough(a, len(pictures[0]), "readable images")
         _check_enough(b, len(pictures[1]), "readable images")
         return _UnpairedDataset(spec, *pictures, self.flip, self.augmentation(spec, ("a",), ("b",)))

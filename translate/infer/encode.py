@@ -41,16 +41,18 @@ def unfit(
     indexed: bool,
     asked: bool,
     channels: int = 3,
+    bands: bool = False,
     numbers: Numbers = WHOLE[8],
 ) -> str | None:
     """Why a result cannot be written in this format and becomes a PNG; None where it can.
 
-    ``channels``: of the result without an ``alpha`` that is carried along. ``asked``: the user named the format, so
-    that it may cost transparency or depth. Raises ``GantkError`` for what a PNG cannot hold either.
+    ``channels``: of the result without an ``alpha`` that is carried along; ``bands``: they are no colours. ``asked``:
+    the user named the format, so that it may cost transparency or depth. Raises ``GantkError`` for what a PNG cannot
+    hold either.
     """
     if format_ in ANY_NUMBERS:
         return None
-    if channels not in (1, 3, 4) and not indexed:
+    if (channels not in (1, 3, 4) or (bands and channels > 1)) and not indexed:
         raise GantkError(f"{channels} channels do not fit into {format_.lower()}; expected --format tiff or npy")
     if format_ == "PNG":
         return None
@@ -76,6 +78,7 @@ def write_photo(
     kept: Kept,
     *,
     numbers: Numbers | None = None,
+    bands: bool = False,
     quality: int = 95,
     lossless: bool = False,
     indexed: bool = False,
@@ -85,6 +88,7 @@ def write_photo(
 
     ``canvas``: the result. ``alpha``: (H, W) of the photo, resized (bicubic) where the result is larger; a fourth
     channel of the canvas stands before it. ``numbers``: how the result is stored; as the canvas has them unless given.
+    ``bands``: the channels are no colours, and none is transparency.
     ``lossless``: for WebP, whatever the ``quality``. ``indexed``: the values are class indices, no colours. ``source``:
     what its XMP says of how it was made (``provenance.COMPOSITE``), None for nothing.
     """
@@ -94,11 +98,12 @@ def write_photo(
     kept = _that_fits(kept, format_, channels, indexed, notes)
     xmp = _xmp(kept, format_, source, notes)
     layer = None if alpha is None or channels == 4 else at_depth(alpha, canvas.kind)
+    colours = 0 if bands else {1: 1, 3: 3, 4: 3}.get(channels, 0)
     match format_:
         case "PNG":
             _write_png(file, canvas, layer, kept, xmp, numbers)
         case "TIFF":
-            _write_tiff(file, canvas, layer, kept, xmp, numbers, notes)
+            _write_tiff(file, canvas, layer, kept, xmp, numbers, colours, notes)
         case "NPY":
             _write_npy(file, canvas, layer, numbers)
             if xmp is not None or kept != Kept():
@@ -182,6 +187,7 @@ def _write_tiff(
     kept: Kept,
     xmp: bytes | None,
     numbers: Numbers,
+    colours: int,
     notes: list[str],
 ) -> None:
     height, width, channels = canvas.shape
@@ -198,8 +204,8 @@ def _write_tiff(
         (height, width, channels + (layer is not None)),
         np.dtype(numbers.type),
         lambda: _bands(canvas, layer, numbers),
-        colours={1: 1, 3: 3, 4: 3}.get(channels, 0),
-        alpha=layer is not None or channels == 4,
+        colours=colours,
+        alpha=layer is not None or (channels == 4 and colours == 3),
         tags=tags,
         types={provenance.TIFF_TAG: 1, 34675: 7},
     )

@@ -348,6 +348,7 @@ class _Folder:
             alpha = photo.alpha is not None or channels == 4
             asked = options.format != "keep"
             numbers = network.levels.numbers(photo.numbers)
+            bands = photo.bands and channels == photo.pixels.shape[2]
             why = unfit(
                 job.format,
                 height,
@@ -356,6 +357,7 @@ class _Folder:
                 indexed=network.levels.index_out,
                 asked=asked,
                 channels=channels,
+                bands=bands,
                 numbers=numbers,
             )
             target, format_ = (job.target, job.format) if why is None else (job.alternative, "PNG")
@@ -372,6 +374,7 @@ class _Folder:
                     lossless=photo.lossless and options.format == "keep",
                     indexed=network.levels.index_out,
                     numbers=numbers,
+                    bands=bands,
                     source=source,
                 ),
                 overwrite=options.overwrite,

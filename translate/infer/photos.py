@@ -20,7 +20,7 @@ _SUBFILE_TYPE = 254
 class Photo:
     """A decoded photo. ``pixels``: (H, W, C), upright; ``alpha``: (H, W) of the same type where it is carried past the
     network; ``numbers``: how the file stores its own; ``notes``: what the user should know; ``lossless``: a WebP whose
-    pixels were stored exactly."""
+    pixels were stored exactly; ``bands``: whether the channels are no colours."""
 
     pixels: Pixels
     alpha: Pixels | None = None
@@ -28,6 +28,7 @@ class Photo:
     notes: list[str] = field(default_factory=list)
     lossless: bool = False
     numbers: Numbers = WHOLE[8]
+    bands: bool = False
 
 
 def read_photo(
@@ -59,7 +60,7 @@ def read_photo(
     pixels, mask = decoded.pixels, decoded.alpha
     if mask is not None and not alpha:
         pixels, mask = on_white(pixels, mask), None
-    return Photo(pixels, mask, kept, decoded.notes, lossless, decoded.numbers)
+    return Photo(pixels, mask, kept, decoded.notes, lossless, decoded.numbers, decoded.bands)
 
 
 def _refuse_thumbnail(opened: Opened) -> None:

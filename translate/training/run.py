@@ -22,6 +22,7 @@ from translate.data.loader import Loader, fixed_batch
 from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
 from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError, named_line
 from translate.modelfile import model as published
+from translate.reading import parse_ranges
 from translate.settings import Run
 from translate.training import checkpoint, folder
 from translate.training.engine import Engine, seed_of
@@ -152,10 +153,14 @@ def open_source(request: Request, journal: Journal) -> Dataset:
             cache=run.cache,
             cache_budget=int(run.cache_budget * 2**30),
             reading=run.reading,
+            ranges=parse_ranges(run.range),
             expect=request.task.networks,
             tell=lambda line: journal.line(printable(line)),
         )
     )
+    for name in parse_ranges(run.range):
+        if name and name not in dataset.spec.channels:
+            raise UsageError(f"--range {name}=...: expected one of {', '.join(dataset.spec.channels)}")
     if run.cache == "device":
         if not isinstance(dataset, CutDataset) or not dataset.packs:
             source = type(request.source).__name__
