@@ -17,7 +17,7 @@ from translate.contract import Dataset, DataSpec
 from translate.data.decode import ImageError
 from translate.data.loader import Loader, Order, fixed_batch
 from translate.distributed import World
-from translate.errors import LostDataError, UsageError
+from translate.errors import GantkError, LostDataError, UsageError
 
 CPU = torch.device("cpu")
 
@@ -154,6 +154,21 @@ def test_an_unreadable_file_surfaces_by_name_and_does_not_hang(workers: int) -> 
     assert error.value.exit_code == 1
     batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("gantk-data")]
+
+
+class Bytes(Numbers):
+    """A source that gives its labels as bytes."""
+
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        return {**super().sample(index, rng), "label": torch.tensor(index, dtype=torch.uint8)}
+
+
+def test_bytes_under_another_name_than_a_picture_are_refused() -> None:
+    message = r"gives 'label' as uint8 \(\), which is for pictures .* \(image\); expected int64 or float32"
+    with pytest.raises(GantkError, match=message):
+        draw(1, dataset=Bytes(11))
+    with pytest.raises(GantkError, match=message):
+        fixed_batch(Bytes(11), 2, 0)
 
 
 class Strange(Numbers):

@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from translate.contract import Dataset
+from translate.contract import Dataset, DataSpec
 from translate.data.dataset import CutDataset
 from translate.data.decode import ImageError
 from translate.data.resident import Places, Resident
-from translate.errors import LostDataError, UsageError, one_line
+from translate.errors import GantkError, LostDataError, UsageError, one_line
 
 _WHITE = {torch.uint8: 127.5, torch.uint16: 32767.5}  # pixels / this - 1 lies in [-1, 1]
 
@@ -147,9 +147,9 @@ class Loader:
         self.close()
 
     def _from_threads(self) -> dict[str, Tensor] | Places:
-        if self._pool is None:  # only now, so that a loader that is made and thrown away reads nothing
+        if self._pool is None:  # only now, so that a loader that gives no batch reads nothing
             self._pool = ThreadPoolExecutor(self._workers, "gantk-data")
-        while len(self._ahead) < self._workers + 2:  # what is waited for, one being made by each thread, one in hand
+        while len(self._ahead) < self._workers + 2:  # the next one, one in work on each thread, one to spare
             chosen = self._choose(self.position + len(self._ahead))
             self._ahead.append(self._pool.submit(self._prepare, chosen))
         try:
@@ -165,7 +165,8 @@ class Loader:
     def _prepare(self, chosen: Sequence[tuple[int, int]]) -> dict[str, Tensor] | Places:
         if self._resident is not None:
             return self._resident.places(self._draws(chosen))
-        return _collate([self._sample(lap, index) for lap, index in chosen], self._device)
+        samples = [self._sample(lap, index) for lap, index in chosen]
+        return _collate(samples, self._dataset.spec, self._device)
 
     def _sample(self, lap: int, index: int) -> Mapping[str, Tensor]:
         """The sample, or the first of those after it that can be read."""
@@ -202,7 +203,7 @@ class Loader:
         else:
             moved = {name: tensor.to(self._device, non_blocking=tensor.is_pinned()) for name, tensor in host.items()}
         return {
-            name: tensor.float().div_(_WHITE[tensor.dtype]).sub_(1) if _are_images(tensor, batched=True) else tensor
+            name: tensor.float().div_(_WHITE[tensor.dtype]).sub_(1) if tensor.dtype in _WHITE else tensor
             for name, tensor in moved.items()
         }
 
@@ -220,14 +221,22 @@ def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:
     """The same ``count`` samples (or all, where there are fewer) at every call: for previews. On the CPU, as floats."""
     indices = random_stream(_Use.PREVIEW, seed).permutation(len(dataset))[:count].tolist()
     samples = [dataset.sample(index, random_stream(_Use.PREVIEW, seed, index + 1)) for index in indices]
-    return dataset.for_preview(_collate(samples, torch.device("cpu")), seed)
+    return dataset.for_preview(_collate(samples, dataset.spec, torch.device("cpu")), seed)
 
 
-def _are_images(tensor: Tensor, *, batched: bool = False) -> bool:
-    return tensor.dtype in _WHITE and tensor.ndim == 3 + batched
+def _is_picture(name: str, tensor: Tensor, spec: DataSpec) -> bool:
+    """Whether whole numbers become floats in [-1, 1]. Raises ``GantkError`` where the spec names no such picture."""
+    if tensor.dtype not in _WHITE:
+        return False
+    if name not in spec.channels or tensor.ndim != 3:
+        raise GantkError(
+            f"the source gives {name!r} as {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}, which is "
+            f"for pictures (C, H, W) named in spec.channels ({', '.join(spec.channels)}); expected int64 or float32"
+        )
+    return True
 
 
-def _collate(samples: Sequence[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+def _collate(samples: Sequence[Mapping[str, Tensor]], spec: DataSpec, device: torch.device) -> dict[str, Tensor]:
     """Samples to a batch: images as floats for a CPU; as bytes in pinned memory for another device to convert.
 
     In NumPy, since torch would start its own threads within each of ours.
@@ -235,7 +244,7 @@ def _collate(samples: Sequence[Mapping[str, Tensor]], device: torch.device) -> d
     pin = device.type == "cuda"
     batch: dict[str, Tensor] = {}
     for name, first in samples[0].items():
-        if not _are_images(first):
+        if not _is_picture(name, first, spec):
             batch[name] = torch.stack([sample[name] for sample in samples])
             continue
         kind = torch.float32 if device.type == "cpu" else first.dtype

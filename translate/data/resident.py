@@ -32,7 +32,7 @@ class Places:
 
 
 class Resident:
-    """A copy of the data set's packs on ``device``, made with the first batch, that gives the pixels of its cuts.
+    """A copy of the data set's packs on ``device``, taken with the first batch; it gives the pixels of its cuts.
 
     A cut names its picture, crop, mirroring and turns; of these follow the first pixel and the way to all others. They
     are gathered for the whole batch at once, from pictures of any sizes, by a constant number of kernels and without a
