@@ -56,6 +56,7 @@ class Batch(dict[str, Tensor]):
         super().__init__(tensors)
         self.kept: dict[str, Tensor] = {}
         self.logged: dict[str, Tensor] = {}
+        self.observed: dict[str, Tensor] = {}
 
     def __getattr__(self, name: str) -> Tensor:
         try:
@@ -73,6 +74,11 @@ class Batch(dict[str, Tensor]):
         """Log values that are not minimised, such as D(x); each is reduced to its mean."""
         for name, value in values.items():
             self.logged[name] = value.detach().float().mean()
+
+    def observe(self, **values: Tensor) -> None:
+        """Hand tensors of any shape to the phase's ``after``, averaged over micro-batches and processes, not logged."""
+        for name, value in values.items():
+            self.observed[name] = value.detach().float()
 
     def scores(self, role: str, *, real: Tensor, fake: Tensor) -> None:
         """Log what the discriminator of a role says of real and of generated images, higher meaning more real.
@@ -133,10 +139,10 @@ class Phase:
     ``no_grad``. ``loss``: pure, (nets, batch) -> named, weighted terms. ``every``: runs in one step of so many (lazy
     regularisation). ``repeat``: runs so often per step, each further time on a fresh batch (n_critic). ``start`` and
     ``stop``: first step of the phase, and first step without it (warm-up). ``noise``: drawn afresh for each run of the
-    phase and put into the batch by name; later phases of the step see it too. ``rate``: multiplies the learning
-    rates of the roles while this phase moves them. ``after``: called once per update,
-    without gradients, with the networks and the phase's terms and ``x.log`` values by name, averaged over micro-batches
-    and processes. State that training moves lives here, in buffers of a role: a running mean, a clipped weight, the
+    phase and put into the batch by name; later phases of the step see it too. ``rate``: multiplies the learning rates
+    of the roles while this phase moves them. ``after``: called once per update, without gradients, with the networks
+    and, by name, the phase's terms and its ``x.log`` and ``x.observe`` values, averaged over micro-batches and
+    processes. State that training moves is moved here, in buffers of a role: a running mean, a clipped weight, the
     probability of an augmentation. It must not read values on the host.
     """
 

@@ -23,8 +23,8 @@ from translate.layers.dropout import DROPOUT
 from translate.settings import Run
 from translate.training.engine import Engine
 
-BATCH = 4
-"""Samples per step: two micro-batches, or two processes, of two."""
+BATCH = 8
+"""Samples per step: two micro-batches, or two processes, of four, the group that minibatch statistics compare."""
 
 COMPARES = "the model compares the samples of a whole batch (compares_samples)"
 """Why a check of parts of a batch is skipped."""

@@ -39,6 +39,7 @@ class Augmentation:
             nets[ROLE] = nn.ModuleDict(self.probabilities)
         self._seed: Callable[[str, int], int] = lambda role, call: 0
         self._part = 0
+        self._silent: dict[str, bool] = {}
         self._calls = dict.fromkeys(self.roles, 0)
         for role in self.roles:
             nets[role].register_forward_pre_hook(self._hook(role))
@@ -48,13 +49,19 @@ class Augmentation:
         self._seed, self._part, self._calls = seed, part, dict.fromkeys(self.roles, 0)
 
     def follow(self, updates: Sequence[str], values: Mapping[str, Tensor]) -> None:
-        """Move the probabilities of the discriminators that were just updated. Raises ``UsageError`` where the model
-        did not say how they judge real images."""
+        """Move the probabilities of the discriminators that were just updated, if the phase says how they judge."""
         for role, probability in self.probabilities.items():
             if role in updates:
-                if f"{role}_sign" not in values:
-                    raise UsageError(f"--ada: the model does not report the scores of {role} (x.scores)")
+                self._silent.setdefault(role, True)
+            if role in updates and f"{role}_sign" in values:
+                self._silent[role] = False
                 probability.follow(values[f"{role}_sign"], self.batch, self.target)
+
+    def check_reports(self) -> None:
+        """Raise ``UsageError`` for a discriminator that was updated while no phase said how it judges real images."""
+        for role, silent in self._silent.items():
+            if silent:
+                raise UsageError(f"--ada: the model does not report the scores of {role} (x.scores)")
 
     def _hook(self, role: str) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:
         def augmented(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -101,7 +101,7 @@ class Engine:
         def run(tensors: dict[str, Tensor]) -> Outcome:
             x = Batch(tensors)
             terms = dict(phase.loss(self.nets, x))
-            return terms, x.kept, x.logged
+            return terms, x.kept, x.logged, x.observed
 
         # "reduce-overhead" is torch's name for CUDA graphs.
         mode = "reduce-overhead" if self._replayed else None
@@ -123,6 +123,8 @@ class Engine:
                     parts = self._split(next(batches), progress)
                 self._set_lr(phase, rate)
                 self._update(phase, parts, turn)
+        if self.augmentation is not None:
+            self.augmentation.check_reports()
         self.averages.update_from(self.nets, self.step)
         self.step += 1
 
@@ -138,22 +140,24 @@ class Engine:
             if self.augmentation is not None:
                 self.augmentation.begin(partial(seed_of, self.run.seed, self.step, phase.name, turn), number)
             with self._autocast():
-                terms, kept, logged = loss(dict(part))
+                terms, kept, logged, observed = loss(dict(part))
             if not terms:
                 raise GantkError(f"phase {phase.name} returned no loss terms")
             part.update(kept)
             total = torch.stack([term.float() for term in terms.values()]).sum() / len(parts)
             scaler.scale(total).backward()
-            outcomes.append((terms, kept, logged))
+            outcomes.append((terms, kept, logged, observed))
         terms, logged = mean_of(outcomes)
         self.ledger.add(self.step, phase.name, terms, logged, self._apply(phase, scaler))
         if phase.after is not None or self.augmentation is not None:
-            self._call_after(phase, {**terms, **logged})
+            observed = {name: torch.stack([o[3][name] for o in outcomes]).mean(0) for name in outcomes[0][3]}
+            self._call_after(phase, {**terms, **logged, **observed})
 
     @torch.no_grad()
     def _call_after(self, phase: Phase, values: dict[str, Tensor]) -> None:
-        everyones = distributed.average(torch.stack(list(values.values())), self.world).unbind()
-        averaged = dict(zip(values, everyones, strict=True))
+        flat = torch.cat([value.reshape(-1) for value in values.values()])
+        parts = distributed.average(flat, self.world).split([value.numel() for value in values.values()])
+        averaged = {name: part.reshape(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
         if phase.after is not None:
             phase.after(self.nets, averaged)
         if self.augmentation is not None:

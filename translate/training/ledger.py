@@ -12,8 +12,10 @@ from translate import distributed
 from translate.distributed import World
 from translate.errors import DivergedError
 
-Outcome = tuple[Mapping[str, Tensor], Mapping[str, Tensor], Mapping[str, Tensor]]
-"""Of one run of a loss: the terms, what it kept, what it logged."""
+Values = Mapping[str, Tensor]
+
+Outcome = tuple[Values, Values, Values, Values]
+"""Of one run of a loss: the terms, what it kept, what it logged, what it handed to ``Phase.after`` alone."""
 
 
 @dataclass
@@ -78,8 +80,8 @@ class Ledger:
 
 def mean_of(outcomes: Sequence[Outcome]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The terms and the logged values of one update by name: scalars in fp32, averaged over its micro-batches."""
-    terms, _, logged = outcomes[0]
-    rows = [torch.stack([v.detach().float() for v in (*t.values(), *extra.values())]) for t, _, extra in outcomes]
+    terms, _, logged, _ = outcomes[0]
+    rows = [torch.stack([v.detach().float() for v in (*t.values(), *extra.values())]) for t, _, extra, _ in outcomes]
     values = torch.stack(rows).mean(0).unbind()
     return dict(zip(terms, values, strict=False)), dict(zip(logged, values[len(terms) :], strict=True))
 
