@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         linear_decay,
     )
     from translate.errors import GantkError, UsageError
+    from translate.evaluation.evaluate import evaluate
     from translate.settings import Run
 
 API_VERSION = 2
@@ -54,6 +55,7 @@ __all__ = [
     "TaskModel",
     "Terms",
     "UsageError",
+    "evaluate",
     "linear_decay",
     "load",
 ]
@@ -61,6 +63,7 @@ __all__ = [
 _ELSEWHERE = {
     "GantkError": "translate.errors",
     "UsageError": "translate.errors",
+    "evaluate": "translate.evaluation.evaluate",
     "Model": "translate.api",
     "Run": "translate.settings",
     "load": "translate.api",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from translate.metrics.restoration import luma, psnr, ssim
+from translate.metrics.restoration import edge_agreement, l1, luma, psnr, ssim
 
 
 def signed(grey_levels: Tensor) -> Tensor:
@@ -90,3 +90,20 @@ def test_what_cannot_be_compared() -> None:
         psnr(image, image, border=4)
     with pytest.raises(ValueError, match="11 x 11"):
         ssim(image, image)
+
+
+def test_l1_is_a_share_of_the_range() -> None:
+    target = torch.zeros(2, 3, 4, 4)
+    output = signed(torch.full((2, 3, 4, 4), 128 + 51.0))
+    assert l1(output, target).tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_edges_agree_where_they_stay() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert edge_agreement(image, image).tolist() == pytest.approx([1, 1])
+    assert edge_agreement(-image * 0.5, image).tolist() == pytest.approx([1, 1])  # colours may change
+    assert edge_agreement(image.flip(3), image).abs().max() < 0.5
+    assert edge_agreement(torch.zeros_like(image), image).tolist() == [0, 0]
+    with pytest.raises(ValueError, match="different sizes"):
+        edge_agreement(image, image[..., 1:])

@@ -183,10 +183,14 @@ def typer_parameter(field: Field, panel: str = "Options") -> inspect.Parameter:
     elif field.shape == "fixed":
         annotation = tuple[(str,) * len(field.items)] | None  # type: ignore[misc]
     if field.spelling.positional:
-        bare = list[str] if field.shape == "many" else str
+        bare: Any = list[str] if field.shape == "many" else str
         argument = typer.Argument(help=escape(field.help), metavar=field.metavar, show_default=False)
+        required = field.default is REQUIRED
         return inspect.Parameter(
-            parameter_name(field), inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[bare, argument]
+            parameter_name(field),
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if required else None,
+            annotation=Annotated[bare if required else bare | None, argument],
         )
     option = typer.Option(
         None,

@@ -1,4 +1,4 @@
-"""How near a restored image is to the original: PSNR and SSIM as the super-resolution papers measure them."""
+"""How near an image is to the one that it should be: PSNR and SSIM as the super-resolution papers measure them, L1."""
 
 from __future__ import annotations
 
@@ -57,6 +57,37 @@ def ssim(output: Tensor, target: Tensor, *, border: int = 0, channel: Channel = 
     index = (2 * mean_o * mean_t + c1) * (2 * covariance + c2)
     index = index / ((mean_o**2 + mean_t**2 + c1) * (var_o + var_t + c2))
     return index.view(*output.shape[:2], -1).mean(dim=(1, 2))
+
+
+def l1(output: Tensor, target: Tensor, *, border: int = 0, channel: Channel = "rgb") -> Tensor:
+    """Mean absolute difference of each image, (N,), as a share of the whole range: 0 (equal) to 1.
+
+    Input, ``border`` and ``channel`` as for ``psnr``.
+    """
+    output, target = _comparable(output, target, border, channel)
+    return (output - target).abs().mean(dim=(1, 2, 3)) / 255
+
+
+def edge_agreement(output: Tensor, target: Tensor) -> Tensor:
+    """Correlation of the edges of each pair of images, (N,) in [-1, 1]: whether what was in one place still is.
+
+    (N, C, H, W) in [-1, 1], of one height and width; edges are the lengths of Sobel's gradients of the luma. Where an
+    image has no edges the correlation is 0.
+    """
+    if output.shape[2:] != target.shape[2:]:
+        raise ValueError(f"images of different sizes: {tuple(output.shape)} and {tuple(target.shape)}")
+    first, second = (_edges(images) for images in (output, target))
+    first, second = first - first.mean(1, keepdim=True), second - second.mean(1, keepdim=True)
+    lengths = first.norm(dim=1) * second.norm(dim=1)
+    agreement: Tensor = (first * second).sum(1) / lengths.clamp_min(1e-12)
+    return agreement
+
+
+def _edges(images: Tensor) -> Tensor:
+    grey = luma(((images.double() + 1) * 127.5)[:, :3])
+    across = grey.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]).view(1, 1, 3, 3)
+    gradient = F.conv2d(grey, torch.cat([across, across.transpose(2, 3)]))
+    return gradient.square().sum(1).sqrt().flatten(1)
 
 
 def _comparable(output: Tensor, target: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""How good a trained model is: the parts behind `translate.evaluation.evaluate`."""

@@ -1,0 +1,216 @@
+"""The pictures that an evaluation looks at, one after the other, so that memory never holds a set of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from translate.conditions import parse_settings
+from translate.contract import Loading
+from translate.data import bicubic
+from translate.data.decode import ImageError, Pixels, open_image
+from translate.data.index_maps import open_index_map
+from translate.data.listing import images_in
+from translate.data.lowhigh import LowHigh
+from translate.data.paired import _Folder, _match
+from translate.data.transforms import resize
+from translate.errors import UsageError
+from translate.evaluation.options import EvaluateOptions
+from translate.infer.options import InferOptions
+from translate.infer.runner import Network
+from translate.modelfile.model import Published
+from translate.sample import sample_batches, to_bytes
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A result, the picture that it should be and the one that it was made from, where there are such.
+
+    uint8 (H, W, C), or class indices (H, W, 1) where the domain is indexed.
+    """
+
+    name: str
+    output: Pixels
+    target: Pixels | None = None
+    source: Pixels | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: ``count`` results, which ``results`` makes in the order of their names, and the real pictures.
+
+    ``network``: what makes them, where pictures are translated. ``classes``: of results that are class-index maps, 0
+    for pictures.
+    """
+
+    count: int
+    results: Callable[[], Iterator[Shown]]
+    reals: Sequence[Path]
+    channels: int
+    network: Network | None = None
+    classes: int = 0
+    files: tuple[Path, ...] = ()
+
+
+def fingerprint(paths: Sequence[Path]) -> str:
+    """Tells whether two evaluations looked at the same files: a digest of their names and lengths."""
+    digest = hashlib.sha256()
+    for path in sorted(paths, key=lambda each: each.name):
+        digest.update(f"{path.name}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+    return f"{len(paths)} files, {digest.hexdigest()[:12]}"
+
+
+def opened(path: Path, channels: int, size: int | None) -> Pixels:
+    """The picture of a file, resized to a square of ``size`` where it is given."""
+    image = open_image(path, channels)
+    return image if size is None else resize(image, size, size)
+
+
+def folder_of_pictures(options: EvaluateOptions) -> Subject:
+    """Results that lie in a folder."""
+    assert options.pictures is not None
+    assert options.against is not None
+    paths = images_in("--pictures", options.pictures)
+
+    def results() -> Iterator[Shown]:
+        for path in paths:
+            yield Shown(path.name, opened(path, 3, options.size))
+
+    return Subject(len(paths), results, images_in("--against", options.against), 3, files=tuple(paths))
+
+
+def samples(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
+    """Pictures that a sampler draws."""
+    assert options.against is not None
+    direction = model.direction(options.direction, latent=True)
+    reals = images_in("--against", options.against)
+
+    def results() -> Iterator[Shown]:
+        batches = sample_batches(
+            *(model, options.count),
+            seed=options.seed,
+            direction=direction.name,
+            settings=parse_settings(options.settings),
+            batch=options.batch,
+            device=device,
+        )
+        number = 0
+        for batch in batches:
+            for picture in to_bytes(batch):
+                yield Shown(f"{number:06d}", picture)
+                number += 1
+
+    return Subject(options.count, results, reals, model.data.channels[direction.outputs])
+
+
+def translations(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
+    """Pictures of one domain, translated, beside real ones of the other."""
+    assert options.inputs is not None
+    assert options.against is not None
+    network = _network(model, options.direction, device, options)
+    paths = images_in("--inputs", options.inputs)
+    reals = images_in("--against", options.against)
+
+    def results() -> Iterator[Shown]:
+        for path in paths:
+            source = _input(network, path, options.size)
+            yield Shown(path.name, translated(network, source, path), source=source)
+
+    return Subject(len(paths), results, reals, network.out_channels, network, files=tuple(paths))
+
+
+def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell: Tell) -> Subject:
+    """Inputs, translated, beside what they should become."""
+    network = _network(model, options.direction, device, options)
+    classes = network.out_channels if network.index_out else 0
+    if options.ab is not None:
+        if network.indexed or classes:
+            raise UsageError("--ab holds pictures, but this model has maps of class indices; expected --a and --b")
+        both = [(path, path) for path in images_in("--ab", options.ab)]
+    else:
+        assert options.a is not None
+        assert options.b is not None
+        both = _match(_Folder("--a", options.a), _Folder("--b", options.b), Loading(size=4, tell=tell))
+
+    def results() -> Iterator[Shown]:
+        for first, second in both:
+            if options.ab is None:
+                source, target = _input(network, first, options.size), _target(network, second, options.size)
+            else:
+                source, target = _halves(first, network, options)
+            yield Shown(first.name, translated(network, source, first), target, source)
+
+    files = tuple(dict.fromkeys(path for pair in both for path in pair))
+    reals = [] if classes else [second for _, second in both]
+    return Subject(len(both), results, reals, network.out_channels, network, classes, files)
+
+
+def super_resolution(model: Published, options: EvaluateOptions, device: torch.device, tell: Tell) -> Subject:
+    """Low-resolution pictures, enlarged, beside the high-resolution ones."""
+    assert options.hr is not None
+    network = _network(model, options.direction, device, options)
+    scale = network.direction.scale
+    if scale == 1:
+        raise UsageError(
+            f"--hr: {model.path} does not enlarge pictures; expected --inputs and --against, or --a and --b"
+        )
+    if options.lr_images is None:
+        both: list[tuple[Path, Path | None]] = [(path, None) for path in images_in("--hr", options.hr)]
+    else:
+        data = LowHigh(hr=options.hr, lr_images=options.lr_images, scale=scale)  # type: ignore[arg-type]
+        both = list(data._partners(Loading(size=4, strict=True, tell=tell)).items())
+
+    def results() -> Iterator[Shown]:
+        for path, low in both:
+            target = bicubic.crop_to_multiple(opened(path, network.channels, options.size), scale)
+            source = bicubic.resize(target, 1 / scale) if low is None else open_image(low, network.channels)
+            yield Shown(path.name, translated(network, source, path), target)
+
+    files = tuple(path for pair in both for path in pair if path is not None)
+    return Subject(len(both), results, [high for high, _ in both], network.out_channels, network, files=files)
+
+
+def translated(network: Network, source: Pixels, path: Path) -> Pixels:
+    """What ``gantk infer`` would write for these pixels."""
+    result = network.translate([source])[0]
+    if result.tiles > 1:
+        raise UsageError(f"{path}: too large for memory in one piece; expected a smaller --size")
+    return result.canvas.read(0, result.canvas.shape[0])
+
+
+def _network(model: Published, name: str | None, device: torch.device, options: EvaluateOptions) -> Network:
+    infer = InferOptions(tile="off", precision="fp32", seed=options.seed)
+    return Network(model, model.direction(name), device, infer)
+
+
+def _input(network: Network, path: Path, size: int | None) -> Pixels:
+    return _map(path, network.channels, size) if network.indexed else opened(path, network.channels, size)
+
+
+def _target(network: Network, path: Path, size: int | None) -> Pixels:
+    return _map(path, network.out_channels, size) if network.index_out else opened(path, network.out_channels, size)
+
+
+def _map(path: Path, classes: int, size: int | None) -> Pixels:
+    if size is not None:
+        raise UsageError("--size: maps of class indices cannot be resized; resize the files")
+    return open_index_map(path, classes)
+
+
+def _halves(path: Path, network: Network, options: EvaluateOptions) -> tuple[Pixels, Pixels]:
+    """The two halves of a picture: the input and the target."""
+    found = []
+    for channels, right in ((network.channels, options.swap), (network.out_channels, not options.swap)):
+        whole = open_image(path, channels)
+        if whole.shape[1] % 2:
+            raise ImageError(path, f"{whole.shape[1]} pixels wide; expected two halves of one width")
+        middle = whole.shape[1] // 2
+        half = whole[:, middle:] if right else whole[:, :middle]
+        found.append(half if options.size is None else resize(half, options.size, options.size))
+    return found[0], found[1]
