@@ -22,8 +22,6 @@ from PIL import Image
 from gantk_cyclegan import CycleGAN
 from gantk_esrgan import ESRGAN
 from gantk_srgan import SRGAN
-from translate.contract import DataSpec
-from translate.modelfile.model import build_nets, save_published
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 TINY: dict[str, dict[str, Any]] = {
@@ -257,21 +255,6 @@ def test_startup(run: Run, bench: Callable[[str], ModuleType], monkeypatch: pyte
     assert [(found["command"], found["strangers"]) for found in results(file)] == [
         (command, count) for command in shown for count in (0, 1)
     ]
-
-
-def test_set5_and_set14(run: Run, tmp_path: Path) -> None:
-    for name in ("Set5", "Set14"):
-        (tmp_path / name / "HR").mkdir(parents=True)
-        Image.effect_noise((48, 40), 60).convert("RGB").save(tmp_path / name / "HR" / "noise.png")
-    task = SRGAN(perceptual="none", **TINY["srgan"])
-    data = DataSpec(32, {"low": 3, "high": 3}, scale=4)
-    tensors = {f"g.{key}": tensor for key, tensor in build_nets(task, data, ["g"])["g"].state_dict().items()}
-    model, file = tmp_path / "tiny.safetensors", tmp_path / "out.jsonl"
-    save_published(model, plugin="srgan", task=task, data=data, tensors=tensors, weights="raw", step=3)
-    text = run("set5", model, "--sets", tmp_path, "--json", file)
-    for row in ("Set5 mean", "Set14 mean", "  noise"):
-        assert rows(text, row)
-    assert [(found["set"], found["step"]) for found in results(file)] == [("Set5", 3), ("Set14", 3)]
 
 
 def test_the_frechet_distance_of_two_normal_distributions(bench: Callable[[str], ModuleType]) -> None:

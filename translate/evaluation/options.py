@@ -60,6 +60,7 @@ class EvaluateOptions:
     a: Annotated[Path | None, "folder of inputs of pairs, with --b"] = None
     b: Annotated[Path | None, "folder of the pictures that they should become"] = None
     ab: Annotated[Path | None, "folder of pairs side by side, the input on the left"] = None
+    pair: Annotated[str, "names of the second files where they differ, such as '{}_LR'"] = ""
     hr: Annotated[Path | None, "folder of high-resolution pictures"] = None
     lr_images: Annotated[Path | None, "folder of low-resolution ones [made from --hr by MATLAB's bicubic]"] = None
     pictures: Annotated[Path | None, "folder of results of any origin, instead of a model, with --against"] = None

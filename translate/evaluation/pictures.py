@@ -14,9 +14,8 @@ from translate.contract import Loading
 from translate.data import bicubic
 from translate.data.decode import ImageError, Pixels, open_image
 from translate.data.index_maps import open_index_map
-from translate.data.listing import images_in
-from translate.data.lowhigh import LowHigh
-from translate.data.paired import _Folder, _match
+from translate.data.listing import list_folders
+from translate.data.pairing import SAME_NAME, Pattern, match
 from translate.data.transforms import resize
 from translate.errors import UsageError
 from translate.evaluation.options import EvaluateOptions
@@ -76,20 +75,20 @@ def folder_of_pictures(options: EvaluateOptions) -> Subject:
     """Results that lie in a folder."""
     assert options.pictures is not None
     assert options.against is not None
-    paths = images_in("--pictures", options.pictures)
+    paths = _files("--pictures", options.pictures)
 
     def results() -> Iterator[Shown]:
         for path in paths:
             yield Shown(path.name, opened(path, 3, options.size))
 
-    return Subject(len(paths), results, images_in("--against", options.against), 3, files=tuple(paths))
+    return Subject(len(paths), results, _files("--against", options.against), 3, files=paths)
 
 
 def samples(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
     """Pictures that a sampler draws."""
     assert options.against is not None
     direction = model.direction(options.direction, latent=True)
-    reals = images_in("--against", options.against)
+    reals = _files("--against", options.against)
 
     def results() -> Iterator[Shown]:
         batches = sample_batches(
@@ -114,15 +113,15 @@ def translations(model: Published, options: EvaluateOptions, device: torch.devic
     assert options.inputs is not None
     assert options.against is not None
     network = _network(model, options.direction, device, options)
-    paths = images_in("--inputs", options.inputs)
-    reals = images_in("--against", options.against)
+    paths = _files("--inputs", options.inputs)
+    reals = _files("--against", options.against)
 
     def results() -> Iterator[Shown]:
         for path in paths:
             source = _input(network, path, options.size)
             yield Shown(path.name, translated(network, source, path), source=source)
 
-    return Subject(len(paths), results, reals, network.out_channels, network, files=tuple(paths))
+    return Subject(len(paths), results, reals, network.out_channels, network, files=paths)
 
 
 def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell: Tell) -> Subject:
@@ -132,11 +131,11 @@ def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell
     if options.ab is not None:
         if network.indexed or classes:
             raise UsageError("--ab holds pictures, but this model has maps of class indices; expected --a and --b")
-        both = [(path, path) for path in images_in("--ab", options.ab)]
+        both = [(path, path) for path in _files("--ab", options.ab)]
     else:
         assert options.a is not None
         assert options.b is not None
-        both = _match(_Folder("--a", options.a), _Folder("--b", options.b), Loading(size=4, tell=tell))
+        both = _matched(("--a", options.a), ("--b", options.b), options, tell)
 
     def results() -> Iterator[Shown]:
         for first, second in both:
@@ -161,10 +160,10 @@ def super_resolution(model: Published, options: EvaluateOptions, device: torch.d
             f"--hr: {model.path} does not enlarge pictures; expected --inputs and --against, or --a and --b"
         )
     if options.lr_images is None:
-        both: list[tuple[Path, Path | None]] = [(path, None) for path in images_in("--hr", options.hr)]
+        both: list[tuple[Path, Path | None]] = [(path, None) for path in _files("--hr", options.hr)]
     else:
-        data = LowHigh(hr=options.hr, lr_images=options.lr_images, scale=scale)  # type: ignore[arg-type]
-        both = list(data._partners(Loading(size=4, strict=True, tell=tell)).items())
+        named = (SAME_NAME, Pattern(second=f"{{}}x{scale}"))
+        both = [*_matched(("--hr", options.hr), ("--lr-images", options.lr_images), options, tell, named)]
 
     def results() -> Iterator[Shown]:
         for path, low in both:
@@ -182,6 +181,23 @@ def translated(network: Network, source: Pixels, path: Path) -> Pixels:
     if result.tiles > 1:
         raise UsageError(f"{path}: too large for memory in one piece; expected a smaller --size")
     return result.canvas.read(0, result.canvas.shape[0])
+
+
+def _files(flag: str, folder: Path) -> tuple[Path, ...]:
+    return list_folders(flag, [folder]).files
+
+
+def _matched(
+    first: tuple[str, Path],
+    second: tuple[str, Path],
+    options: EvaluateOptions,
+    tell: Tell,
+    named: tuple[Pattern, ...] = (SAME_NAME,),
+) -> list[tuple[Path, Path]]:
+    """Pairs of files by their names, as training matches them."""
+    patterns = (Pattern.parse(options.pair),) if options.pair else named
+    firsts, seconds = (list_folders(flag, [folder]) for flag, folder in (first, second))
+    return match(firsts, seconds, Loading(size=4, tell=tell), patterns)
 
 
 def _network(model: Published, name: str | None, device: torch.device, options: EvaluateOptions) -> Network:
