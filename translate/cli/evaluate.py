@@ -20,8 +20,10 @@ LIST = "list"
 
 @dataclass(frozen=True, kw_only=True)
 class Options(EvaluateOptions):
-    """Judge a trained model by figures with 95 % intervals: --inputs and --against for translations, --a and --b or
-    --ab for pairs, --hr for super-resolution, --against alone for samples; or --pictures and --against, without a model.
+    """Judge a trained model by figures with 95 % intervals.
+
+    --inputs and --against for translations, --a and --b or --ab for pairs, --hr for super-resolution, --against alone
+    for samples; --pictures and --against for pictures of any origin, without a model.
 
     The result is kept in evaluation.json beside the model. Nothing is downloaded.
     """

@@ -147,9 +147,9 @@ def _missing(name: str, subject: Subject, model: Published | None, options: Eval
     maps, of_maps = subject.classes > 0, name in ("pixel-accuracy", "iou")
     if maps != of_maps:
         return "the results are maps of class indices" if maps else "the results are pictures, not maps of classes"
-    if name in CONTENT and subject.network is not None and (subject.network.indexed or maps):
+    if name in CONTENT and subject.network is not None and (subject.network.levels.indexed or maps):
         return "the inputs are maps of class indices"
-    if name == "change" and subject.network is not None and subject.network.channels != subject.channels:
+    if name == "change" and subject.network is not None and subject.network.levels.channels != subject.channels:
         return "inputs and results have other channels"
     if name == "cycle-l1" and (model is None or subject.network is None or _way_back(model, subject.network) is None):
         return "the model has no direction back"

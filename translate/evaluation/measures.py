@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from translate.data.decode import Pixels
+from translate.data.values import Pixels, at_depth, white_of
 from translate.errors import UsageError
 from translate.evaluation.features import FeatureNetwork, Inception, rows_of
 from translate.evaluation.pictures import Shown
@@ -59,12 +59,14 @@ class SetMeasure(Measure):
 
 
 def to_tensor(picture: Pixels) -> Tensor:
-    """uint8 (H, W, C) -> (1, C, H, W) in [-1, 1]."""
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    """Pixels (H, W, C) -> (1, C, H, W) in [-1, 1]."""
+    shares = picture.astype(np.float32) / (white_of(picture.dtype) / 2)
+    return torch.from_numpy(shares).permute(2, 0, 1)[None] - 1
 
 
 def to_rgb_bytes(picture: Pixels) -> Tensor:
-    """uint8 (H, W, C) -> uint8 (1, 3, H, W): grey is repeated, transparency laid on white."""
+    """Pixels (H, W, C) -> uint8 (1, 3, H, W): grey is repeated, transparency laid on white."""
+    picture = at_depth(picture, np.dtype(np.uint8))
     if picture.shape[2] == 4:
         alpha = picture[:, :, 3:].astype(np.float32) / 255
         picture = np.rint(picture[:, :, :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
@@ -159,7 +161,7 @@ class Labels(Measure):
 
     def add(self, shown: Shown) -> None:
         assert shown.target is not None
-        self.counts.append(confusion(shown.output, shown.target, self.classes))
+        self.counts.append(confusion(shown.output.astype(np.uint8), shown.target.astype(np.uint8), self.classes))
 
     def figures(self) -> Iterator[Figure]:
         counts = np.stack(self.counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from translate.evaluation.options import EvaluateOptions
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.modelfile.model import Published
+from translate.reading import STANDARD, Reading
 from translate.sample import sample_batches, to_bytes
 
 Tell = Callable[[str], None]
@@ -65,9 +66,9 @@ def fingerprint(paths: Sequence[Path]) -> str:
     return f"{len(paths)} files, {digest.hexdigest()[:12]}"
 
 
-def opened(path: Path, channels: int, size: int | None) -> Pixels:
+def opened(path: Path, channels: int, size: int | None, reading: Reading = STANDARD) -> Pixels:
     """The picture of a file, resized to a square of ``size`` where it is given."""
-    image = open_image(path, channels)
+    image = open_image(path, channels, reading)
     return image if size is None else resize(image, size, size)
 
 
@@ -121,15 +122,15 @@ def translations(model: Published, options: EvaluateOptions, device: torch.devic
             source = _input(network, path, options.size)
             yield Shown(path.name, translated(network, source, path), source=source)
 
-    return Subject(len(paths), results, reals, network.out_channels, network, files=paths)
+    return Subject(len(paths), results, reals, network.levels.out_channels, network, files=paths)
 
 
 def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell: Tell) -> Subject:
     """Inputs, translated, beside what they should become."""
     network = _network(model, options.direction, device, options)
-    classes = network.out_channels if network.index_out else 0
+    classes = network.levels.out_channels if network.levels.index_out else 0
     if options.ab is not None:
-        if network.indexed or classes:
+        if network.levels.indexed or classes:
             raise UsageError("--ab holds pictures, but this model has maps of class indices; expected --a and --b")
         both = [(path, path) for path in _files("--ab", options.ab)]
     else:
@@ -147,7 +148,7 @@ def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell
 
     files = tuple(dict.fromkeys(path for pair in both for path in pair))
     reals = [] if classes else [second for _, second in both]
-    return Subject(len(both), results, reals, network.out_channels, network, classes, files)
+    return Subject(len(both), results, reals, network.levels.out_channels, network, classes, files)
 
 
 def super_resolution(model: Published, options: EvaluateOptions, device: torch.device, tell: Tell) -> Subject:
@@ -167,12 +168,12 @@ def super_resolution(model: Published, options: EvaluateOptions, device: torch.d
 
     def results() -> Iterator[Shown]:
         for path, low in both:
-            target = bicubic.crop_to_multiple(opened(path, network.channels, options.size), scale)
-            source = bicubic.resize(target, 1 / scale) if low is None else open_image(low, network.channels)
+            target = bicubic.crop_to_multiple(opened(path, network.levels.channels, options.size), scale)
+            source = bicubic.resize(target, 1 / scale) if low is None else open_image(low, network.levels.channels)
             yield Shown(path.name, translated(network, source, path), target)
 
     files = tuple(path for pair in both for path in pair if path is not None)
-    return Subject(len(both), results, [high for high, _ in both], network.out_channels, network, files=files)
+    return Subject(len(both), results, [high for high, _ in both], network.levels.out_channels, network, files=files)
 
 
 def translated(network: Network, source: Pixels, path: Path) -> Pixels:
@@ -206,11 +207,17 @@ def _network(model: Published, name: str | None, device: torch.device, options: 
 
 
 def _input(network: Network, path: Path, size: int | None) -> Pixels:
-    return _map(path, network.channels, size) if network.indexed else opened(path, network.channels, size)
+    levels = network.levels
+    if levels.indexed:
+        return _map(path, levels.channels, size)
+    return opened(path, levels.channels, size, network.reading)
 
 
 def _target(network: Network, path: Path, size: int | None) -> Pixels:
-    return _map(path, network.out_channels, size) if network.index_out else opened(path, network.out_channels, size)
+    levels = network.levels
+    if levels.index_out:
+        return _map(path, levels.out_channels, size)
+    return opened(path, levels.out_channels, size, replace(network.reading, range=levels.range_out))
 
 
 def _map(path: Path, classes: int, size: int | None) -> Pixels:
@@ -222,7 +229,7 @@ def _map(path: Path, classes: int, size: int | None) -> Pixels:
 def _halves(path: Path, network: Network, options: EvaluateOptions) -> tuple[Pixels, Pixels]:
     """The two halves of a picture: the input and the target."""
     found = []
-    for channels, right in ((network.channels, options.swap), (network.out_channels, not options.swap)):
+    for channels, right in ((network.levels.channels, options.swap), (network.levels.out_channels, not options.swap)):
         whole = open_image(path, channels)
         if whole.shape[1] % 2:
             raise ImageError(path, f"{whole.shape[1]} pixels wide; expected two halves of one width")
