@@ -26,6 +26,7 @@ class BigGAN(SAGAN):
     the authors draw them evenly. The moving average starts at once and forgets its start.
     """
 
+    api = 2
     recipe = Run(batch=2048, size=128, epochs=200, ema=0.9999)
 
     lr: Annotated[float, "learning rate", Gt(0)] = 5e-5

@@ -33,6 +33,7 @@ class CGAN(TaskModel):
     convolutional networks are DCGAN's, with the class beside the latent and on planes beside the image.
     """
 
+    api = 2
     source = Labelled
     recipe = Run(batch=100, size=28, epochs=100)
 

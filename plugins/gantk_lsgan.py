@@ -25,6 +25,7 @@ class LSGAN(TaskModel):
     paper's text is silent: latents are normal, weights start from N(0, 0.02), the discriminator's slope is 0.2.
     """
 
+    api = 2
     source = Images
     recipe = Run(batch=64, size=112, epochs=50)
 

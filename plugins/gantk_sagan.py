@@ -30,6 +30,7 @@ class SAGAN(TaskModel):
     128 px; those for 32, 64 and 256 px are BigGAN's.
     """
 
+    api = 2
     source = Labelled
     recipe = Run(batch=256, size=128, epochs=200, ema=0.0)  # the paper publishes the weights of the last step
     averaged = ("g",)

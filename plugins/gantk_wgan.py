@@ -59,6 +59,7 @@ class WGAN(WassersteinGAN):
     steps and in each 500th. Weights are clipped after each update of the critic, the authors' code clips before.
     """
 
+    api = 2
     recipe = Run(batch=64, size=64, epochs=100)
 
     lr: Annotated[float, "learning rate", Gt(0)] = 5e-5
@@ -111,6 +112,7 @@ class WGANGP(WassersteinGAN):
     falls to 0 and, as in the authors' code, twice as many fakes for the generator as for the critic.
     """
 
+    api = 2
     recipe = Run(batch=64, size=32, epochs=500)
 
     lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
