@@ -33,8 +33,8 @@ class GAN(TaskModel):
 
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 100
     noise: Annotated[Literal["normal", "uniform"], "distribution of the latents"] = "uniform"
-    hidden: Annotated[tuple[Units, ...], "units of the generator's hidden layers"] = (1200, 1200)
-    units: Annotated[tuple[Units, ...], "units of the discriminator's hidden layers"] = (240, 240)
+    g_widths: Annotated[tuple[Units, ...], "units of the generator's hidden layers"] = (1200, 1200)
+    d_widths: Annotated[tuple[Units, ...], "units of the discriminator's hidden layers"] = (240, 240)
     slope: Annotated[
         float | None, "leaky rectifiers of this slope in both; none: plain ones, and maxout units in D", Ge(0), Lt(1)
     ] = None
@@ -47,17 +47,17 @@ class GAN(TaskModel):
 
         def generator() -> nn.Module:
             return nn.Sequential(
-                *rectified(self.latent, self.hidden, self.rectifier),
-                *(nn.Linear((self.latent, *self.hidden)[-1], pixels), nn.Tanh()),  # a sigmoid stretched to [-1, 1]
+                *rectified(self.latent, self.g_widths, self.rectifier),
+                *(nn.Linear((self.latent, *self.g_widths)[-1], pixels), nn.Tanh()),  # a sigmoid stretched to [-1, 1]
                 nn.Unflatten(1, shape),
             )
 
         def discriminator() -> nn.Module:
             layers: list[nn.Module] = [nn.Flatten()]
-            for before, units in zip((pixels, *self.units), self.units, strict=False):
+            for before, units in zip((pixels, *self.d_widths), self.d_widths, strict=False):
                 layers += [Maxout(before, units)] if self.slope is None else rectified(before, [units], self.rectifier)
                 layers.append(nn.Dropout(self.dropout))
-            return nn.Sequential(*layers, nn.Linear((pixels, *self.units)[-1], 1))
+            return nn.Sequential(*layers, nn.Linear((pixels, *self.d_widths)[-1], 1))
 
         return {"g": generator, "d": discriminator}
 

@@ -49,7 +49,7 @@ def faces(tmp_path: Path) -> Published:
 
 @pytest.fixture
 def digits(tmp_path: Path) -> Published:
-    return published(tmp_path / "d.safetensors", "gan", GAN(hidden=(8,), units=(4,)), DataSpec(8, {"image": 1}))
+    return published(tmp_path / "d.safetensors", "gan", GAN(g_widths=(8,), d_widths=(4,)), DataSpec(8, {"image": 1}))
 
 
 def test_file_holds_the_generator_alone(faces: Published) -> None:

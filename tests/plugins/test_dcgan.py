@@ -147,7 +147,7 @@ def test_instance_noise_falls_with_the_run(monkeypatch: pytest.MonkeyPatch) -> N
 def test_gan_step_equals_a_plain_loop(form: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     spec = DataSpec(8, {"image": 1})
     with fp64():
-        engine = engine_of(GAN(hidden=(16, 12), units=(6, 5), latent=5, dropout=0.0, **form), spec)
+        engine = engine_of(GAN(g_widths=(16, 12), d_widths=(6, 5), latent=5, dropout=0.0, **form), spec)
         seen = given(engine, monkeypatch)
         g, d = copy.deepcopy(engine.nets.g), copy.deepcopy(engine.nets.d)
         g_adam, d_adam = adam(g), adam(d)
@@ -168,7 +168,7 @@ def test_gan_step_equals_a_plain_loop(form: dict[str, Any], monkeypatch: pytest.
 
 def test_gan_of_given_widths() -> None:
     spec = DataSpec(28, {"image": 1})
-    nets = engine_of(GAN(hidden=(256, 512, 1024), units=(512, 256), slope=0.2), spec).nets
+    nets = engine_of(GAN(g_widths=(256, 512, 1024), d_widths=(512, 256), slope=0.2), spec).nets
     widths = {role: [m.in_features for m in nets[role].modules() if isinstance(m, nn.Linear)] for role in nets}
     assert widths == {"g": [100, 256, 512, 1024], "d": [784, 512, 256]}
     assert [m.negative_slope for m in nets.modules() if isinstance(m, nn.LeakyReLU)] == [0.2] * 5
@@ -241,7 +241,7 @@ def test_what_cannot_be_is_refused(make: Callable[[], object], message: str) -> 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_samples_have_the_data_s_shape(size: int, channels: int) -> None:
     spec = DataSpec(size, {"image": channels})
-    for task in (DCGAN(width=4), GAN(hidden=(8, 8), units=(4, 4))):
+    for task in (DCGAN(width=4), GAN(g_widths=(8, 8), d_widths=(4, 4))):
         engine = engine_of(task, spec)
         (direction,) = task.directions(spec)
         assert direction.latent is not None

@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "srgan": {"width": 4, "blocks": 1, "d_width": 4, "perceptual": "none", "warmup": 3},
     "esrgan": {"width": 4, "blocks": 1, "growth": 4, "d_width": 4, "perceptual": "none", "warmup": 3},
     "dcgan": {"width": 4, "latent": 6},
-    "gan": {"hidden": (8, 8), "units": (4, 4), "latent": 5},
+    "gan": {"g_widths": (8, 8), "d_widths": (4, 4), "latent": 5},
     "cgan": {"width": 8, "latent": 5},
     "wgan": {"width": 4, "latent": 6, "critic": 2, "critic_early": 3},
     "wgan-gp": {"width": 4, "latent": 6, "critic": 2},
@@ -37,7 +37,7 @@ OTHER_FORMS: list[tuple[str, dict[str, Any]]] = [
     ("cgan", {"network": "conv", "projection": True, "spectral": True, "loss": "hinge"}),
     ("wgan-gp", {"network": "dcgan"}),
     ("gan", {"saturating": True}),
-    ("gan", {"slope": 0.2, "noise": "normal", "hidden": (4, 8), "units": (8,)}),
+    ("gan", {"slope": 0.2, "noise": "normal", "g_widths": (4, 8), "d_widths": (8,)}),
 ]
 
 
