@@ -169,3 +169,53 @@ def test_mistakes_are_told_in_the_words_of_the_command_line(horses: translate.Mo
     with pytest.raises(translate.GantkError, match=words) as caught:
         call(horses)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("horses", "zebras", "photos"):
+        (tmp_path / name).mkdir()
+        for seed in range(2):
+            Image.fromarray(photo(seed)).save(tmp_path / name / f"{seed}.png")
+    return tmp_path
+
+
+TINY: dict[str, Any] = {"size": 16, "width": 2, "blocks": 1, "patch_layers": 1, "workers": 0, "device": "cpu"}
+
+
+def test_train_is_gantk_train(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = translate.train("cyclegan", a="horses/", b=Path("zebras"), steps=2, out="ours", quiet=True, **TINY)
+    assert run == Path("ours")
+    assert capsys.readouterr() == ("", "")
+    words = [word for name, value in TINY.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    data = ["--a", "horses", "--b", "zebras", "--steps", "2", "--out", "theirs"]
+    assert cli.run(["train", "cyclegan", *data, *words]) == 0
+    assert Path("ours/model.safetensors").read_bytes() == Path("theirs/model.safetensors").read_bytes()
+    assert Path("ours/config.toml").read_bytes() == Path("theirs/config.toml").read_bytes()
+    with pytest.raises(translate.UsageError, match="is at step 2; expected --steps 2 or more, not 1"):
+        translate.train("cyclegan", resume=True, out=run, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"a": "horses"}, "--b is missing"),
+        ({"a": "absent", "b": "zebras"}, "absent"),
+        ({"a": "horses", "b": "zebras", "stpes": 3}, r"no such flag: stpes \(did you mean steps\?\)"),
+        ({"a": "horses", "b": "zebras", "steps": "many"}, "--steps many: expected a whole number"),
+        ({"a": "horses", "b": "zebras", "width": 0}, "--width 0: expected a whole number >= 1"),
+        ({"a": "horses", "b": "zebras", "out": "horses"}, "horses"),
+        ({"config": "absent.toml"}, "absent.toml: cannot be read"),
+    ],
+)
+def test_mistakes_of_a_training_are_errors_before_it(folders: Path, flags: dict[str, Any], words: str) -> None:
+    before = sorted(folders.rglob("*"))
+    with pytest.raises(translate.UsageError, match=words):
+        translate.train("cyclegan", **{**TINY, **flags})
+    assert sorted(folders.rglob("*")) == before
+
+
+def test_an_unknown_model_is_named() -> None:
+    with pytest.raises(translate.UsageError, match=r"cyclegna.*did you mean cyclegan"):
+        translate.train("cyclegna")

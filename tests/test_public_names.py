@@ -28,7 +28,7 @@ PUBLIC = [
         "Networks",
         "Noise",
     ),
-    *("Phase", "Run", "Source", "TaskModel", "Terms", "UsageError", "evaluate", "linear_decay", "load"),
+    *("Phase", "Run", "Source", "TaskModel", "Terms", "UsageError", "evaluate", "linear_decay", "load", "train"),
 ]
 
 

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from translate.api import Model, load
+    from translate.api import Model, load, train
     from translate.contract import (
         Batch,
         Condition,
@@ -58,6 +58,7 @@ __all__ = [
     "evaluate",
     "linear_decay",
     "load",
+    "train",
 ]
 
 _ELSEWHERE = {
@@ -67,6 +68,7 @@ _ELSEWHERE = {
     "Model": "translate.api",
     "Run": "translate.settings",
     "load": "translate.api",
+    "train": "translate.api",
 }
 """Where a public name is defined, if not in `translate.contract`."""
 

@@ -1,4 +1,4 @@
-"""Trained models as Python objects: ``translate.load``. The command line does the same through the same functions."""
+"""Training and trained models for programs, through the functions that the command line calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from translate import plugins
 from translate.config import build
+from translate.console import Console
 from translate.contract import DataSpec, Direction
 from translate.data.decode import Decoded, Opened
 from translate.data.values import WHOLE, Pixels, at_depth
@@ -26,6 +28,9 @@ from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.modelfile.model import Published, load_published
 from translate.sample import sample
+from translate.training.journal import Journal
+from translate.training.request import make_request, tables_of
+from translate.training.run import train as train_request
 
 logger = logging.getLogger(__name__)
 
@@ -213,23 +218,70 @@ def load(path: Place) -> Model:
     return Model(load_published(_path(path)))
 
 
+def train(
+    plugin: str,
+    /,
+    *,
+    out: Place | None = None,
+    config: Place | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+    quiet: bool = False,
+    **flags: Any,
+) -> Path:
+    """Train a model as ``gantk train`` does; returns the run folder, which ``load`` takes.
+
+    ``plugin``: the model's name, such as ``"cyclegan"``. ``flags``: those of ``gantk train`` for this model, by the
+    same names: its data (``a="horses/"``), its hyper-parameters and the run's (``size=128, steps=1000``). ``out``: the
+    run folder, new or empty [runs/PLUGIN-N]. ``config``: a TOML file, over the defaults and under the flags.
+    ``resume``: continue the run in ``out``. Progress is written to stderr unless ``quiet``.
+
+    Raises ``UsageError`` before anything is written, and other ``GantkError`` where training fails.
+    """
+    found = plugins.find(plugin)
+    cls = plugins.load_plugin(found)
+    tables = tables_of(cls)
+    known = {field.name: field for fields in tables.values() for field in fields}
+    values = _values(known, flags)
+    given = {
+        table: {field.name: values[field.name] for field in fields if field.name in values}
+        for table, fields in tables.items()
+    }
+    with plugins.blamed(found), Journal(Console(quiet=quiet), tensorboard=tensorboard) as journal:
+        request = make_request(
+            plugin,
+            cls,
+            given,
+            out=None if out is None else _path(out),
+            config_file=None if config is None else _path(config),
+            resume=resume,
+        )
+        return train_request(request, journal)
+
+
 def _checked(cls: type[T], fields: Sequence[Field], flags: Mapping[str, Any]) -> T:
     """The dataclass of flags that were given as keywords, with the errors that they would give as flags."""
-    known = {field.name: field for field in fields}
+    return build(cls, fields, _values({field.name: field for field in fields}, flags), cls.__name__)
+
+
+def _values(known: Mapping[str, Field], flags: Mapping[str, Any]) -> dict[str, Any]:
     for name in flags:
         if name not in known:
             raise UsageError(f"no such flag: {name}{did_you_mean(name, list(known))}")
-    values = {name: known[name].from_words(_word(value)) for name, value in flags.items()}
-    return build(cls, fields, values, cls.__name__)
+    return {name: known[name].from_words(_words(known[name], value)) for name, value in flags.items()}
 
 
 def _shown(picture: NDArray[Any] | Tensor) -> str:
     return f"{str(picture.dtype).removeprefix('torch.')} {tuple(picture.shape)}"
 
 
-def _word(value: Any) -> Any:
-    """A number as it would be typed: some flags take numbers and words, such as ``tile``."""
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+def _words(field: Field, value: Any) -> Any:
+    """A value as it would be typed: numbers for flags that take numbers and words, such as ``tile``; one for many."""
+    if field.shape == "many" and isinstance(value, (str, PathLike)):
+        value = [value]
+    if isinstance(value, (list, tuple)):
+        return [str(item) if isinstance(item, PathLike) else item for item in value]
+    return str(value) if isinstance(value, (int, float, PathLike)) and not isinstance(value, bool) else value
 
 
 def _path(place: Place) -> Path:

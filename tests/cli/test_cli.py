@@ -492,7 +492,7 @@ def test_a_crash_anywhere_in_a_plugin_names_it(
 
 
 def test_the_number_of_a_new_run_comes_after_all_others() -> None:
-    from translate.cli.train_model import default_folder
+    from translate.training.request import default_folder
 
     assert default_folder("toy", latest=False) == Path("runs/toy-1")
     for name in ("toy-2", "toy-10", "toy-x", "other-11"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +18,13 @@ from translate.cli.launch import DEFAULT_RESTARTS, launch, warn_of_separate_task
 from translate.console import current
 from translate.contract import TaskModel
 from translate.device import keep_freed_memory
-from translate.distributed import World, restarted, world_from_environment
-from translate.errors import UsageError
-from translate.fields import Field, Spelling, fields_of
+from translate.distributed import World, world_from_environment
+from translate.fields import Spelling, fields_of
 from translate.modelfile.model import FILE_NAME
 from translate.plugins import Plugin
-from translate.settings import Run
-from translate.training.folder import CONFIG
 from translate.training.journal import Journal
-from translate.training.run import Request, plan, train
-
-RUNS = Path("runs")
+from translate.training.request import make_request, tables_of
+from translate.training.run import plan, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +81,10 @@ def command_for(name: str, plugin: Plugin) -> TyperCommand:
     return derived.make_command(name, action, parameters, help=escape(title) + note)
 
 
-def tables_of(cls: type[TaskModel]) -> dict[str, list[Field]]:
-    """The fields that a run of the model has, by table of a config file."""
-    return {
-        "data": fields_of(cls.source, "data"),
-        "model": fields_of(cls, "model"),
-        "run": fields_of(Run, "run", cls.recipe),
-    }
-
-
 def _train(name: str, cls: type[TaskModel], given: config.Layer, options: Options) -> int | None:
     console = current()
     with Journal(console, tensorboard=options.tensorboard) as journal:
-        request = make_request(name, cls, given, options)
+        request = make_request(name, cls, given, out=options.out, config_file=options.config, resume=options.resume)
         World(size=options.nproc).places(request.run.batch, request.run.accumulate)
         if options.dry_run:
             _show_plan(plan(request, journal))
@@ -112,39 +98,6 @@ def _train(name: str, cls: type[TaskModel], given: config.Layer, options: Option
         console.line(f"done: {folder}")
         console.record({"run": str(folder), "model": str(folder / FILE_NAME)})
     return None
-
-
-def make_request(name: str, cls: type[TaskModel], given: config.Layer, options: Options) -> Request:
-    """What to train, from flags over ``--config`` over the resumed run's settings over the recipe."""
-    fields = tables_of(cls)
-    out = options.out or default_folder(name, latest=options.resume or restarted())
-    layers: list[config.Layer] = []
-    if options.resume:
-        if not (out / CONFIG).is_file():
-            raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
-        layers.append(config.read_config(out / CONFIG, fields, name))
-    if options.config:
-        layers.append(config.read_config(options.config, fields, name))
-    merged = config.merge([*layers, given])
-    return Request(
-        plugin=name,
-        task=config.build(cls, fields["model"], merged["model"], name),
-        source=config.build(cls.source, fields["data"], merged["data"], name),
-        run=config.build(Run, fields["run"], merged["run"], name),
-        out=out,
-        resume=options.resume,
-    )
-
-
-def default_folder(name: str, *, latest: bool) -> Path:
-    """``runs/<model>-N``: the first N that is free after all others, or the ``latest`` there is."""
-    stem = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
-    pattern = re.compile(re.escape(stem) + r"-([0-9]+)")
-    taken = [pattern.fullmatch(path.name) for path in RUNS.iterdir()] if RUNS.is_dir() else []
-    numbers = [int(match.group(1)) for match in taken if match]
-    if latest and not numbers:
-        raise UsageError(f"--resume: there is no run {RUNS / stem}-N here; expected --out with a run folder")
-    return RUNS / f"{stem}-{max(numbers, default=0) + (0 if latest else 1)}"
 
 
 def _show_plan(plan: Mapping[str, Any]) -> None:
