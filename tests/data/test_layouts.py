@@ -146,6 +146,10 @@ def test_names_that_follow_a_pattern(tmp_path: Path) -> None:
     folders = {"a": (tmp_path / "x",), "b": (tmp_path / "y",)}
     assert "--pair says how names differ, such as --pair '{}_LR'" in refusal(Paired(**folders))
     assert shades(opened(Paired(**folders, pair="{}_LR")), "a", "b") == [(0, 100), (1, 101)]
+    (tmp_path / "y").rename(tmp_path / "B")
+    (tmp_path / "x").rename(tmp_path / "A")
+    back = Paired(ab=(tmp_path,), pair="{}_LR", direction="b2a")
+    assert shades(opened(back), "a", "b") == [(100, 0), (101, 1)]
     for wrong in ("_LR", "{}{}", "{},{},{}", "x/{}"):
         with pytest.raises(UsageError, match=r"--pair .*: expected a pattern such as"):
             Paired(**folders, pair=wrong)

@@ -147,15 +147,15 @@ class Augmenter:
 
     def _compose(self, count: int) -> Any:
         """One per thread and number of images, since they carry their random state."""
-        made: dict[int, Any] = self._threads.__dict__.setdefault("made", {})
-        if count not in made:
+        composed: dict[int, Any] = self._threads.__dict__.setdefault("composed", {})
+        if count not in composed:
             module = _albumentations()
             others = dict.fromkeys(_targets(count)[1:], "image")
             transforms = [ON_CPU[name](module) for name in self._names]
-            made[count] = module.Compose(
+            composed[count] = module.Compose(
                 transforms, additional_targets=others, is_check_shapes=not OF_ONE_PIXEL.issuperset(self._names)
             )
-        return made[count]
+        return composed[count]
 
 
 class DeviceAugmenter:

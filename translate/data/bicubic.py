@@ -1,4 +1,4 @@
-"""The bicubic resize that super-resolution data sets are made with: MATLAB's ``imresize``, antialiased.
+"""The bicubic resize that super-resolution data sets use: MATLAB's ``imresize``, antialiased.
 
 Its pixels differ from those of Pillow, OpenCV and torch (other kernel width, borders or coefficient), by enough to
 cost a network trained on one of them more than 1 dB on the others.
@@ -25,7 +25,7 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _taps(length: int, out: int, factor: float) -> tuple[NDArray[np.intp], Floats]:
-    """Which input pixels each output pixel of one axis is made of, (out, taps), and their weights, (out, taps).
+    """The input pixels of which each output pixel of one axis is a sum, (out, taps), and their weights, (out, taps).
 
     When shrinking, the kernel is stretched by 1 / factor, which makes it a low-pass filter. Beyond the border the
     image is mirrored, edge pixel included.

@@ -29,7 +29,7 @@ _MAGIC = b"gantk pixels 2\n"
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture in a cache file: the file it was made of, and where its pixels are."""
+    """A picture in a cache file: the file it comes from, and where its pixels are."""
 
     size: int
     mtime_ns: int
@@ -131,7 +131,7 @@ def cache_file(key: str, loading: Loading, roots: Sequence[Path]) -> Path:
     folder = loading.cache_dir
     if folder is None:
         folder = Path(tempfile.gettempdir()) / "gantk-cache"
-        if sys.platform != "win32":  # a folder in /tmp that somebody else made could hold anything
+        if sys.platform != "win32":  # a folder in /tmp that belongs to another user could hold anything
             folder = folder.with_name(f"gantk-cache-{os.getuid()}")
             if folder.exists() and folder.stat().st_uid != os.getuid():
                 raise UsageError(f"--cache disk: {folder} belongs to another user; remove it or use --cache memory")

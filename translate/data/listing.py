@@ -61,7 +61,8 @@ def list_folders(flag: str, roots: Sequence[Path], tell: Callable[[str], None] =
     Raises ``UsageError`` naming ``flag`` where one of them is no folder, or has no such files.
     """
     files: list[Path] = []
-    seen: set[str] = set()
+    listed: set[str] = set()
+    places: dict[Path, str] = {}
     left_out: Counter[str] = Counter()
     if not roots:
         raise UsageError(f"{flag}: expected a folder of images")
@@ -75,9 +76,12 @@ def list_folders(flag: str, roots: Sequence[Path], tell: Callable[[str], None] =
             raise UsageError(f"{flag} {root}: no images in this folder")
         for path in found:
             # The folder's real path, but not the file's: a link beside its target is a picture of its own.
-            place = os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118 - once per file
-            if place not in seen:
-                seen.add(place)
+            folder = path.parent
+            if folder not in places:
+                places[folder] = os.path.realpath(folder)
+            place = f"{places[folder]}/{path.name}"
+            if place not in listed:
+                listed.add(place)
                 files.append(path)
     folders = Folders(flag, tuple(roots), tuple(files))
     if left_out:

@@ -31,13 +31,13 @@ from translate.reading import Reading
 
 @dataclass(frozen=True, kw_only=True)
 class LowHigh(Augmented):
-    """High-resolution images, and their low-resolution versions, which are made where there are none.
+    """High-resolution images and their low-resolution versions, which are computed where none are given.
 
     The batch has ``x.high``, patches of ``--size`` pixels, and ``x.low``, the same patches ``--scale`` times smaller.
     """
 
     hr: Annotated[tuple[Path, ...], "folder of high-resolution images"]
-    lr_images: Annotated[tuple[Path, ...], "folder of low-resolution ones (NAME or NAMEx4) [made from --hr]"] = ()
+    lr_images: Annotated[tuple[Path, ...], "folder of low-resolution ones (NAME or NAMEx4) [computed from --hr]"] = ()
     pair: Annotated[str, "names of the low-resolution files where they differ, such as '{}_LR'"] = ""
     scale: Annotated[Literal[2, 3, 4, 8], "high- over low-resolution side length"] = 4
     degradation: Annotated[Literal["bicubic", "real"], "low resolution by MATLAB's bicubic, or as in Real-ESRGAN"] = (
@@ -85,7 +85,7 @@ class LowHigh(Augmented):
         # from which they are costly to make, do not fit.
         share = loading.cache_budget // (self.scale**2 + 1)
         report_grey(high_files, self.channels, replace(loading, tell=to_user))
-        reading = reading_of("high", high_files, loading)
+        reading = reading_of("high", high_files, replace(loading, tell=to_user))
         reader = _High(self.channels, self.scale, loading.size, reading)
         high = scan(high_files, reader, loading, budget=Budget(loading.cache_budget - share))
         low: Pictures | None = None
@@ -96,8 +96,8 @@ class LowHigh(Augmented):
                 low_files = Folders("--lr-images", self.lr_images, files)
                 low = scan(low_files, _Given(self.channels, reading), loading, budget=Budget(share))
             else:
-                made = _Made(high, high.numbers(), self.scale, self.channels, loading.size, reading)
-                low = scan(replace(high_files, files=files), made, loading, budget=Budget(share))
+                shrink = _Shrunk(high, high.numbers(), self.scale, self.channels, loading.size, reading)
+                low = scan(replace(high_files, files=files), shrink, loading, budget=Budget(share))
             known = low.numbers()
             pairs = [(number, known[path]) for number, path in enumerate(files) if path in known]
         if not pairs:
@@ -113,7 +113,8 @@ class LowHigh(Augmented):
         """The low-resolution file of each high-resolution one. What has none, or one of a wrong size, is reported."""
         roots = training_part("--lr-images", self.lr_images, loading.tell)
         low = list_folders("--lr-images", of_scale("--lr-images", roots, self.scale, loading.tell), loading.tell)
-        named = (Pattern.parse(self.pair),) if self.pair else (SAME_NAME, Pattern(second=f"{{}}x{self.scale}"))
+        suffixes = (f"{{}}x{self.scale}", f"{{}}_x{self.scale}")
+        named = (Pattern.parse(self.pair),) if self.pair else (SAME_NAME, *(Pattern(second=name) for name in suffixes))
         partners: dict[Path, Path] = {}
         fault = ""
         for pair in match(high, low, loading, named):
@@ -166,8 +167,8 @@ class _High:
 
 
 @dataclass(frozen=True)
-class _Made:
-    """Makes the low-resolution image of a high-resolution file, from the whole of it, as data sets are made."""
+class _Shrunk:
+    """Computes the low-resolution image of a high-resolution file from the whole of it, as public data sets do."""
 
     high: Pictures
     numbers: Mapping[Path, int]
@@ -228,7 +229,7 @@ class _Patches(CutDataset):
         }
 
     def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-        """With ``degradation="real"``, the low-resolution patches are made where the batch is."""
+        """With ``degradation="real"``, the low-resolution patches are computed on the batch's device."""
         return self._degraded(super().on_device(batch, seed), seed)
 
     def for_preview(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:

@@ -76,18 +76,20 @@ class Paired(Augmented):
                 list_folders(flag, one_domain(flag, roots, loading.tell, ("--a", "--b")), loading.tell)
                 for flag, roots in (("--a", self.a), ("--b", self.b))
             )
-            return self._from_folders(a, b, fit, loading)
+            return self._from_folders(a, b, fit, loading, self._pattern or SAME_NAME)
         if self.a or self.b:
             raise UsageError("--ab holds both domains; expected it alone, or --a and --b")
         roots = training_part("--ab", self.ab, loading.tell)
         swapped = self.direction == "b2a"
         if domains := two_domains("--ab", roots, loading.tell):
             first, second = (list_folders("--ab", some, loading.tell) for some in domains)
-            return self._from_folders(*((second, first) if swapped else (first, second)), fit, loading)
+            pattern = self._pattern or SAME_NAME
+            if swapped:
+                first, second, pattern = second, first, pattern.swapped()
+            return self._from_folders(first, second, fit, loading, pattern)
         folders = list_folders("--ab", roots, loading.tell)
-        pattern = self._pattern or pairs_in_one(folders, loading.tell)
-        if pattern is not None:
-            return self._from_folders(folders, folders, fit, loading, pattern.swapped() if swapped else pattern)
+        if in_one := self._pattern or pairs_in_one(folders, loading.tell):
+            return self._from_folders(folders, folders, fit, loading, in_one.swapped() if swapped else in_one)
         if self.classes:
             raise UsageError("--classes needs maps in files of their own; expected --a and --b, or trainA and trainB")
         if not self.halves:
@@ -98,12 +100,9 @@ class Paired(Augmented):
     def _pattern(self) -> Pattern | None:
         return Pattern.parse(self.pair) if self.pair else None
 
-    def _from_folders(
-        self, a: Folders, b: Folders, fit: Fit, loading: Loading, pattern: Pattern | None = None
-    ) -> Dataset:
-        pattern = pattern or self._pattern or SAME_NAME
+    def _from_folders(self, a: Folders, b: Folders, fit: Fit, loading: Loading, pattern: Pattern) -> Dataset:
         for root in b.roots:
-            if pattern is SAME_NAME and any(root.samefile(other) for other in a.roots):
+            if pattern == SAME_NAME and any(root.samefile(other) for other in a.roots):
                 raise UsageError(
                     f"{b}: the same folder as {a}; expected one folder for the inputs and one for the targets"
                 )
@@ -134,12 +133,8 @@ class Paired(Augmented):
     def _from_halves(self, folders: Folders, fit: Fit, loading: Loading) -> Dataset:
         spec = self._spec(loading.size)
         loading.expect(spec)
-        _report_grey(
-            folders,
-            [seen[2] for path in folders.files if (seen := _seen(path, loading.reading))],
-            self._channels,
-            loading,
-        )
+        modes = [header[2] for path in folders.files if (header := _header(path, loading.reading))]
+        _report_grey(folders, modes, self._channels, loading)
         readings = {name: reading_of(name, folders, loading) for name in ("a", "b")}
         if readings["a"] != readings["b"]:
             raise UsageError("--range: pictures side by side have one range; expected it without a name")
@@ -167,7 +162,7 @@ class Paired(Augmented):
         modes_a: list[str] = []
         modes_b: list[str] = []
         for pair in pairs:
-            first, second = _seen(pair[0], loading.reading), _seen(pair[1], loading.reading)
+            first, second = _header(pair[0], loading.reading), _header(pair[1], loading.reading)
             if first and second:
                 if first[:2] != second[:2]:
                     fault = f"{pair[0]}: {_size(first)} pixels, but {pair[1]} has {_size(second)}"
@@ -235,7 +230,7 @@ class PairSet(CutDataset):
         }
 
 
-def _seen(path: Path, reading: Reading) -> tuple[int, int, str] | None:
+def _header(path: Path, reading: Reading) -> tuple[int, int, str] | None:
     """Width, height and mode by the file's header; None where it is unreadable."""
     try:
         return probe(path, reading)
@@ -243,8 +238,8 @@ def _seen(path: Path, reading: Reading) -> tuple[int, int, str] | None:
         return None
 
 
-def _size(seen: tuple[int, int, str]) -> str:
-    return f"{seen[0]}x{seen[1]}"
+def _size(header: tuple[int, int, str]) -> str:
+    return f"{header[0]}x{header[1]}"
 
 
 def _report_grey(folders: Folders, modes: Sequence[str], channels: Sequence[int], loading: Loading) -> None:

@@ -44,15 +44,15 @@ class Budget:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.asked = 0
-        """Bytes that were wanted, whether there was room or not."""
+        self.wanted = 0
+        """Bytes that were needed, whether there was room or not."""
         self._left = total
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
         """Take ``count`` bytes; False where so many are no longer left."""
         with self._lock:
-            self.asked += count
+            self.wanted += count
             if count > self._left:
                 return False
             self._left -= count
@@ -275,8 +275,8 @@ class _OneDepth:
 
 
 def _check_room(source: str, budget: Budget) -> None:
-    if budget.asked > budget.total:
-        needed = math.ceil(budget.asked / 2**30 * 100) / 100
+    if budget.wanted > budget.total:
+        needed = math.ceil(budget.wanted / 2**30 * 100) / 100
         raise UsageError(
             f"{source}: --cache device keeps all decoded images, which take {needed:.2f} GiB up to here, more than the "
             f"{budget.total / 2**30:.3g} GiB of --cache-budget; raise it, or use --cache memory"
@@ -336,17 +336,17 @@ def _scan_to_disk(folders: Folders, reader: PictureReader, loading: Loading) -> 
     }
     missing = [path for path in paths if path not in valid]
     if missing:
-        made = Writer(file)
+        writer = Writer(file)
         try:
-            good = set(_read(missing, reader, lambda path, pixels: made.add(path, stamps[path], pixels), loading))
+            good = set(_read(missing, reader, lambda path, pixels: writer.add(path, stamps[path], pixels), loading))
             if good:
                 for path in valid:
-                    made.add(path, stamps[path], kept.pixels(valid[path]))
+                    writer.add(path, stamps[path], kept.pixels(valid[path]))
                 kept.close()
-                made.finish()
+                writer.finish()
                 kept = open_cache(file)
         finally:
-            made.discard()
+            writer.discard()
     else:
         good = set()
     names = {path: name_of(path) for path in paths if path in valid or path in good}
