@@ -29,6 +29,7 @@ Moment = Annotated[float, Ge(0), Lt(1)]
 class WassersteinGAN(TaskModel):
     """What both have in common: a critic of several moves, whose loss is an estimate of a distance."""
 
+    api = 2
     source = Images
 
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from translate import plugins
 from translate.config import build
-from translate.console import Console
+from translate.console import Console, current, using
 from translate.contract import DataSpec, Direction
 from translate.data.decode import Decoded, Opened
 from translate.data.values import WHOLE, Pixels, at_depth
@@ -31,8 +30,7 @@ from translate.sample import sample
 from translate.training.journal import Journal
 from translate.training.request import make_request, tables_of
 from translate.training.run import train as train_request
-
-logger = logging.getLogger(__name__)
+from translate.training.trackers import load_trackers
 
 T = TypeVar("T")
 Whole = TypeVar("Whole", np.uint8, np.uint16)
@@ -206,7 +204,7 @@ class Model:
 
     def _tell(self, notes: Sequence[str]) -> None:
         for note in notes:
-            logger.info("%s: %s", self.path, note)
+            current().detail(f"{self.path}: {note}")
 
 
 def load(path: Place) -> Model:
@@ -226,6 +224,7 @@ def train(
     config: Place | None = None,
     resume: bool = False,
     tensorboard: bool = False,
+    tracker: Sequence[str] = (),
     quiet: bool = False,
     **flags: Any,
 ) -> Path:
@@ -234,7 +233,8 @@ def train(
     ``plugin``: the model's name, such as ``"cyclegan"``. ``flags``: those of ``gantk train`` for this model, by the
     same names: its data (``a="horses/"``), its hyper-parameters and the run's (``size=128, steps=1000``). ``out``: the
     run folder, new or empty [runs/PLUGIN-N]. ``config``: a TOML file, over the defaults and under the flags.
-    ``resume``: continue the run in ``out``. Progress is written to stderr unless ``quiet``.
+    ``resume``: continue the run in ``out``. ``tracker``: installed trackers that follow the run. Progress is written to
+    stderr unless ``quiet``.
 
     Raises ``UsageError`` before anything is written, and other ``GantkError`` where training fails.
     """
@@ -247,7 +247,8 @@ def train(
         table: {field.name: values[field.name] for field in fields if field.name in values}
         for table, fields in tables.items()
     }
-    with plugins.blamed(found), Journal(Console(quiet=quiet), tensorboard=tensorboard) as journal:
+    trackers = load_trackers([*tracker, *(["tensorboard"] if tensorboard else [])])
+    with plugins.blamed(found), using(Console(quiet=quiet)), Journal(trackers) as journal:
         request = make_request(
             plugin,
             cls,

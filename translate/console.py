@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -42,27 +42,30 @@ class Console:
     quiet: bool = False
     json: bool = False
     debug: bool = False
+    mute: bool = False
+    """Whether it says nothing but errors: on every process of a run but the first."""
     _bar: Progress | None = field(default=None, init=False, repr=False)
 
     @property
     def live(self) -> bool:
         """Whether progress may redraw itself: a terminal is there and nobody asked for plain lines."""
-        plain = self.quiet or self.json or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        plain = self.quiet or self.json or self.mute or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         return not plain and sys.stderr is not None and sys.stderr.isatty()
 
     def line(self, text: str) -> None:
         """Text for people, silenced by ``--quiet``. Line ends stay; other control characters are escaped."""
-        if not self.quiet:
+        if not (self.quiet or self.mute):
             self._write(text)
 
     def detail(self, text: str) -> None:
         """Text for those who look for a fault, with ``--debug``."""
-        if self.debug:
+        if self.debug and not self.mute:
             self._write(text)
 
     def warning(self, text: str) -> None:
         """What does not end the work, but makes it other than the user may think."""
-        self._write(f"gantk: warning: {printable(text)}")
+        if not self.mute:
+            self._write(f"gantk: warning: {printable(text)}")
 
     def error(self, text: str, exit_code: int) -> None:
         """Why the command ends without having done its work."""
@@ -76,7 +79,7 @@ class Console:
 
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout, where ``--json`` asks for it."""
-        if self.json:
+        if self.json and not self.mute:
             _put(sys.stdout, json_line(values))
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -132,6 +135,13 @@ def using(console: Console) -> Iterator[None]:
         yield
     finally:
         _current = before
+
+
+@contextmanager
+def speaking(leads: bool) -> Iterator[None]:
+    """Mute the `current` console where another process of the run speaks for this one."""
+    with using(current() if leads else replace(current(), mute=True)):
+        yield
 
 
 def finish() -> None:

@@ -37,7 +37,9 @@ LARGEST = 2**63 - 1
 TABLES = ("data", "model", "run")
 """The tables of a config file."""
 
-TRAIN_FLAGS = frozenset({"--out", "--config", "--nproc", "--max-restarts", "--resume", "--dry-run", "--tensorboard"})
+TRAIN_FLAGS = frozenset(
+    {"--out", "--config", "--nproc", "--max-restarts", "--resume", "--dry-run", "--tensorboard", "--tracker"}
+)
 """What ``gantk train`` takes besides the fields of source, model and run."""
 
 EVERYWHERE = frozenset({"--help", "--quiet", "--json", "--debug", "--no-plugins", "--version"})

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from translate import API_VERSION, console
 from translate.errors import GantkError, UsageError, did_you_mean, named_line, one_line
@@ -73,19 +73,19 @@ class Plugin:
         return f"{self.name} ({self.distribution} {self.version})"
 
 
-def installed() -> list[Plugin]:
-    """Every registered plugin, by name; nothing is imported. Unreadable metadata is a logged warning."""
+def installed(group: str = GROUP) -> list[Plugin]:
+    """Every plugin of the entry-point group, by name; nothing is imported. Unreadable metadata is a warning."""
     from importlib import metadata  # takes a while, and gantk --help does without
 
     found: dict[tuple[str, str], Plugin] = {}
     for distribution in metadata.distributions():
         try:
             text = distribution.read_text("entry_points.txt")
-            if not text or GROUP not in text:
+            if not text or group not in text:
                 continue
             about = distribution.metadata
             name, version, summary = str(about["Name"]), str(about["Version"]), str(about["Summary"] or "")
-            points = [point for point in distribution.entry_points if point.group == GROUP]
+            points = [point for point in distribution.entry_points if point.group == group]
         except Exception as error:  # a stranger's metadata may be anything
             console.current().warning(f"left out a distribution with unreadable metadata: {named_line(error)}")
             continue
@@ -203,7 +203,7 @@ def load_plugin(plugin: Plugin) -> type[TaskModel]:
     stated = peek(plugin).api
     if stated is not None and stated != API_VERSION:
         raise PluginError(_for_another_version(plugin, stated, API_VERSION))
-    cls = _import(plugin)
+    cls = import_plugin(plugin)
     if reason := _shortcoming(cls, plugin):
         raise PluginError(f"plugin {plugin.origin}: {reason}")
     assert isinstance(cls, type)
@@ -223,7 +223,7 @@ def origin(name: str) -> tuple[str, str]:
 
 
 @contextmanager
-def blamed(plugin: Plugin) -> Iterator[None]:
+def blamed(plugin: Plugin, when: str = "") -> Iterator[None]:
     """Turn what the plugin's own code raises into a ``GantkError`` that names plugin and distribution.
 
     That another process of the run is gone is no plugin's fault, wherever it shows.
@@ -240,7 +240,9 @@ def blamed(plugin: Plugin) -> Iterator[None]:
         frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
         if plugin.module.partition(".")[0] not in {str(name).partition(".")[0] for name in frames}:
             raise
-        raise GantkError(f"plugin {plugin.origin} failed: {named_line(error)} (--debug shows where)") from error
+        raise GantkError(
+            f"plugin {plugin.origin} failed{when and f' {when}'}: {named_line(error)} (--debug shows where)"
+        ) from error
 
 
 def _source_file(module: str) -> Path | None:
@@ -266,7 +268,8 @@ def _stated_api(node: ast.ClassDef) -> int | None:
     return None
 
 
-def _import(plugin: Plugin) -> object:
+def import_plugin(plugin: Plugin) -> Any:
+    """What the entry point names, imported. Raises ``PluginError``; what it prints meanwhile is a detail."""
     printed = io.StringIO()
     try:
         with redirect_stdout(printed), redirect_stderr(printed):  # stdout is for results alone

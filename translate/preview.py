@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,7 +38,13 @@ def _class_colours(classes: int) -> Tensor:
     return torch.stack([torch.cos(angle), torch.cos(angle - 2.0944), torch.cos(angle + 2.0944)], 1)
 
 
-def grid(columns: Sequence[Tensor] | Mapping[str, Tensor], padding: int = 2, rows: int | None = None) -> Tensor:
+PADDING = 2
+"""White pixels around each image of a grid."""
+KEY = "gantk"
+"""The keyword of a preview's text chunk: JSON with the names of its ``columns`` and the height of its ``header``."""
+
+
+def grid(columns: Sequence[Tensor] | Mapping[str, Tensor], padding: int = PADDING, rows: int | None = None) -> Tensor:
     """A uint8 (3, H, W) picture of the columns side by side; smaller images are enlarged without smoothing.
 
     Images in uint8 are RGB already, as ``to_rgb`` gives it. A single column is laid out as a square of ``rows`` rows.
@@ -58,10 +68,33 @@ def grid(columns: Sequence[Tensor] | Mapping[str, Tensor], padding: int = 2, row
     return picture
 
 
-def save_picture(path: Path, picture: Tensor) -> None:
-    """Write a uint8 (3, H, W) picture as PNG, whole or not at all."""
-    from PIL import Image
+def save_preview(path: Path, columns: Mapping[str, Tensor]) -> None:
+    """Write the grid of the columns as PNG, with their names in a text chunk, and above them where they fit."""
+    picture, header = grid(columns), 0
+    if len(columns) > 1 and (names := _header(list(columns), picture.shape[2])) is not None:
+        picture, header = torch.cat([names, picture], 1), names.shape[1]
+    save_picture(path, picture, {KEY: json.dumps({"columns": list(columns), "header": header})})
 
+
+def _header(names: Sequence[str], width: int) -> Tensor | None:
+    """The names as a uint8 (3, H, ``width``) picture, each at its column's left edge; None where one is too long."""
+    font = ImageFont.load_default()
+    step = (width - PADDING) // len(names)
+    boxes = [font.getbbox(name) for name in names]
+    if max(right for _, _, right, _ in boxes) > step - PADDING:
+        return None
+    image = Image.new("RGB", (width, int(max(bottom for _, _, _, bottom in boxes)) + 2 * PADDING), "white")
+    draw = ImageDraw.Draw(image)
+    for index, name in enumerate(names):
+        draw.text((PADDING + index * step, PADDING), name, fill="black", font=font)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def save_picture(path: Path, picture: Tensor, texts: Mapping[str, str] | None = None) -> None:
+    """Write a uint8 (3, H, W) picture as PNG, whole or not at all, with text chunks by keyword."""
+    chunks = PngInfo()
+    for keyword, text in (texts or {}).items():
+        chunks.add_text(keyword, text)
     image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda temporary: image.save(temporary, format="PNG"))
+    write_whole(path, lambda temporary: image.save(temporary, format="PNG", pnginfo=chunks))

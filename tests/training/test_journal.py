@@ -6,14 +6,19 @@ import importlib.util
 import json
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from translate.console import Console, printable
+from translate.console import Console, current, printable, using
 from translate.errors import UsageError
+from translate.preview import save_preview
 from translate.training import journal as journals
 from translate.training.journal import Journal, truncate
+from translate.training.trackers import Tracker, load_trackers
 
 
 def steps(path: Path) -> list[int]:
@@ -25,7 +30,7 @@ def write(path: Path, *numbers: int, torn: str = "") -> None:
 
 
 def test_metrics_are_whole_lines_at_once(tmp_path: Path) -> None:
-    with Journal(Console(quiet=True)) as journal:
+    with using(Console(quiet=True)), Journal() as journal:
         journal.begin(tmp_path, total=10, start=0)
         journal.metrics({"step": 1, "g/adv": 0.5})
         assert (tmp_path / "metrics.jsonl").read_bytes() == b'{"step": 1, "g/adv": 0.5}\n', "flushed, one line"
@@ -35,7 +40,7 @@ def test_metrics_are_whole_lines_at_once(tmp_path: Path) -> None:
 
 def test_a_resumed_run_drops_what_it_will_repeat(tmp_path: Path) -> None:
     write(tmp_path / "metrics.jsonl", 2, 4, 6, 8, torn='{"step": 9, "g')
-    with Journal(Console(quiet=True)) as journal:
+    with using(Console(quiet=True)), Journal() as journal:
         journal.begin(tmp_path, total=10, start=6)
         journal.metrics({"step": 8})
     assert steps(tmp_path / "metrics.jsonl") == [2, 4, 6, 8]
@@ -65,7 +70,7 @@ def test_without_a_terminal_progress_is_plain_lines_now_and_then(
 ) -> None:
     clock = [100.0]
     monkeypatch.setattr(journals.time, "monotonic", lambda: clock[0])
-    with Journal(Console()) as journal:
+    with using(Console()), Journal() as journal:
         journal.begin(tmp_path, total=100, start=0)
         for step in range(1, 13):
             clock[0] += 1
@@ -82,9 +87,9 @@ def test_without_a_terminal_progress_is_plain_lines_now_and_then(
 
 
 def test_json_records_go_to_stdout_and_text_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Journal(Console(json=True)) as journal:
+    with using(Console(json=True)), Journal() as journal:
         journal.begin(tmp_path, total=2, start=0)
-        journal.line("hello")
+        current().line("hello")
         journal.metrics({"step": 1, "g/adv": 0.5})
     out, err = capsys.readouterr()
     assert json.loads(out) == {"step": 1, "g/adv": 0.5}
@@ -93,7 +98,7 @@ def test_json_records_go_to_stdout_and_text_does_not(tmp_path: Path, capsys: pyt
 
 def test_numbers_that_json_has_no_word_for_are_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # The gradient's norm in fp16, where a step overflowed.
-    with Journal(Console(json=True)) as journal:
+    with using(Console(json=True)), Journal() as journal:
         journal.begin(tmp_path, total=10, start=0)
         journal.metrics({"step": 1, "g/grad_norm": math.nan, "d/grad_norm": math.inf})
     for text in (capsys.readouterr().out, (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")):
@@ -102,9 +107,9 @@ def test_numbers_that_json_has_no_word_for_are_null(tmp_path: Path, capsys: pyte
 
 def test_quiet_says_nothing_but_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(quiet=True)
-    with Journal(console) as journal:
+    with using(console), Journal() as journal:
         journal.begin(tmp_path, total=2, start=0)
-        journal.line("hello")
+        current().line("hello")
         journal.progress(2, images_per_s=1, waiting=0, terms={})
         console.warning("beware")
     assert capsys.readouterr() == ("", "gantk: warning: beware\n")
@@ -117,10 +122,10 @@ def test_with_a_terminal_there_is_a_bar(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with Journal(Console()) as journal:
+    with using(Console()), Journal() as journal:
         journal.begin(tmp_path, total=8, start=2)
         journal.progress(4, images_per_s=3.5, waiting=0, terms={"g/adv": 0.125})
-        journal.line("a [bold]message[/bold]")
+        current().line("a [bold]message[/bold]")
     err = capsys.readouterr().err
     assert "4/8" in err
     assert "3.5 images/s" in err
@@ -138,19 +143,83 @@ def test_plain_lines_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, variable:
     assert not Console().live
 
 
-def test_tensorboard_that_is_not_installed_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+class Listener:
+    """A tracker that notes what it hears, and fails where it is told to."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.heard: list[Any] = []
+        self.fails = fails
+
+    def _note(self, *event: Any) -> None:
+        self.heard.append(event)
+        if event[0] == self.fails:
+            raise SystemExit("no server")
+
+    def begin(self, folder: Path, settings: Mapping[str, Any], start: int) -> None:
+        self._note("begin", folder, settings, start)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._note("scalars", step, dict(values))
+
+    def picture(self, step: int, file: Path) -> None:
+        self._note("picture", step, file)
+
+    def close(self) -> None:
+        self._note("close")
+
+
+def follow(folder: Path, trackers: Mapping[str, Tracker]) -> None:
+    (folder / "config.toml").write_text('plugin = "toy"\n[run]\nbatch = 2\n', encoding="utf-8")
+    with using(Console(quiet=True)), Journal(trackers) as journal:
+        journal.begin(folder, total=2, start=0)
+        for step in (1, 2):
+            journal.metrics({"step": step, "g/adv": 0.5})
+        save_preview(folder / "p.png", {"a": torch.zeros(1, 3, 8, 8)})
+        journal.picture(2, folder / "p.png")
+
+
+def test_a_tracker_hears_the_whole_run(tmp_path: Path) -> None:
+    listener = Listener()
+    follow(tmp_path, {"mine": listener})
+    assert listener.heard == [
+        ("begin", tmp_path, {"plugin": "toy", "run": {"batch": 2}}, 0),
+        ("scalars", 1, {"g/adv": 0.5}),
+        ("scalars", 2, {"g/adv": 0.5}),
+        ("picture", 2, tmp_path / "p.png"),
+        ("close",),
+    ]
+
+
+@pytest.mark.parametrize("event", ["begin", "scalars", "picture", "close"])
+def test_a_tracker_that_fails_is_one_warning_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], event: str
+) -> None:
+    broken, sound = Listener(event), Listener()
+    follow(tmp_path, {"broken": broken, "sound": sound})
+    assert steps(tmp_path / "metrics.jsonl") == [1, 2]
+    assert len(sound.heard) == 5
+    assert broken.heard[-1][0] == event
+    warning = "gantk: warning: tracker broken failed and is left out from here on: SystemExit: no server\n"
+    assert capsys.readouterr().err == warning
+
+
+def test_trackers_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"--tracker tensorbord: expected one of .*\(did you mean tensorboard\?\)"):
+        load_trackers(["tensorbord"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"--tensorboard: not installed; expected pip install 'gantk\[tensorboard\]'"):
-        Journal(Console(), tensorboard=True)
+        load_trackers(["tensorboard"])
 
 
 @pytest.mark.slow
-def test_tensorboard_files_are_written(tmp_path: Path) -> None:
+def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    with Journal(Console(quiet=True), tensorboard=True) as journal:
-        journal.begin(tmp_path, total=2, start=0)
-        journal.metrics({"step": 1, "g/adv": 0.5})
-    assert list((tmp_path / "tensorboard").glob("events.*"))
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    follow(tmp_path, load_trackers(["tensorboard"]))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("g/adv")] == [(1, 0.5), (2, 0.5)]
+    assert [event.step for event in events.Images("preview")] == [2]
 
 
 def test_hostile_text_stays_on_its_line_and_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,11 @@ from translate.console import current
 from translate.contract import Loading, TaskModel
 from translate.data.loader import fixed_batch
 from translate.errors import UsageError
-from translate.fields import Spelling, fields_of
+from translate.fields import Spelling
 from translate.settings import Run
 from translate.testing import Example, Result, examine
 from translate.testing.checks import BATCH
+from translate.training.request import tables_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +53,7 @@ def check(options: Options) -> int:
 
 def _subject(name: str, cls: type[TaskModel], path: Path | None) -> tuple[TaskModel, Example | None]:
     """The model to check, and the data to check it on: None where noise will do."""
-    fields = {
-        "data": fields_of(cls.source, "data"),
-        "model": fields_of(cls, "model"),
-        "run": fields_of(Run, "run", cls.recipe),
-    }
+    fields = tables_of(cls)
     given = config.merge([config.read_config(path, fields, name)] if path else [])
     task = config.build(cls, fields["model"], given["model"], name)
     if not given["data"]:

@@ -25,6 +25,7 @@ from translate.plugins import Plugin
 from translate.training.journal import Journal
 from translate.training.request import make_request, tables_of
 from translate.training.run import plan, train
+from translate.training.trackers import load_trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,8 @@ class Options:
         bool, "resume the run in --out; settings of the model, batch, size and seed must stay what they were"
     ] = False
     dry_run: Annotated[bool, "check data and settings, show the plan, write nothing"] = False
-    tensorboard: Annotated[bool, "write TensorBoard files beside metrics.jsonl"] = False
+    tensorboard: Annotated[bool, "write TensorBoard files beside metrics.jsonl; as --tracker tensorboard"] = False
+    tracker: Annotated[tuple[str, ...], "an installed tracker that follows the run", Spelling(metavar="NAME")] = ()
 
 
 OPTIONS = fields_of(Options, "output")
@@ -83,11 +85,12 @@ def command_for(name: str, plugin: Plugin) -> TyperCommand:
 
 def _train(name: str, cls: type[TaskModel], given: config.Layer, options: Options) -> int | None:
     console = current()
-    with Journal(console, tensorboard=options.tensorboard) as journal:
+    names = [*options.tracker, *(["tensorboard"] if options.tensorboard else [])]
+    with Journal(load_trackers(names)) as journal:
         request = make_request(name, cls, given, out=options.out, config_file=options.config, resume=options.resume)
         World(size=options.nproc).places(request.run.batch, request.run.accumulate)
         if options.dry_run:
-            _show_plan(plan(request, journal))
+            _show_plan(plan(request))
             return None
         if options.nproc > 1:
             return launch(options.nproc, request.out, options.max_restarts)

@@ -1,17 +1,20 @@
-"""How a run tells how it goes: progress for people, metrics.jsonl and TensorBoard for later."""
+"""How a run shows what it does: progress for people, metrics.jsonl and trackers for later."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from translate.console import Console, json_line
-from translate.errors import UsageError
+from translate.console import current, json_line
+from translate.errors import named_line
 from translate.files import write_text_whole
+from translate.training.folder import CONFIG
+from translate.training.trackers import Tracker
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -19,27 +22,24 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 METRICS = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 LINE_EVERY = 5.0
 """Seconds between progress lines where there is no terminal."""
 
 
 class Journal:
-    """Progress on stderr, records on stdout with ``--json``, and the run folder's files.
+    """Progress on stderr, records on stdout with ``--json``, the run folder's metrics, and trackers by name.
 
-    It says nothing about progress and opens no file before ``begin``. Use it as a context manager.
+    It opens no file before ``begin``, which only the first process of a run calls. Use it as a context manager.
+    A tracker that fails never stops the run: the user is warned once, and it hears no more.
     """
 
-    def __init__(self, console: Console, *, tensorboard: bool = False) -> None:
-        if tensorboard and importlib.util.find_spec("tensorboard") is None:
-            raise UsageError("--tensorboard: not installed; expected pip install 'gantk[tensorboard]'")
-        self.console = console
-        self.tensorboard = tensorboard
+    def __init__(self, trackers: Mapping[str, Tracker] | None = None) -> None:
         self.total = self.first = 0
-        self._began = self._told = 0.0
+        self._began = self._shown = 0.0
         self._file: TextIOWrapper | None = None
         self._bar: tuple[Progress, TaskID] | None = None
-        self._board: Any = None
+        self._trackers = dict(trackers or {})
+        self._open = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -52,22 +52,13 @@ class Journal:
         self.total, self.first = total, start
         self._began = time.monotonic()
         truncate(folder / METRICS, start)
-        self._file = (folder / METRICS).open("a", encoding="utf-8", newline="\n")
-        if self.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / TENSORBOARD), purge_step=start + 1)
-        if self.console.live:
-            self._bar = _bar(total, start)
-
-    def line(self, text: str) -> None:
-        """A message for people."""
-        if self._bar is not None:
-            from rich.text import Text
-
-            self._bar[0].console.print(Text(text), soft_wrap=True)
-        else:
-            self.console.line(text)
+        self._file = self._open.enter_context((folder / METRICS).open("a", encoding="utf-8", newline="\n"))
+        if self._trackers:
+            settings = tomllib.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            self._each(lambda tracker: tracker.begin(folder, settings, start))
+        if current().live:
+            self._bar = bar, _ = _bar(total, start)
+            self._open.enter_context(current().below(bar))
 
     def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
         """Show how far the run is, how fast, and each term; ``waiting``: share of the time spent waiting for data."""
@@ -76,35 +67,40 @@ class Journal:
             bar.update(task, completed=step, speed=_speed(images_per_s, waiting), terms=_terms(terms))
             return
         now = time.monotonic()
-        if now - self._told < LINE_EVERY and step < self.total:
+        if now - self._shown < LINE_EVERY and step < self.total:
             return
-        self._told = now
+        self._shown = now
         pace = (now - self._began) / max(1, step - self.first)
         left = _duration(pace * (self.total - step))
-        self.console.line(f"step {step}/{self.total}  {left} left  {_speed(images_per_s, waiting)}  {_terms(terms)}")
+        current().line(f"step {step}/{self.total}  {left} left  {_speed(images_per_s, waiting)}  {_terms(terms)}")
 
     def metrics(self, record: Mapping[str, float | int]) -> None:
-        """Append one record to metrics.jsonl, as a whole line, and to whatever else listens."""
+        """Append one record to metrics.jsonl, as a whole line, and give it to whatever else listens."""
         if self._file is not None:
             self._file.write(json_line(record))
             self._file.flush()
-        self.console.record(record)
-        if self._board is not None:
-            for name, value in record.items():
-                if name != "step":
-                    self._board.add_scalar(name, value, int(record["step"]))
+        current().record(record)
+        values = {name: value for name, value in record.items() if name != "step"}
+        self._each(lambda tracker: tracker.scalars(int(record["step"]), values))
+
+    def picture(self, step: int, file: Path) -> None:
+        """A preview was written."""
+        self._each(lambda tracker: tracker.picture(step, file))
 
     def close(self) -> None:
         """Leave the terminal as it was and close the files."""
-        if self._bar is not None:
-            self._bar[0].stop()
-            self._bar = None
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        self._bar = self._file = None
+        self._open.close()
+        self._each(lambda tracker: tracker.close())
+        self._trackers.clear()
+
+    def _each(self, act: Callable[[Tracker], Any]) -> None:
+        for name, tracker in list(self._trackers.items()):
+            try:
+                act(tracker)
+            except (Exception, SystemExit) as error:
+                del self._trackers[name]
+                current().warning(f"tracker {name} failed and is left out from here on: {named_line(error)}")
 
 
 def truncate(path: Path, step: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,12 +15,12 @@ from torch import Tensor
 from translate import distributed, plugins, preview
 from translate.conditions import examples_of
 from translate.config import resolved_toml
-from translate.console import printable
+from translate.console import current, printable, speaking
 from translate.contract import Dataset, Loading, Nets, Source, TaskModel, parameter_count
 from translate.data.dataset import CutDataset
 from translate.data.loader import Loader, fixed_batch
 from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
-from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError, named_line
+from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError
 from translate.modelfile import model as published
 from translate.reading import parse_ranges
 from translate.settings import Run
@@ -28,6 +28,7 @@ from translate.training import checkpoint, folder
 from translate.training.engine import Engine, seed_of
 from translate.training.estimate import estimate
 from translate.training.folder import CHECKPOINTS, PREVIEWS
+from translate.training.journal import Journal
 from translate.training.recompute import recompute_all
 from translate.training.signals import StopSignal
 
@@ -39,38 +40,6 @@ ASK_OTHERS_EVERY = 2.0
 """Seconds between the questions of several processes to each other whether one was told to stop."""
 ASK_OTHERS_WITHIN = 100
 """Most steps between them."""
-
-
-class Journal(Protocol):
-    """Where a run tells how it goes; see ``translate.training.journal``."""
-
-    def begin(self, folder: Path, *, total: int, start: int) -> None:
-        """Training begins in ``folder`` after ``start`` of ``total`` steps."""
-
-    def line(self, text: str) -> None:
-        """A message for people."""
-
-    def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
-        """Show how far the run is; ``waiting``: share of the time spent waiting for data."""
-
-    def metrics(self, record: Mapping[str, float | int]) -> None:
-        """Append one record to metrics.jsonl."""
-
-
-class Silence:
-    """The journal of every process but the first."""
-
-    def begin(self, folder: Path, *, total: int, start: int) -> None:
-        """Nothing."""
-
-    def line(self, text: str) -> None:
-        """Nothing."""
-
-    def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def metrics(self, record: Mapping[str, float | int]) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +59,21 @@ def train(request: Request, journal: Journal) -> Path:
 
     Raises ``UsageError`` before anything is written, ``DivergedError``, ``InterruptedRunError`` after saving.
     """
+    with speaking(distributed.world_from_environment().leads):
+        return _train(request, journal)
+
+
+def _train(request: Request, journal: Journal) -> Path:
     run, out = request.run, request.out
     # A rank that torchrun restarts goes on where the last checkpoint is.
     resume = request.resume or distributed.restarted()
     world = distributed.world_from_environment()
-    if not world.leads:
-        journal = Silence()
     device = choose_device(run.device, world.local_rank, world.local_size)
     choose_precision(run.precision, device)  # refused before the data are read
     config = resolved_toml(request.plugin, request.source, request.task, run)
-    begun = _check_folder(request, config, journal, resume)
+    begun = _check_folder(request, config, resume)
     set_determinism(run.deterministic)
-    dataset = open_source(request, journal)
+    dataset = open_source(request)
     world.places(run.batch, run.accumulate)  # refused before anything is written
     distributed.join(device, world)
     try:
@@ -131,19 +103,19 @@ def train(request: Request, journal: Journal) -> Path:
     return out
 
 
-def _check_folder(request: Request, config: str, journal: Journal, resume: bool) -> bool:
+def _check_folder(request: Request, config: str, resume: bool) -> bool:
     """Whether there is a run to go on with; raises ``UsageError`` where the folder does not fit the request."""
     if not resume:
         folder.check_free(request.out)
         return False
     if not request.resume and not (request.out / folder.CONFIG).is_file():
         return False  # torchrun restarts a rank that was killed before the folder was made
-    folder.check_same(request.out, config, journal.line)
+    folder.check_same(request.out, config, current().line)
     return True
 
 
-def open_source(request: Request, journal: Journal) -> Dataset:
-    """Scan the data; what cannot be used is told to the journal."""
+def open_source(request: Request) -> Dataset:
+    """Scan the data; the user hears what cannot be used."""
     run = request.run
     dataset = request.source.open(
         Loading(
@@ -155,7 +127,7 @@ def open_source(request: Request, journal: Journal) -> Dataset:
             reading=run.reading,
             ranges=parse_ranges(run.range),
             expect=request.task.networks,
-            tell=lambda line: journal.line(printable(line)),
+            tell=lambda line: current().line(printable(line)),
         )
     )
     for name in parse_ranges(run.range):
@@ -168,17 +140,17 @@ def open_source(request: Request, journal: Journal) -> Dataset:
                 f"--cache device: the source {source} prepares its samples on the host; use --cache memory"
             )
         size = sum(pack.nbytes for pack in dataset.packs)
-        journal.line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
+        current().line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
     return dataset
 
 
-def plan(request: Request, journal: Journal) -> dict[str, Any]:
+def plan(request: Request) -> dict[str, Any]:
     """What ``train`` would do, without doing it: checks data and settings, builds the networks, writes nothing."""
     device = choose_device(request.run.device)
     precision = choose_precision(request.run.precision, device, bf16_proven=request.task.bf16_proven)
     config = resolved_toml(request.plugin, request.source, request.task, request.run)
-    _check_folder(request, config, journal, request.resume)
-    dataset = open_source(request, journal)
+    _check_folder(request, config, request.resume)
+    dataset = open_source(request)
     torch.manual_seed(request.run.seed)
     networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
     phases = request.task.phases(dataset.spec)
@@ -205,6 +177,7 @@ class _Training:
     def __init__(self, request: Request, journal: Journal, engine: Engine, dataset: Dataset) -> None:
         self.request, self.run, self.journal, self.engine = request, request.run, journal, engine
         self.dataset = dataset
+        self.plugin = plugins.find(request.plugin)
         self.total = self.run.total_steps(len(dataset))
         self.shown: Mapping[str, Tensor] = {}
         self.loader = self._loader(0)
@@ -228,45 +201,44 @@ class _Training:
             device=self.engine.device,
             position=position,
             places=self.engine.places,
-            left_out=None if run.strict_data else self.journal.line,
+            left_out=None if run.strict_data else current().line,
         )
 
     def resume_from(self, checkpoints: Path) -> None:
         """Go on after the latest checkpoint; from the start where the run was killed before its first one."""
         found = checkpoint.list_checkpoints(checkpoints)
         if not found:
-            self.journal.line(f"{checkpoints}: no checkpoint yet; starting from step 0")
+            current().line(f"{checkpoints}: no checkpoint yet; starting from step 0")
             return
         position = checkpoint.load_checkpoint(found[-1], self.engine)
         (before, apart), now = checkpoint.saved_processes(found[-1]), self.engine.world.size
         self.loader.close()
         self.loader = self._loader(position)
-        self.journal.line(f"resuming after step {self.engine.step} ({found[-1].name})")
+        current().line(f"resuming after step {self.engine.step} ({found[-1].name})")
         if before != now:
             but = f"; what each process keeps for itself is handed out anew: {', '.join(apart)}" if apart else ""
-            self.journal.line(
+            current().line(
                 f"the run was saved by {before} process(es) and goes on with {now}: the batches stay the same{but}"
             )
 
     def run_to_the_end(self) -> None:
         engine, run = self.engine, self.run
-        self.journal.begin(self.request.out, total=self.total, start=engine.step)
+        if engine.world.leads:
+            self.journal.begin(self.request.out, total=self.total, start=engine.step)
         if engine.step >= self.total:
-            self.journal.line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
+            current().line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
             self._publish()
             return
         for phase in engine.phases:
             if phase.start >= self.total:
-                self.journal.line(
-                    f"phase {phase.name} starts at step {phase.start}: this run of {self.total} ends before"
-                )
+                current().line(f"phase {phase.name} starts at step {phase.start}: this run of {self.total} ends before")
         if run.precision == "auto" and engine.precision != "fp32":
-            self.journal.line(
+            current().line(
                 f"precision: {engine.precision}, which this processor computes; --precision fp32 is exact, and slower"
             )
         self.shown = self._preview_batch()
         if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch(), engine.averages):
-            self.journal.line(f"memory: {needed}")
+            current().line(f"memory: {needed}")
         if engine.step == 0:
             engine.try_directions(self.shown)
             self._preview()
@@ -301,17 +273,8 @@ class _Training:
 
     def _step(self) -> None:
         step = self.engine.step
-        try:
-            with _naming_what_saves_memory(step, self.run):
-                self.engine.train_step(self.loader.next_batch, step / self.total)
-        except GantkError:
-            raise
-        except Exception as error:
-            distribution, version = plugins.origin(self.request.plugin)
-            raise GantkError(
-                f"plugin {self.request.plugin} ({distribution} {version}) failed at step {step}: "
-                f"{named_line(error)} (--debug shows where)"
-            ) from error
+        with plugins.blamed(self.plugin, f"at step {step}"), _naming_what_saves_memory(step, self.run):
+            self.engine.train_step(self.loader.next_batch, step / self.total)
 
     def _log(self, images_per_s: float, waiting: float) -> None:
         engine = self.engine
@@ -348,8 +311,9 @@ class _Training:
         if self.engine.world.leads:
             path = self.request.out / PREVIEWS / f"step-{self.engine.step:06d}.png"
             with _naming_what_saves_memory(self.engine.step, self.run):
-                picture = preview.grid(self.engine.preview(self.shown))
-            preview.save_picture(path, picture)
+                columns = self.engine.preview(self.shown)
+            preview.save_preview(path, columns)
+            self.journal.picture(self.engine.step, path)
 
     def _save(self) -> None:
         # The ledger was read just before, so nothing that is not finite gets here.

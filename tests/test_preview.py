@@ -1,0 +1,36 @@
+"""Previews: their columns' names travel with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from translate.preview import KEY, grid, save_preview
+
+
+@pytest.mark.parametrize(("size", "drawn"), [(64, True), (8, False)])
+def test_a_preview_names_its_columns(tmp_path: Path, size: int, drawn: bool) -> None:
+    columns = {name: torch.rand(2, 3, size, size) * 2 - 1 for name in ("a", "a2b", "b2a")}
+    save_preview(tmp_path / "p.png", columns)
+    with Image.open(tmp_path / "p.png") as image:
+        about = json.loads(image.text[KEY])
+        pixels = np.asarray(image)
+    assert about["columns"] == ["a", "a2b", "b2a"]
+    assert (about["header"] > 0) == drawn
+    np.testing.assert_array_equal(pixels[about["header"] :], grid(columns).permute(1, 2, 0).numpy())
+    if drawn:
+        header = pixels[: about["header"]]
+        for column in range(3):
+            assert header[:, column * (size + 2) : (column + 1) * (size + 2)].min() < 100, "there is a name"
+
+
+def test_a_preview_of_one_column_is_a_square_without_a_header(tmp_path: Path) -> None:
+    save_preview(tmp_path / "p.png", {"sample": torch.zeros(4, 1, 32, 32)})
+    with Image.open(tmp_path / "p.png") as image:
+        assert json.loads(image.text[KEY]) == {"columns": ["sample"], "header": 0}
+        assert image.size == (70, 70)
