@@ -34,6 +34,7 @@ class Root(derived.Group):
         "infer": ("infer", "Apply a trained model to photos: same names, same tree, same sizes (times the scale)."),
         "sample": ("sample", "Draw pictures from a trained model into a grid, into a folder, or both."),
         "evaluate": ("evaluate", "Judge a trained model by figures with intervals."),
+        "compare": ("compare", "Compare the figures of several runs; say what is no more than noise."),
         "import": ("import_", "Turn a generator from another code into a model file for infer, sample and export."),
         "export": ("export", "Write a model in a form that travels: safetensors, ONNX, spandrel or a hub's folder."),
         "inspect": ("inspect", "Show what a model file holds, from its header alone."),
