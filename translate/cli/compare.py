@@ -15,9 +15,10 @@ from translate.fields import Spelling
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Compare what gantk evaluate found for several runs, and say where the difference is no more than noise.
+    """Compare the figures of several runs; say what is no more than noise.
 
-    Every run is held against the first. Results of other pictures or settings are refused.
+    They are those that gantk evaluate found, and every run is held against the first. Results of other pictures or
+    settings are refused.
     """
 
     runs: Annotated[
@@ -36,7 +37,7 @@ def show(options: Options) -> None:
     results = comparable([latest(path) for path in options.runs])
     rows = []
     for verdict in compare(results):
-        low, high = (verdict.difference + sign * 1.96 * verdict.error for sign in (-1, 1))
+        interval = f"{verdict.interval.low:+.3g} to {verdict.interval.high:+.3g}"
         rows.append(
             {
                 "figure": verdict.figure,
@@ -44,7 +45,7 @@ def show(options: Options) -> None:
                 "value": f"{verdict.other.value:.5g}",
                 "first": f"{verdict.first.value:.5g}",
                 "difference": f"{verdict.difference:+.4g}",
-                "95 % interval": f"{low:+.3g} to {high:+.3g}{', by picture' if verdict.paired else ''}",
+                "95 % interval": f"{interval}, by picture" if verdict.paired else interval,
                 "verdict": verdict.words,
             }
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from translate.errors import UsageError
 from translate.evaluation.result import Figure, Result, differences, place, read
-from translate.metrics.bootstrap import NORMAL_95, of_mean
+from translate.metrics.bootstrap import NORMAL_95, Estimate, of_mean
 from translate.modelfile.header import locate
 
 
@@ -28,6 +28,11 @@ class Verdict:
     difference: float
     error: float
     paired: bool
+
+    @property
+    def interval(self) -> Estimate:
+        """The difference as an estimate."""
+        return Estimate(self.difference, self.error)
 
     @property
     def beyond_noise(self) -> bool:
@@ -57,15 +62,11 @@ def comparable(runs: Sequence[Sequence[Result]]) -> list[Result]:
     """One result of each run, the latest, all of one setting. Raises ``UsageError`` that says what differs."""
     first, *others = runs
     for mine in reversed(first):
-        theirs = [
-            next((each for each in reversed(other) if not list(differences([mine, each]))), None) for other in others
-        ]
-        if None not in theirs:
-            return [mine, *(each for each in theirs if each is not None)]
-    reason = next(
-        why for other in others for why in [next(differences([first[-1], other[-1]]), None)] if why is not None
-    )
-    raise UsageError(f"these results cannot be compared: {reason}")
+        theirs = [[each for each in other if not any(differences([mine, each]))] for other in others]
+        if all(theirs):
+            return [mine, *(alike[-1] for alike in theirs)]
+    reasons = [reason for other in others for reason in differences([first[-1], other[-1]])]
+    raise UsageError(f"these results cannot be compared: {reasons[0]}")
 
 
 def compare(results: Sequence[Result], seed: int = 0) -> Iterator[Verdict]:
