@@ -1,15 +1,17 @@
 # make test   everything that must hold before a change goes in
 # make demo   draw two picture sets, train a small CycleGAN on them, show what it learnt
-# make clean  remove what the other two made
+# make docs   build the documentation into site/; a link that leads nowhere is an error
+# make clean  remove what the others made
 #
-# Both set up .venv first and need nothing but Python 3.11 or newer: make PYTHON=/path/to/python3.12 demo
+# Each sets up .venv first and needs nothing but Python 3.11 or newer: make PYTHON=/path/to/python3.12 demo
 
 PYTHON = python3
 BIN = .venv/bin
 READY = .venv/ready
+READY_FOR_DOCS = .venv/ready-for-docs
 DEMO = demo
 
-.PHONY: help test demo clean
+.PHONY: help test demo docs clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -28,15 +30,24 @@ test: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov
 
+$(READY_FOR_DOCS): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $(READY_FOR_DOCS)
+
+docs: $(READY_FOR_DOCS)
+	$(BIN)/mkdocs build --quiet --strict
+	@echo "Documentation: site/index.html"
+
+# Networks as small as the demo's gain nothing from a second thread, and lose much where a core is busy.
 # An existing demo/ is only removed where this rule made it.
 demo: $(READY)
 	@test ! -e $(DEMO) || test -e $(DEMO)/.drawn-by-make || { \
-	  echo "$(DEMO)/ exists and was not made by make demo; move it away, or say make DEMO=elsewhere demo" >&2; exit 1; }
+	  echo "$(DEMO)/ exists and was not made by make demo; move it away, or use make DEMO=elsewhere demo" >&2; exit 1; }
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && touch $(DEMO)/.drawn-by-make
 	$(BIN)/python assets/draw_animals.py --out $(DEMO)
-	$(BIN)/gantk train cyclegan --config configs/demo.toml --a $(DEMO)/plain --b $(DEMO)/striped --out $(DEMO)/run
+	OMP_NUM_THREADS=1 $(BIN)/gantk train cyclegan --config configs/demo.toml --a $(DEMO)/plain --b $(DEMO)/striped --out $(DEMO)/run
 	$(BIN)/gantk infer $(DEMO)/run $(DEMO)/held-out/plain --out $(DEMO)/translated
 	$(BIN)/gantk export $(DEMO)/run --out $(DEMO)/animals.safetensors
 	$(BIN)/python assets/before_after.py $(DEMO)/held-out/plain $(DEMO)/translated --out $(DEMO)/before-after.png
@@ -44,5 +55,5 @@ demo: $(READY)
 
 clean:
 	test ! -e $(DEMO)/.drawn-by-make || rm -rf $(DEMO)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage build dist site
 	find translate plugins tests bench assets -name __pycache__ -type d -prune -exec rm -rf {} +

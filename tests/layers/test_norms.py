@@ -108,7 +108,7 @@ def test_large_pictures_are_normalised_precisely(shape, layout):
     with torch.inference_mode():
         y = InstanceNorm()(x)
     assert y.is_contiguous(memory_format=layout)
-    assert y.double() == pytest.approx(normalised(x.double(), (2, 3)), abs=1e-5)
+    assert (y.double() - normalised(x.double(), (2, 3))).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
