@@ -53,6 +53,7 @@ class StyleGAN2(TaskModel):
     two.
     """
 
+    api = 2
     source = Images
     recipe = Run(batch=32, size=256, steps=780_000, ema=0.998)
     averaged = ("g",)
