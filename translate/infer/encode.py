@@ -17,8 +17,18 @@ from translate.data.transforms import resize
 from translate.data.values import FLOATS, WHOLE, Numbers, Pixels, at_depth, to_numbers
 from translate.errors import GantkError
 from translate.infer.canvas import Canvas
-from translate.infer.kept import IPTC, IPTC_IN_PHOTOSHOP, LONGEST_COMMENT, LONGEST_EXIF, LONGEST_IPTC, LONGEST_XMP, Kept
+from translate.infer.kept import (
+    ICC,
+    IPTC,
+    IPTC_IN_PHOTOSHOP,
+    LONGEST_COMMENT,
+    LONGEST_EXIF,
+    LONGEST_IPTC,
+    LONGEST_XMP,
+    Kept,
+)
 from translate.infer.png import PngWriter
+from translate.infer.tags import EXIF, PLACE, RESOLUTION
 from translate.infer.tiff import write_tiff
 
 LARGEST_WHOLE = 250_000_000
@@ -28,8 +38,6 @@ LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": (1 << 31) - 1}
 WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "NPY"})
 ANY_NUMBERS = frozenset({"TIFF", "NPY"})
 """Formats that hold numbers of any type, and any number of channels."""
-
-_INNER = (0x8769, 0x8825)  # EXIF's own block and the place
 
 
 def unfit(
@@ -164,6 +172,8 @@ def _write_png(
         exif=kept.exif,
         xmp=xmp,
         dpi=kept.dpi,
+        text=kept.text,
+        colours=kept.colours if kept.icc is None else (),
     )
     for band in _bands(canvas, layer, numbers):
         writer.rows(band)
@@ -195,10 +205,10 @@ def _write_tiff(
     if kept.exif is not None:
         exif = Image.Exif()
         exif.load(kept.exif)
-        tags |= {tag: dict(exif.get_ifd(tag)) if tag in _INNER else value for tag, value in exif.items()}
+        tags |= {tag: dict(exif.get_ifd(tag)) if tag in (EXIF, PLACE) else value for tag, value in exif.items()}
     if kept.dpi is not None:
-        tags |= {282: kept.dpi[0], 283: kept.dpi[1], 296: 2}
-    tags |= {tag: value for tag, value in ((provenance.TIFF_TAG, xmp), (34675, kept.icc), (IPTC, kept.iptc)) if value}
+        tags |= {RESOLUTION[0]: kept.dpi[0], RESOLUTION[1]: kept.dpi[1], 296: 2}
+    tags |= {tag: value for tag, value in ((provenance.TIFF_TAG, xmp), (ICC, kept.icc), (IPTC, kept.iptc)) if value}
     refused = write_tiff(
         file,
         (height, width, channels + (layer is not None)),
@@ -207,7 +217,7 @@ def _write_tiff(
         colours=colours,
         alpha=layer is not None or (channels == 4 and colours == 3),
         tags=tags,
-        types={provenance.TIFF_TAG: 1, 34675: 7},
+        types={provenance.TIFF_TAG: 1, ICC: 7},
     )
     if refused:
         notes.append(f"its TIFF tags {', '.join(map(str, sorted(refused)))} cannot be written and are left out")
@@ -242,6 +252,10 @@ def _that_fits(kept: Kept, format_: str, channels: int, indexed: bool, notes: li
     if kept.iptc is not None and len(kept.iptc) > most:
         notes.append(f"its IPTC block (caption, copyright) has no room in {format_.lower()} and is left out")
         kept = replace(kept, iptc=None)
+    if kept.text and format_ != "PNG":
+        names = ", ".join(key for key, _ in kept.text[:3])
+        notes.append(f"its text ({names}) has no room in {format_.lower()} and is left out")
+        kept = replace(kept, text=())
     if kept.comment is not None and len(kept.comment) > (LONGEST_COMMENT if format_ == "JPEG" else 0):
         notes.append(f"its comment has no room in {format_.lower()} and is left out")
         kept = replace(kept, comment=None)

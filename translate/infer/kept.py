@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from translate import provenance
-from translate.data.decode import Opened, orientation
+from translate.data.decode import Opened
+from translate.infer.packets import adapted_xmp, without_location
+from translate.infer.tags import RESOLUTION, Change, adapted
 
 LONGEST_EXIF, LONGEST_XMP = 65_527, 65_502  # what fits into a JPEG's APP1 marker
 LONGEST_IPTC, LONGEST_COMMENT = 65_506, 65_533  # into its APP13, beside Photoshop's frame, and into its COM
 
-_ORIENTATION, _RESOLUTION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x011A, 0x8769, 0xA002, 0xA003
-IPTC, IPTC_IN_PHOTOSHOP = 33723, 0x0404
-# Tags of a TIFF that describe how its own pixels lie in the file; metadata that we carry in other ways (XMP, IPTC,
-# ICC); and Photoshop's resources (34377), which speak of layers and previews that the result does not have.
-_STRUCTURE = (
-    *(254, 255, 256, 257, 258, 259, 262, 263, 264, 265, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 290, 291),
-    *(292, 293, 301, 317, 320, 321, 322, 323, 324, 325, 330, 332, 333, 334, 338, 339, 340, 341, 342, 347, 512, 513),
-    *(514, 529, 530, 531, 532, 700, 33723, 34377, 34675),
+IPTC, IPTC_IN_PHOTOSHOP, ICC = 33723, 0x0404, 34675
+_OF_COLOURS = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
+_LONGEST_TEXT = 1 << 24
+_BESIDE = (
+    (b"MPF\0", "its other pictures (MPF: a gain map, a depth map, a second view)"),
+    (b"urn:iso:std:iso:ts:21496", "its gain map"),
+    (b"JP", "its content credentials (C2PA), which vouch for the photo alone,"),
 )
+"""How segments of a JPEG begin that point to what the result does not have."""
 
 
 @dataclass(frozen=True)
 class Kept:
     """Metadata of a photo that its result keeps. EXIF and XMP say already that the pixels are upright.
 
-    ``iptc``: the older block of caption and copyright (IIM). ``comment``: a JPEG's or GIF's.
+    ``iptc``: the older block of caption and copyright (IIM). ``comment``: a JPEG's or GIF's. ``text``: a PNG's words by
+    their keys. ``colours``: the chunks by which a PNG says what its colours are.
     """
 
     exif: bytes | None = None
@@ -38,57 +41,132 @@ class Kept:
     dpi: tuple[float, float] | None = None
     iptc: bytes | None = None
     comment: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    colours: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
 
 
-def read_kept(opened: Opened, scale: int, notes: list[str]) -> Kept:
-    """What a photo's result keeps, which is ``scale`` times as large."""
-    image = opened.image
-    if image is None:
+@dataclass
+class _Found:
+    """What a file says, as it says it."""
+
+    exif: Image.Exif
+    icc: Any = None
+    xmp: Any = None
+    dpi: Any = None
+    iptc: Any = None
+    comment: Any = None
+
+
+def read_kept(opened: Opened, scale: int, notes: list[str], *, location: bool = True) -> Kept:
+    """What a photo's result keeps, which is ``scale`` times as large; without its ``location`` where that is False."""
+    width, height = opened.size
+    turn = opened.orientation
+    size = (width * scale, height * scale)
+    change = Change(scale, size, upright=turn == 1, turned=turn in (5, 6, 7, 8), location=location, notes=notes)
+    try:
+        found = _in_tiff(opened) if opened.image is None else _in_image(opened.image, notes)
+    except Exception:  # Pillow raises anything on broken metadata, which is worth less than the picture
+        notes.append("its metadata is damaged and is left out")
         return Kept()
-    icc = image.info.get("icc_profile")
-    exif, resolution = _exif(image, scale, notes)
-    xmp = image.info.get("xmp")
-    if xmp is None and image.format == "TIFF":
-        xmp = getattr(image, "tag_v2", {}).get(provenance.TIFF_TAG)
-    if isinstance(xmp, str):
-        xmp = xmp.encode()
-    dpi = image.info.get("dpi")
-    tags = getattr(image, "tag_v2", None)
-    if (image.info.get("jfif_unit") == 0 and not resolution) or (tags is not None and _RESOLUTION not in tags):
-        dpi = None  # Pillow's own guess
-    iptc = image.info.get("photoshop", {}).get(IPTC_IN_PHOTOSHOP) if tags is None else tags.get(IPTC)
+    exif = _exif(found.exif, change)
+    xmp = found.xmp.encode() if isinstance(found.xmp, str) else found.xmp
+    iptc = found.iptc
     if iptc is not None and not isinstance(iptc, bytes):  # a TIFF's, declared as whole numbers
         notes.append("its IPTC block is damaged and is left out")
         iptc = None
+    if iptc is not None and not location:
+        iptc = without_location(iptc)
+    image = opened.image
+    return Kept(
+        exif,
+        found.icc or None,
+        adapted_xmp(bytes(xmp), change) if xmp else None,
+        _resolution(found.dpi, change),
+        iptc or None,
+        found.comment or None,
+        _text(image, notes) if image is not None and image.format == "PNG" else (),
+        _colours(opened) if image is not None and image.format == "PNG" else (),
+    )
+
+
+def _in_image(image: Image.Image, notes: list[str]) -> _Found:
+    tags = getattr(image, "tag_v2", None)
+    exif = image.getexif()
+    xmp = image.info.get("xmp")
+    if xmp is None and tags is not None:
+        xmp = tags.get(provenance.TIFF_TAG)
+    dpi = image.info.get("dpi")
+    stated = any(tag in exif for tag in RESOLUTION)
+    if (image.info.get("jfif_unit") == 0 and not stated) or (tags is not None and RESOLUTION[0] not in tags):
+        dpi = None  # Pillow's own guess
+    iptc = image.info.get("photoshop", {}).get(IPTC_IN_PHOTOSHOP) if tags is None else tags.get(IPTC)
     # A JPEG 2000's only names its encoder.
     comment = image.info.get("comment") if image.format in ("JPEG", "MPO", "GIF") else None
-    return Kept(exif, icc or None, bytes(xmp) if xmp else None, _resolution(dpi), iptc or None, comment or None)
+    for start, what in _BESIDE:
+        if any(content.startswith(start) for _, content in getattr(image, "applist", ())):
+            notes.append(f"{what} cannot be carried over and is left out")
+    return _Found(exif, image.info.get("icc_profile"), xmp, dpi, iptc, comment)
 
 
-def _exif(image: Image.Image, scale: int, notes: list[str]) -> tuple[bytes | None, bool]:
-    """The EXIF block for the result, and whether it states a resolution."""
+def _in_tiff(opened: Opened) -> _Found:
+    """Of a TIFF that Pillow does not open; nothing of other files."""
+    found = _Found(Image.Exif())
+    with opened.path.open("rb") as file:
+        head = file.read(16)
+        if head[:4] not in TiffImagePlugin.PREFIXES and head[:4] != b"MM\0+":
+            return found
+        tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2:3] == b"+" or head[3:4] == b"+" else head[:8])
+        file.seek(tags.next)
+        tags.load(file)
+        found.exif.load_from_fp(file, tags.next)
+        for tag in (0x8769, 0x8825, 0xA005):
+            found.exif.get_ifd(tag)  # while the file is open
+    found.icc, found.xmp, found.iptc = (tags.get(tag) for tag in (ICC, provenance.TIFF_TAG, IPTC))
+    if all(tag in tags for tag in RESOLUTION):
+        inch = {2: 1.0, 3: 2.54}.get(tags.get(296, 2))
+        found.dpi = inch and tuple(float(tags[tag]) * inch for tag in RESOLUTION)
+    return found
+
+
+def _exif(exif: Image.Exif, change: Change) -> bytes | None:
+    """The EXIF block for the result."""
     try:
-        exif = image.getexif()
-        for tag in _STRUCTURE:
-            exif.pop(tag, None)
-        if not len(exif):
-            return None, False
-        if _ORIENTATION in exif:
-            exif[_ORIENTATION] = 1
-        own = exif.get_ifd(_EXIF_IFD)
-        turned = orientation(image) != 1 or scale != 1
-        if turned and _WIDTH in own and _HEIGHT in own:
-            own.pop(_WIDTH), own.pop(_HEIGHT)
-        return exif.tobytes(), _RESOLUTION in exif
-    except Exception:
-        # Pillow raises anything on broken EXIF. A damaged block is worth less than the picture.
-        notes.append("its EXIF block is damaged and is left out")
-        return None, False
+        written = adapted(exif, change)
+        return None if written is None else written.tobytes()
+    except Exception:  # as above
+        change.notes.append("its EXIF block is damaged and is left out")
+        return None
 
 
-def _resolution(dpi: Any) -> tuple[float, float] | None:
+def _resolution(dpi: Any, change: Change) -> tuple[float, float] | None:
     try:
-        x, y = (float(value) for value in dpi)
-    except (TypeError, ValueError, ZeroDivisionError):
+        x, y = (float(value) * change.scale for value in change.swapped((dpi[0], dpi[1])))
+    except (TypeError, ValueError, ZeroDivisionError, IndexError):
         return None
     return (x, y) if all(math.isfinite(d) and 1 <= d <= 65_535 for d in (x, y)) else None
+
+
+def _text(image: Image.Image, notes: list[str]) -> tuple[tuple[str, str], ...]:
+    """Prompts, workflows, authors: all but what is carried in another way."""
+    words = {
+        str(key): str(value)
+        for key, value in getattr(image, "text", {}).items()
+        if key != provenance.PNG_KEY and not str(key).startswith("Raw profile type")
+    }
+    if sum(map(len, words.values())) > _LONGEST_TEXT:
+        notes.append("its text is too long to be carried over, and is left out")
+        return ()
+    return tuple(words.items())
+
+
+def _colours(opened: Opened) -> tuple[tuple[bytes, bytes], ...]:
+    found = []
+    with opened.path.open("rb") as file:
+        file.seek(8)
+        while len(start := file.read(8)) == 8 and start[4:] != b"IDAT":
+            length, kind = int.from_bytes(start[:4], "big"), start[4:]
+            if kind in _OF_COLOURS and length <= 64:
+                found.append((kind, file.read(length)))
+                length = 0
+            file.seek(length + 4, 1)
+    return tuple(found)

@@ -39,6 +39,7 @@ def read_photo(
     indexed: bool = False,
     alpha: bool = True,
     strip: bool = False,
+    location: bool = True,
     scale: int = 1,
 ) -> Photo:
     """Decode a photo for a network that takes so many ``channels``.
@@ -53,7 +54,7 @@ def read_photo(
         _refuse_thumbnail(opened)
         decoded = opened.decode(channels)
         try:
-            kept = Kept() if strip else read_kept(opened, scale, decoded.notes)
+            kept = Kept() if strip else read_kept(opened, scale, decoded.notes, location=location)
             lossless = opened.image is not None and opened.image.format == "WEBP" and _is_lossless(path)
         except Exception as error:
             raise image_error(path, error) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -33,6 +34,8 @@ class PngWriter:
         exif: bytes | None = None,
         xmp: bytes | None = None,
         dpi: tuple[float, float] | None = None,
+        text: Sequence[tuple[str, str]] = (),
+        colours: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         self._file = file
         self._shape = (width, channels)
@@ -42,12 +45,16 @@ class PngWriter:
         self._zlib = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
         file.write(SIGNATURE)
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, _COLOUR[channels], 0, 0, 0))
+        for kind, data in colours:
+            self._chunk(kind, data)
         if icc is not None:
             self._chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
         if dpi is not None:
             self._chunk(b"pHYs", struct.pack(">IIB", *(max(1, round(d / 0.0254)) for d in dpi), 1))
         if xmp is not None:
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+        for key, words in text:
+            self._text(key, words)
         if exif is not None:
             self._chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
 
@@ -69,6 +76,13 @@ class PngWriter:
             raise ValueError(f"{self._left} rows of the PNG are missing")
         self._data(self._zlib.flush())
         self._chunk(b"IEND", b"")
+
+    def _text(self, key: str, words: str) -> None:
+        name = key.encode("latin-1", "replace")[:79]
+        try:
+            self._chunk(b"tEXt", name + b"\0" + words.encode("latin-1"))
+        except UnicodeEncodeError:
+            self._chunk(b"iTXt", name + b"\0\0\0\0\0" + words.encode("utf-8", "replace"))
 
     def _data(self, packed: bytes) -> None:
         if packed:
