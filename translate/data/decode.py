@@ -55,12 +55,14 @@ class Decoded:
 @dataclass(frozen=True)
 class Opened:
     """A picture file of which the header is read. ``image``: Pillow's, where Pillow opens it; ``deep``: where it has to
-    be read otherwise."""
+    be read otherwise. ``turned``: the EXIF orientation that the file states, of which Pillow knows no more once it has
+    decoded a TIFF."""
 
     path: Path
     reading: Reading
     image: Image.Image | None
     deep: Deep | None
+    turned: int = 1
 
     @property
     def orientation(self) -> int:
@@ -199,7 +201,7 @@ def open_file(path: Path, reading: Reading = STANDARD) -> Iterator[Opened]:
                 image = open_header(path, reading)
         except Exception as error:
             raise image_error(path, error) from None
-        yield Opened(path, reading, image, deep)
+        yield Opened(path, reading, image, deep, _stated(image, deep))
     finally:
         if image is not None:
             image.close()
@@ -276,6 +278,13 @@ def look_grey(paths: Sequence[Path], reading: Reading = STANDARD) -> bool:
             if not grey:
                 return False
     return grey
+
+
+def _stated(image: Image.Image | None, deep: Deep | None) -> int:
+    if deep is not None:
+        return deep.orientation
+    value = getattr(image, "tag_v2", {}).get(_ORIENTATION, 1)
+    return value if isinstance(value, int) else 1
 
 
 def _has_exif(image: Image.Image) -> bool:

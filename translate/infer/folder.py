@@ -275,6 +275,7 @@ class _Folder:
                 indexed=self.network.levels.indexed,
                 alpha=self.options.alpha == "keep",
                 strip=self.options.strip,
+                location=not self.options.strip_location,
                 scale=self.network.direction.scale,
             )
             return _Decoded(job, photo, "", weight)

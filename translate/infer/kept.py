@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image, TiffImagePlugin
 from translate import provenance
 from translate.data.decode import Opened
 from translate.infer.packets import adapted_xmp, without_location
-from translate.infer.tags import RESOLUTION, Change, adapted
+from translate.infer.tags import EXIF, INTEROP, PLACE, RESOLUTION, THUMBNAIL, Change, adapted
 
 LONGEST_EXIF, LONGEST_XMP = 65_527, 65_502  # what fits into a JPEG's APP1 marker
 LONGEST_IPTC, LONGEST_COMMENT = 65_506, 65_533  # into its APP13, beside Photoshop's frame, and into its COM
@@ -49,7 +50,8 @@ class Kept:
 class _Found:
     """What a file says, as it says it."""
 
-    exif: Image.Exif
+    tags: Mapping[int, Any] = field(default_factory=dict)
+    blocks: Mapping[int, Mapping[int, Any]] = field(default_factory=dict)
     icc: Any = None
     xmp: Any = None
     dpi: Any = None
@@ -60,7 +62,7 @@ class _Found:
 def read_kept(opened: Opened, scale: int, notes: list[str], *, location: bool = True) -> Kept:
     """What a photo's result keeps, which is ``scale`` times as large; without its ``location`` where that is False."""
     width, height = opened.size
-    turn = opened.orientation
+    turn = max(opened.turned, opened.orientation)  # a TIFF that is decoded is upright
     size = (width * scale, height * scale)
     change = Change(scale, size, upright=turn == 1, turned=turn in (5, 6, 7, 8), location=location, notes=notes)
     try:
@@ -68,7 +70,7 @@ def read_kept(opened: Opened, scale: int, notes: list[str], *, location: bool = 
     except Exception:  # Pillow raises anything on broken metadata, which is worth less than the picture
         notes.append("its metadata is damaged and is left out")
         return Kept()
-    exif = _exif(found.exif, change)
+    exif = _exif(found, change)
     xmp = found.xmp.encode() if isinstance(found.xmp, str) else found.xmp
     iptc = found.iptc
     if iptc is not None and not isinstance(iptc, bytes):  # a TIFF's, declared as whole numbers
@@ -77,9 +79,10 @@ def read_kept(opened: Opened, scale: int, notes: list[str], *, location: bool = 
     if iptc is not None and not location:
         iptc = without_location(iptc)
     image = opened.image
+    converted = found.icc and found.icc[16:20] not in (b"RGB ", b"GRAY")  # a print's, through which it became sRGB
     return Kept(
         exif,
-        found.icc or None,
+        None if converted else found.icc or None,
         adapted_xmp(bytes(xmp), change) if xmp else None,
         _resolution(found.dpi, change),
         iptc or None,
@@ -105,33 +108,38 @@ def _in_image(image: Image.Image, notes: list[str]) -> _Found:
     for start, what in _BESIDE:
         if any(content.startswith(start) for _, content in getattr(image, "applist", ())):
             notes.append(f"{what} cannot be carried over and is left out")
-    return _Found(exif, image.info.get("icc_profile"), xmp, dpi, iptc, comment)
+    blocks = {tag: dict(exif.get_ifd(tag)) for tag in (EXIF, PLACE, INTEROP, THUMBNAIL)}
+    return _Found(dict(exif.items()), blocks, image.info.get("icc_profile"), xmp, dpi, iptc, comment)
 
 
 def _in_tiff(opened: Opened) -> _Found:
     """Of a TIFF that Pillow does not open; nothing of other files."""
-    found = _Found(Image.Exif())
+    blocks: dict[int, Mapping[int, Any]] = {}
     with opened.path.open("rb") as file:
         head = file.read(16)
         if head[:4] not in TiffImagePlugin.PREFIXES and head[:4] != b"MM\0+":
-            return found
-        tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2:3] == b"+" or head[3:4] == b"+" else head[:8])
-        file.seek(tags.next)
-        tags.load(file)
-        found.exif.load_from_fp(file, tags.next)
-        for tag in (0x8769, 0x8825, 0xA005):
-            found.exif.get_ifd(tag)  # while the file is open
-    found.icc, found.xmp, found.iptc = (tags.get(tag) for tag in (ICC, provenance.TIFF_TAG, IPTC))
-    if all(tag in tags for tag in RESOLUTION):
-        inch = {2: 1.0, 3: 2.54}.get(tags.get(296, 2))
-        found.dpi = inch and tuple(float(tags[tag]) * inch for tag in RESOLUTION)
-    return found
+            return _Found()
+
+        def block(tag: int | None, offset: int | None) -> dict[int, Any]:
+            directory = TiffImagePlugin.ImageFileDirectory_v2(head if b"+" in head[2:4] else head[:8], group=tag)
+            file.seek(directory.next if offset is None else offset)
+            directory.load(file)
+            return dict(directory.items())
+
+        tags = block(None, None)
+        for tag in (EXIF, PLACE):
+            if isinstance(tags.get(tag), int):
+                blocks[tag] = block(tag, tags[tag])
+    dpi = None
+    if all(tag in tags for tag in RESOLUTION) and (inch := {2: 1.0, 3: 2.54}.get(tags.get(296, 2))):
+        dpi = tuple(float(tags[tag]) * inch for tag in RESOLUTION)
+    return _Found(tags, blocks, tags.get(ICC), tags.get(provenance.TIFF_TAG), dpi, tags.get(IPTC))
 
 
-def _exif(exif: Image.Exif, change: Change) -> bytes | None:
+def _exif(found: _Found, change: Change) -> bytes | None:
     """The EXIF block for the result."""
     try:
-        written = adapted(exif, change)
+        written = adapted(found.tags, found.blocks, change)
         return None if written is None else written.tobytes()
     except Exception:  # as above
         change.notes.append("its EXIF block is damaged and is left out")

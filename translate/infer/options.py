@@ -41,7 +41,8 @@ class InferOptions:
     ] = None
     suffix: Annotated[str, "put behind each output's stem, such as _zebra"] = ""
     overwrite: Annotated[bool, "redo outputs that exist instead of skipping them"] = False
-    strip: Annotated[bool, "leave out the photos' EXIF, ICC profile, XMP and resolution"] = False
+    strip: Annotated[bool, "leave out EXIF, profile (colours become sRGB), XMP and resolution"] = False
+    strip_location: Annotated[bool, "leave out where the photos were taken, and keep the rest"] = False
     provenance: Annotated[bool, "say in the output's XMP that a model made it (IPTC DigitalSourceType)"] = True
     alpha: Annotated[Literal["keep", "drop"], "whether a photo's transparency is carried over"] = "keep"
     tile: Annotated[str, "auto (tiles where memory is short), off, or the side of a tile in pixels"] = "auto"

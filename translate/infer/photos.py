@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from translate.data.alpha import on_white
-from translate.data.decode import Opened, open_file
+from translate.data.colour import pixels_to_srgb
+from translate.data.decode import Decoded, Opened, open_file
 from translate.data.formats import ImageError, image_error
 from translate.data.index_maps import open_index_map
 from translate.data.values import WHOLE, Numbers, Pixels
@@ -45,7 +46,8 @@ def read_photo(
     """Decode a photo for a network that takes so many ``channels``.
 
     ``indexed``: the file is a class-index map, whose values are left as they are, (H, W, 1); its metadata is not read.
-    ``alpha``: carry transparency along, instead of laying the photo on white. ``strip``: leave all metadata behind.
+    ``alpha``: carry transparency along, instead of laying the photo on white. ``strip``: leave all metadata behind,
+    colours converted to sRGB; ``location``: keep where it was taken.
     ``scale``: how much larger the result will be, for what metadata counts in pixels. Raises ``GantkError``.
     """
     if indexed:
@@ -54,7 +56,11 @@ def read_photo(
         _refuse_thumbnail(opened)
         decoded = opened.decode(channels)
         try:
-            kept = Kept() if strip else read_kept(opened, scale, decoded.notes, location=location)
+            if strip:
+                kept = Kept()
+                _lose_profile(decoded, read_kept(opened, scale, []).icc)
+            else:
+                kept = read_kept(opened, scale, decoded.notes, location=location)
             lossless = opened.image is not None and opened.image.format == "WEBP" and _is_lossless(path)
         except Exception as error:
             raise image_error(path, error) from None
@@ -62,6 +68,16 @@ def read_photo(
     if mask is not None and not alpha:
         pixels, mask = on_white(pixels, mask), None
     return Photo(pixels, mask, kept, decoded.notes, lossless, decoded.numbers, decoded.bands)
+
+
+def _lose_profile(decoded: Decoded, profile: bytes | None) -> None:
+    """Make colours mean without their profile what they mean with it."""
+    if profile is None or decoded.bands:
+        return
+    try:
+        decoded.pixels = pixels_to_srgb(decoded.pixels, profile)
+    except ValueError as error:
+        decoded.notes.append(f"its colours cannot be converted to sRGB: {error}")
 
 
 def _refuse_thumbnail(opened: Opened) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from PIL import Image
 
-EXIF, PLACE, _INTEROP, _THUMBNAIL = 0x8769, 0x8825, 0xA005, 1  # inner blocks of tags
+EXIF, PLACE, INTEROP, THUMBNAIL = 0x8769, 0x8825, 0xA005, 1  # inner blocks of tags
 _ORIENTATION, _DESCRIPTION = 0x0112, 270
 RESOLUTION = (282, 283)
 _FOCAL_PLANE = (0xA20E, 0xA20F)  # pixels per unit of the sensor
@@ -56,15 +56,18 @@ class Change:
         return (pair[1], pair[0]) if self.turned else pair
 
 
-def adapted(exif: Image.Exif, change: Change) -> Image.Exif | None:
-    """A photo's EXIF or TIFF tags for its result; None where nothing is left. Tags that cannot be written are not."""
-    tags: dict[int, Any] = {tag: value for tag, value in exif.items() if tag not in (EXIF, PLACE, *_STRUCTURE)}
-    inner = {tag: dict(exif.get_ifd(tag)) for tag in (EXIF, PLACE) if tag in exif}
-    if exif.get_ifd(_THUMBNAIL):
+def adapted(outer: Mapping[int, Any], blocks: Mapping[int, Mapping[int, Any]], change: Change) -> Image.Exif | None:
+    """A photo's EXIF or TIFF tags and the inner ``blocks`` of tags for its result; None where nothing is left.
+
+    Tags that cannot be written are left out.
+    """
+    tags = {tag: value for tag, value in outer.items() if tag not in (EXIF, PLACE, *_STRUCTURE)}
+    inner = {tag: dict(blocks[tag]) for tag in (EXIF, PLACE) if blocks.get(tag)}
+    if blocks.get(THUMBNAIL):
         change.notes.append("its EXIF thumbnail shows the photo, and is left out")
-    if _INTEROP in inner.get(EXIF, {}):
+    if INTEROP in inner.get(EXIF, {}):
         # What it says of a related image's size is of the photo.
-        inner[EXIF][_INTEROP] = {tag: value for tag, value in exif.get_ifd(_INTEROP).items() if tag < 0x1000}
+        inner[EXIF][INTEROP] = {tag: value for tag, value in blocks.get(INTEROP, {}).items() if tag < 0x1000}
     if _ORIENTATION in tags:
         tags[_ORIENTATION] = 1
     for tag, what in _POINTERS.items():
@@ -82,7 +85,6 @@ def adapted(exif: Image.Exif, change: Change) -> Image.Exif | None:
     _scale_inner(inner.get(EXIF, {}), change)
     _scale_place(tags, change)
     written = Image.Exif()
-    written.endian = exif.endian
     for tag, value in (tags | inner).items():
         if value != {}:
             written[tag] = value
