@@ -20,7 +20,7 @@ from translate.contract import Dataset, Loading, Nets, Source, TaskModel, parame
 from translate.data.dataset import CutDataset
 from translate.data.loader import Loader, fixed_batch
 from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
-from translate.errors import DivergedError, GantkError, InterruptedRunError, UsageError
+from translate.errors import DivergedError, GantkError, InterruptedRunError, LostDataError, UsageError
 from translate.modelfile import model as published
 from translate.reading import parse_ranges
 from translate.settings import Run
@@ -272,9 +272,18 @@ class _Training:
                     )
 
     def _step(self) -> None:
-        step = self.engine.step
-        with plugins.blamed(self.plugin, f"at step {step}"), _naming_what_saves_memory(step, self.run):
-            self.engine.train_step(self.loader.next_batch, step / self.total)
+        step, position = self.engine.step, self.loader.position
+        try:
+            with plugins.blamed(self.plugin, f"at step {step}"), _naming_what_saves_memory(step, self.run):
+                self.engine.train_step(self.loader.next_batch, step / self.total)
+        except LostDataError as error:
+            if self.engine.world.size > 1 or not step:  # other processes may still have their data, and save nothing
+                raise
+            self.loader.position = position
+            self._log(0.0, 0.0)
+            self._save()
+            where = f"saved at step {step}; continue with --out {self.request.out} --resume"
+            raise LostDataError(f"{error} ({where})") from None
 
     def _log(self, images_per_s: float, waiting: float) -> None:
         engine = self.engine

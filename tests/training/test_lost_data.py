@@ -1,0 +1,87 @@
+"""A share that goes away during a run costs no step, and a picture that breaks does not end it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gantk_cyclegan import CycleGAN
+from translate.data.unpaired import Unpaired
+from translate.errors import LostDataError
+from translate.settings import Run
+from translate.training.checkpoint import list_checkpoints, same_state
+from translate.training.engine import Engine
+from translate.training.run import Request, Silence, train
+
+STEPS = 6
+
+
+class Lines(Silence):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> Request:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    return Request(
+        plugin="cyclegan",
+        task=CycleGAN(width=4, blocks=1, pool=2, patch_layers=1),
+        source=Unpaired(a=(tmp_path / "a",), b=(tmp_path / "b",)),
+        run=Run(size=16, steps=STEPS, workers=0, cache="off", device="cpu", save_every=100, preview_every=100),
+        out=tmp_path / "straight",
+    )
+
+
+def before_step(number: int, action: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call ``action`` once, before the step of that number."""
+    real = Engine.train_step
+    waiting = [action]
+
+    def step(self: Engine, *arguments: object) -> None:
+        if self.step == number and waiting:
+            waiting.pop()()  # type: ignore[operator]
+        real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Engine, "train_step", step)
+
+
+def test_a_lost_share_saves_first_and_the_resumed_run_is_the_uninterrupted_one(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(request_, Silence())
+    b = tmp_path / "b"
+    before_step(3, lambda: b.rename(tmp_path / "gone"), monkeypatch)
+    lost = replace(request_, out=tmp_path / "lost")
+    with pytest.raises(LostDataError, match=r"saved at step 3; continue with --out .*lost --resume") as error:
+        train(lost, Silence())
+    assert error.value.exit_code == 1
+    assert [path.name for path in list_checkpoints(lost.out / "checkpoints")] == ["step-00000003.safetensors"]
+    (tmp_path / "gone").rename(b)
+    train(replace(lost, resume=True), Silence())
+    last, same = (list_checkpoints(request.out / "checkpoints")[-1] for request in (lost, request_))
+    assert same_state(last, same)
+
+
+def test_a_broken_picture_is_left_out_and_the_run_ends_well(
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "b/1.png"
+    before_step(1, lambda: broken.write_bytes(b"no picture"), monkeypatch)
+    journal = Lines()
+    train(replace(request_, run=replace(request_.run, steps=40)), journal)
+    assert [line for line in journal.lines if "left out" in line] == [
+        f"left out {broken}: not an image, or a damaged one"
+    ]
