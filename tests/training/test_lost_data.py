@@ -15,17 +15,10 @@ from translate.errors import LostDataError
 from translate.settings import Run
 from translate.training.checkpoint import list_checkpoints, same_state
 from translate.training.engine import Engine
-from translate.training.run import Request, Silence, train
+from translate.training.journal import Journal
+from translate.training.run import Request, train
 
 STEPS = 6
-
-
-class Lines(Silence):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -45,6 +38,11 @@ def request_(tmp_path: Path) -> Request:
     )
 
 
+def run(request: Request) -> None:
+    with Journal() as journal:
+        train(request, journal)
+
+
 def before_step(number: int, action: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Call ``action`` once, before the step of that number."""
     real = Engine.train_step
@@ -61,27 +59,25 @@ def before_step(number: int, action: object, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_lost_share_saves_first_and_the_resumed_run_is_the_uninterrupted_one(
     request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(request_, Silence())
+    run(request_)
     b = tmp_path / "b"
     before_step(3, lambda: b.rename(tmp_path / "gone"), monkeypatch)
     lost = replace(request_, out=tmp_path / "lost")
     with pytest.raises(LostDataError, match=r"saved at step 3; continue with --out .*lost --resume") as error:
-        train(lost, Silence())
+        run(lost)
     assert error.value.exit_code == 1
     assert [path.name for path in list_checkpoints(lost.out / "checkpoints")] == ["step-00000003.safetensors"]
     (tmp_path / "gone").rename(b)
-    train(replace(lost, resume=True), Silence())
+    run(replace(lost, resume=True))
     last, same = (list_checkpoints(request.out / "checkpoints")[-1] for request in (lost, request_))
     assert same_state(last, same)
 
 
 def test_a_broken_picture_is_left_out_and_the_run_ends_well(
-    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request_: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / "b/1.png"
     before_step(1, lambda: broken.write_bytes(b"no picture"), monkeypatch)
-    journal = Lines()
-    train(replace(request_, run=replace(request_.run, steps=40)), journal)
-    assert [line for line in journal.lines if "left out" in line] == [
-        f"left out {broken}: not an image, or a damaged one"
-    ]
+    run(replace(request_, run=replace(request_.run, steps=40)))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "left out" in line] == [f"left out {broken}: not an image, or a damaged one"]

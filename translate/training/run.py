@@ -127,7 +127,7 @@ def open_source(request: Request) -> Dataset:
             reading=run.reading,
             ranges=parse_ranges(run.range),
             expect=request.task.networks,
-            tell=lambda line: current().line(printable(line)),
+            tell=_one_line,
         )
     )
     for name in parse_ranges(run.range):
@@ -201,7 +201,7 @@ class _Training:
             device=self.engine.device,
             position=position,
             places=self.engine.places,
-            left_out=None if run.strict_data else current().line,
+            left_out=None if run.strict_data else _one_line,
         )
 
     def resume_from(self, checkpoints: Path) -> None:
@@ -354,6 +354,11 @@ class _Training:
         self._ask_at = step + min(ASK_OTHERS_WITHIN, max(1, int(ASK_OTHERS_EVERY / max(slowest, 1e-6))))
         self._asked = now, step
         return told > 0
+
+
+def _one_line(text: str) -> None:
+    """Print what the data has to say, as one line whatever its files are called."""
+    current().line(printable(text))
 
 
 @contextmanager
