@@ -206,7 +206,7 @@ def test_the_config_gives_other_settings_and_the_data(
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        for index in range(4):
+        for index in range(8):
             pixels = rng.integers(0, 256, (16, 16), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
     config = tmp_path / "grey.toml"
@@ -224,7 +224,7 @@ def test_the_config_gives_other_settings_and_the_data(
     (tmp_path / "b" / "0.png").unlink()
     config.write_text("\n".join(["[data]", *lines]), encoding="utf-8")
     assert cli.run(["plugins", "check", "sepia", "--config", str(config)]) == 2
-    assert "expected 4 samples or more to check on, found 3" in capsys.readouterr().err
+    assert "expected 8 samples or more to check on, found 7" in capsys.readouterr().err
 
 
 @pytest.mark.slow
