@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +48,7 @@ def test_what_is_written_to_a_closed_stream_goes_into_no_file(tmp_path: Path) ->
         "f = open('mine', 'w'); os.write(2, b'noise'); f.close()"
     )
     subprocess.run(["bash", "-c", f'{sys.executable} -c "{code}" 2>&-'], cwd=tmp_path, check=True, timeout=100)
-    assert os.path.getsize(tmp_path / "mine") == 0
+    assert (tmp_path / "mine").stat().st_size == 0
 
 
 def test_a_reader_that_leaves_is_no_failure() -> None:
