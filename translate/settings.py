@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 
 from translate.errors import UsageError
-from translate.reading import Hidden, Reading, formats_with, parse_ranges
+from translate.reading import MAX_PIXELS, Hidden, Reading, formats_with, parse_ranges
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -72,6 +72,7 @@ class Run:
         Hidden, "colours under alpha 0: those of the nearest visible pixels, or white, on which all is laid"
     ] = "fill"
     allow_format: Annotated[tuple[str, ...], "open files of these formats too, such as PSD or FITS", MayChange()] = ()
+    max_pixels: Annotated[int, "pictures with more pixels than this are left out", Ge(1), MayChange()] = MAX_PIXELS
     save_every: Annotated[int, "steps between checkpoints", Ge(1), MayChange()] = 1000
     keep: Annotated[int, "checkpoints kept", Ge(1), MayChange()] = 3
     preview_every: Annotated[int, "steps between previews", Ge(1), MayChange()] = 500
@@ -88,7 +89,7 @@ class Run:
     @property
     def reading(self) -> Reading:
         """How the pictures of the data are opened."""
-        return Reading(formats_with(self.allow_format), hidden=self.hidden)
+        return Reading(formats_with(self.allow_format), self.max_pixels, hidden=self.hidden)
 
     @classmethod
     def changeable(cls) -> frozenset[str]:

@@ -8,6 +8,8 @@ import re
 import stat
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +32,20 @@ class TooLargeError(ImageError):
     """A picture of more pixels than the limit; ``pixels`` says how many."""
 
     def __init__(self, path: Path | str, pixels: int, most: int) -> None:
-        super().__init__(path, f"it has {pixels:,} pixels, more than the limit of {most:,}")
+        super().__init__(path, f"it has {pixels:,} pixels, more than the limit of {most:,} (--max-pixels)")
         self.pixels = pixels
+
+
+@contextmanager
+def pixel_limit(most: int) -> Iterator[None]:
+    """Let Pillow open pictures of so many pixels; its own limit, of the whole process, is lower."""
+    before = Image.MAX_IMAGE_PIXELS
+    if before is not None and most > 2 * before:
+        Image.MAX_IMAGE_PIXELS = most
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def open_header(path: Path, reading: Reading = STANDARD) -> Image.Image:

@@ -18,6 +18,7 @@ from translate.config import resolved_toml
 from translate.console import current, printable, speaking
 from translate.contract import Dataset, Loading, Nets, Source, TaskModel, parameter_count
 from translate.data.dataset import CutDataset
+from translate.data.formats import pixel_limit
 from translate.data.loader import Loader, fixed_batch
 from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
 from translate.errors import DivergedError, GantkError, InterruptedRunError, LostDataError, UsageError
@@ -59,7 +60,7 @@ def train(request: Request, journal: Journal) -> Path:
 
     Raises ``UsageError`` before anything is written, ``DivergedError``, ``InterruptedRunError`` after saving.
     """
-    with speaking(distributed.world_from_environment().leads):
+    with speaking(distributed.world_from_environment().leads), pixel_limit(request.run.max_pixels):
         return _train(request, journal)
 
 
@@ -150,7 +151,8 @@ def plan(request: Request) -> dict[str, Any]:
     precision = choose_precision(request.run.precision, device, bf16_proven=request.task.bf16_proven)
     config = resolved_toml(request.plugin, request.source, request.task, request.run)
     _check_folder(request, config, request.resume)
-    dataset = open_source(request)
+    with pixel_limit(request.run.max_pixels):
+        dataset = open_source(request)
     torch.manual_seed(request.run.seed)
     networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
     phases = request.task.phases(dataset.spec)
