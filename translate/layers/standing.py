@@ -11,8 +11,8 @@ from torch import Tensor, nn
 ROWS = 8
 """How many truncations have statistics of their own; between them these are interpolated."""
 
-RATE = 0.01
-"""Share of a new batch in them: as long a memory as a moving average of the weights has."""
+RATE = 0.05
+"""Share of a new batch in them, once there were twenty: a memory of some 160 steps, as each row has its turn in 8."""
 
 
 class StandingNorm(nn.Module):
