@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from translate.errors import UsageError, did_you_mean
@@ -40,18 +42,41 @@ class Percentiles:
     high: float
 
 
+class Remarks:
+    """What a user should know of the files of a folder, counted from any thread and said once."""
+
+    def __init__(self, folder: str, tell: Callable[[str], None]) -> None:
+        self._folder, self._tell = folder, tell
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, notes: Iterable[str]) -> None:
+        """Count the notes of one file."""
+        with self._lock:
+            self._counts.update(notes)
+
+    def report(self) -> None:
+        """Say what was counted so far."""
+        with self._lock:
+            for note, count in sorted(self._counts.items()):
+                self._tell(f"{self._folder}: {note} ({count} {'file' if count == 1 else 'files'})")
+            self._counts.clear()
+
+
 @dataclass(frozen=True)
 class Reading:
     """Which files are opened, and how they become pixels.
 
     ``formats``: Pillow's names. ``max_pixels``: more are refused unread. ``range``: the numbers in the files that are
-    black and white, -1 and 1 for a network; None: what their type says. ``hidden``: see ``Hidden``.
+    black and white, -1 and 1 for a network; None: what their type says. ``hidden``: see ``Hidden``. ``remarks``:
+    receives what a user should know of each file that is decoded.
     """
 
     formats: tuple[str, ...] = FORMATS
     max_pixels: int = MAX_PIXELS
     range: tuple[float, float] | None = None
     hidden: Hidden = "fill"
+    remarks: Remarks | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> str:

@@ -16,6 +16,7 @@ from translate.data.images import Images
 from translate.data.loader import Loader
 from translate.data.lowhigh import LowHigh
 from translate.data.paired import Paired
+from translate.data.transforms import nearest
 from translate.errors import UsageError
 from translate.reading import Percentiles
 
@@ -140,3 +141,35 @@ def test_hidden_colours_stay_hidden_after_resizing(tmp_path: Path) -> None:
         dataset = Images(images=(place,), channels=channels).open(settings(tmp_path))
         assert (batch(dataset, 2)["image"][:, :3] == 1).all(), "no red of the unseen half"
         assert dataset.spec.hidden == "fill"
+
+
+def test_label_maps_with_a_palette_are_not_blended(tmp_path: Path) -> None:
+    place = tmp_path / "in"
+    place.mkdir()
+    labels = np.random.default_rng(0).integers(0, 4, (50, 46), dtype=np.uint8)
+    for number in range(2):
+        image = Image.fromarray(labels)
+        image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+        image.save(place / f"{number}.png")
+    lines: list[str] = []
+    dataset = Images(images=(place,), channels=3).open(settings(tmp_path, tell=lines.append))
+    colours = batch(dataset, 2)["image"].permute(0, 2, 3, 1).reshape(-1, 3).unique(dim=0)
+    assert len(colours) <= 4
+    assert any("label maps have: resized by the nearest pixel (2 files)" in line for line in lines)
+
+
+def test_what_a_user_should_know_of_training_files_is_counted(tmp_path: Path) -> None:
+    place = tmp_path / "in"
+    place.mkdir()
+    for number in range(2):
+        Image.new("CMYK", (16, 16), (1, 2, 3, 4)).save(place / f"{number}.tif")
+    lines: list[str] = []
+    Images(images=(place,), channels=3).open(settings(tmp_path, tell=lines.append))
+    assert lines == [f"--images {place}: CMYK without a colour profile: its colours are a guess (2 files)"]
+
+
+def test_nearest_is_pillows(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (37, 23, 1), dtype=np.uint8)
+    for width, height in ((10, 12), (23, 37), (64, 80), (5, 100)):
+        theirs = Image.fromarray(image[:, :, 0]).resize((width, height), Image.Resampling.NEAREST)
+        assert np.array_equal(nearest(image, width, height)[:, :, 0], np.asarray(theirs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,10 @@ from translate.reading import STANDARD, Reading
 LOOKED_AT = 256
 """Files whose headers decide whether a folder looks grey: a few hundredths of a second, however many there are."""
 
+MOST_LABELS = 64
+"""Colours of a palette picture up to which it is taken for a label map."""
+
+LUMA = "in colour, but the network takes one channel: its luma"
 FRAMES = "several frames, of which the first is read"
 _ORIENTATION = 0x0112
 UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -43,13 +47,15 @@ UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 class Decoded:
     """``pixels``: (H, W, channels), upright. ``alpha``: (H, W) of the same type, where the file has transparency and
     ``pixels`` have no room for it. ``numbers``: how the file stores its own. ``notes``: what a user should know.
-    ``bands``: whether the channels are no colours."""
+    ``bands``: whether the channels are no colours. ``labels``: whether it is a palette picture of few colours, as label
+    maps are, which have no mean."""
 
     pixels: Pixels
     alpha: Pixels | None
     numbers: Numbers
     notes: list[str] = field(default_factory=list)
     bands: bool = False
+    labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,13 @@ class Opened:
     def decode(self, channels: int) -> Decoded:
         """The whole picture. Raises ``ImageError`` where it is damaged, or has other channels than are wanted."""
         try:
-            return self._deep(self.deep, channels) if self.deep is not None else self._shallow(channels)
+            decoded = self._deep(self.deep, channels) if self.deep is not None else self._shallow(channels)
         except Exception as error:
             # Decoders raise anything from struct.error to TypeError on broken input.
             raise image_error(self.path, error) from None
+        if self.reading.remarks is not None:
+            self.reading.remarks.add(note for note in decoded.notes if note != LUMA)  # which a run asks for
+        return decoded
 
     def values(self) -> NDArray[Any]:
         """The file's own numbers, without those of transparency."""
@@ -150,6 +159,7 @@ class Opened:
             values = turn(np.asarray(image))[:, :, None]
             pixels, numbers = to_pixels(values, 16, self.reading.range)
             return self._with_channels(pixels, None, channels, numbers, notes)
+        labels = image.mode == "P" and image.format != "GIF" and image.getcolors(MOST_LABELS) is not None
         image = to_srgb(image, notes)
         mode: Literal["L", "RGB"] = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
         alpha: Pixels | None = None
@@ -161,7 +171,7 @@ class Opened:
         if self.reading.range is not None:
             pixels, numbers = to_pixels(pixels, 8, self.reading.range)
             alpha = None if alpha is None else at_depth(alpha, pixels.dtype)
-        return self._with_channels(pixels, alpha, channels, numbers, notes)
+        return replace(self._with_channels(pixels, alpha, channels, numbers, notes), labels=labels)
 
     def _with_channels(
         self, colours: Pixels, alpha: Pixels | None, channels: int, numbers: Numbers, notes: list[str]
@@ -179,7 +189,7 @@ class Opened:
             colours = without_hidden(colours, alpha, self.reading.hidden, carried=channels == 4)
         if channels == 1 and colours.shape[2] == 3:
             colours = luma(colours)
-            notes.append("in colour, but the network takes one channel: its luma")
+            notes.append(LUMA)
         elif channels > 1 and colours.shape[2] == 1:
             colours = np.repeat(colours, 3, axis=2)
         if channels < 4:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from torch import Tensor
 
 from translate.data.decode import Pixels, probe
 from translate.data.formats import ImageError, check_png, image_error, open_header
-from translate.data.transforms import Fit
+from translate.data.transforms import Fit, nearest
 from translate.errors import UsageError
 from translate.reading import STANDARD, Reading
 
@@ -65,7 +65,7 @@ class IndexReader:
         indices = open_index_map(path, self.classes, self.reading)[:, :, 0]
         height, width = indices.shape
         size = self.fit.size_of(width, height)
-        return np.asarray(Image.fromarray(indices).resize(size, Image.Resampling.NEAREST))[:, :, None]
+        return nearest(indices[:, :, None], *size)
 
 
 def one_hot(indices: Pixels, classes: int) -> Tensor:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from translate.contract import Dataset, DataSpec, Loading
 from translate.data.augment import NO_AUGMENTATION, Augmentation, Augmented
 from translate.data.dataset import Cut, CutDataset
-from translate.data.decode import ImageError, Pixels, is_grey, open_image, probe
+from translate.data.decode import ImageError, Pixels, is_grey, open_file, probe
 from translate.data.example import MadeUp
 from translate.data.index_maps import IndexReader
 from translate.data.layouts import check_halves, one_domain, pairs_in_one, training_part, two_domains
@@ -21,7 +21,7 @@ from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
 from translate.data.pictures import CHANNELS, Budget, Pictures, scan
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Fit, Geometry, Reader, Resize, side_before_crop
+from translate.data.transforms import Fit, Geometry, Reader, Resize, fitted, side_before_crop
 from translate.errors import UsageError
 from translate.reading import Reading
 
@@ -267,12 +267,16 @@ class _HalvesReader:
         )
 
     def __call__(self, path: Path) -> Pixels:
-        whole = {count: open_image(path, count, self.reading) for count in set(self.channels)}
-        width = whole[self.channels[0]].shape[1]
+        with open_file(path, self.reading) as opened:
+            whole = {count: opened.decode(count) for count in set(self.channels)}
+        width = whole[self.channels[0]].pixels.shape[1]
         if width % 2:
             raise ImageError(path, f"{width} pixels wide; expected two halves of one width")
         halves = [slice(0, width // 2), slice(width // 2, width)]
         if self.swapped:
             halves.reverse()
-        parts = [self.fit(whole[count][:, half]) for count, half in zip(self.channels, halves, strict=True)]
+        parts = [
+            fitted(replace(whole[count], pixels=whole[count].pixels[:, half]), self.fit, self.reading)
+            for count, half in zip(self.channels, halves, strict=True)
+        ]
         return np.concatenate(parts, axis=2)

@@ -17,7 +17,7 @@ from translate.data.decode import ImageError, open_file
 from translate.data.listing import Folders
 from translate.data.pictures import Pictures
 from translate.errors import UsageError
-from translate.reading import Percentiles, Reading
+from translate.reading import Percentiles, Reading, Remarks
 
 _MEASURED = 1 << 24
 """Numbers of all files together of which percentiles are taken, evenly spread over each."""
@@ -29,11 +29,17 @@ def reading_of(name: str, folders: Folders, loading: Loading) -> Reading:
     if isinstance(range_, Percentiles):
         range_ = _measure(range_, folders, loading)
         loading.tell(f"{folders}: black is {range_[0]:g} and white {range_[1]:g}, as measured")
-    return replace(loading.reading, range=range_)
+    return replace(loading.reading, range=range_, remarks=Remarks(str(folders), loading.tell))
 
 
 def described(spec: DataSpec, readings: Mapping[str, Reading], pictures: Mapping[str, Pictures]) -> DataSpec:
-    """The spec with the depth of its ``pictures`` and the ranges of their ``readings``, each by batch name."""
+    """The spec with the depth of its ``pictures`` and the ranges of their ``readings``, each by batch name.
+
+    What was remarked while they were read is said now.
+    """
+    for reading in readings.values():
+        if reading.remarks is not None:
+            reading.remarks.report()
     bits = {name: of_name.bits for name, of_name in pictures.items() if of_name.bits != 8}
     ranges = {name: reading.range for name, reading in readings.items() if reading.range is not None}
     hidden = next(iter(readings.values())).hidden

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from translate.data.decode import Pixels, open_image, pixels_of
+from translate.data.decode import Decoded, Pixels, open_file, pixels_of
 from translate.data.values import white_of
 from translate.errors import UsageError
 from translate.reading import STANDARD, Reading
@@ -52,6 +52,17 @@ def resize(image: Pixels, width: int, height: int) -> Pixels:
     return (smooth if image.dtype.kind == "f" else np.rint(smooth)).astype(image.dtype)[:, :, None]
 
 
+def nearest(image: Pixels, width: int, height: int) -> Pixels:
+    """The pixels (H, W, C) nearest to those of a picture of another size, by Pillow's rule."""
+    own_height, own_width = image.shape[:2]
+    rows, columns = (
+        ((np.arange(length) + 0.5) * (own / length)).astype(np.intp)
+        for length, own in ((height, own_height), (width, own_width))
+    )
+    picked: Pixels = image[rows[:, None], columns]
+    return picked
+
+
 @dataclass(frozen=True)
 class Fit:
     """How a picture is brought to the size that crops are taken from.
@@ -74,9 +85,19 @@ class Fit:
             return width, height
         return max(target, round(width * target / shorter)), max(target, round(height * target / shorter))
 
-    def __call__(self, image: Pixels) -> Pixels:
+    def __call__(self, image: Pixels, *, labels: bool = False) -> Pixels:
+        """The picture brought to its size; ``labels``: by taking the nearest pixels, as labels have no mean."""
         height, width = image.shape[:2]
-        return resize(image, *self.size_of(width, height))
+        return (nearest if labels else resize)(image, *self.size_of(width, height))
+
+
+def fitted(decoded: Decoded, fit: Fit, reading: Reading) -> Pixels:
+    """A decoded picture, brought to its size; of a label map with a palette, the nearest pixels."""
+    pixels = decoded.pixels
+    height, width = pixels.shape[:2]
+    if decoded.labels and fit.size_of(width, height) != (width, height) and reading.remarks is not None:
+        reading.remarks.add(["a palette of few colours, as label maps have: resized by the nearest pixel"])
+    return fit(pixels, labels=decoded.labels)
 
 
 @dataclass(frozen=True)
@@ -93,7 +114,8 @@ class Reader:
         return f"{self.channels} {self.reading.key} {self.fit.mode} {self.fit.side} {self.fit.least}"
 
     def __call__(self, path: Path) -> Pixels:
-        return self.fit(open_image(path, self.channels, self.reading))
+        with open_file(path, self.reading) as opened:
+            return fitted(opened.decode(self.channels), self.fit, self.reading)
 
 
 @dataclass(frozen=True)
