@@ -37,7 +37,7 @@ $(READY_FOR_DOCS): $(READY)
 	@touch $(READY_FOR_DOCS)
 
 docs: $(READY_FOR_DOCS)
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Documentation: site/index.html"
 
 # Networks as small as the demo's gain nothing from a second thread, and lose much where a core is busy.
