@@ -71,7 +71,7 @@ def deep_header(path: Path, head: bytes) -> Deep | None:
         return _npy(path)
     if head.startswith(_TIFF):
         return _tiff(path)
-    if head.startswith(_PNG) and head[24:25] == b"\x10":
+    if head.startswith(_PNG):
         return _png(path, head)
     if head.startswith(_JP2):
         return _jpeg2000(path)
@@ -141,21 +141,25 @@ def _tiff_values(path: Path) -> Values:
         return values.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
 
 
-def _png(path: Path, head: bytes) -> Deep:
-    import imagecodecs
-
-    colour = head[25]  # PNG's colour type: 0 grey, 2 RGB, and 4 more with alpha
+def _png(path: Path, head: bytes) -> Deep | None:
+    depth, colour = head[24], head[25]  # PNG's colour type: 0 grey, 2 RGB, and 4 more with alpha
     width, height = (int.from_bytes(head[start : start + 4], "big") for start in (16, 20))
+    if depth != 16 and (depth >= 8 or colour != 0):
+        return None
     holed = b"tRNS" in chunk_kinds(path)
+    if depth < 8 and not holed:  # of grey in 1, 2 or 4 bits, Pillow mistakes the transparent one
+        return None
     colours = 3 if colour & 2 else 1
     alpha = bool(colour & 4) or holed
     bands = colours + alpha
 
     def read() -> Values:
+        import imagecodecs
+
         values: Values = imagecodecs.png_decode(path.read_bytes())
         return values.reshape(height, width, bands)
 
-    return Deep(width, height, bands, colours, 16, read, alpha=alpha, by_pillow=True)
+    return Deep(width, height, bands, colours, max(8, depth), read, alpha=alpha, by_pillow=True)
 
 
 def chunk_kinds(path: Path) -> list[bytes]:
