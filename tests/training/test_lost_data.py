@@ -81,3 +81,23 @@ def test_a_broken_picture_is_left_out_and_the_run_ends_well(
     run(replace(request_, run=replace(request_.run, steps=40)))
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "left out" in line] == [f"left out {broken}: not an image, or a damaged one"]
+
+
+def test_a_resumed_run_says_what_changed_in_its_data(
+    request_: Request, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(request_)
+    resumed = replace(request_, resume=True, run=replace(request_.run, steps=STEPS + 1))
+    (tmp_path / "a/3.png").rename(tmp_path / "a/4.png")
+    capsys.readouterr()
+    run(resumed)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "data have changed" in line] == [
+        "the data have changed: 1 file (a/4.png) added",
+        "the data have changed: 1 file (a/3.png) removed",
+    ]
+    run(replace(resumed, run=replace(request_.run, steps=STEPS + 2)))
+    assert "data have changed" not in capsys.readouterr().err
+    (request_.out / "data.json").write_text("[1", encoding="utf-8")
+    run(replace(resumed, run=replace(request_.run, steps=STEPS + 3)))
+    assert "data.json is damaged: what has changed in the data is not known" in capsys.readouterr().err

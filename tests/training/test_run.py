@@ -77,6 +77,7 @@ def test_the_run_folder(straight: Path) -> None:
     assert sorted(p.name for p in straight.iterdir()) == [
         "checkpoints",
         "config.toml",
+        "data.json",
         "metrics.jsonl",
         "model.safetensors",
         "previews",

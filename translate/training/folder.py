@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from translate import plugins
+from translate.contract import Source
+from translate.data.record import changes, record
 from translate.errors import UsageError
 from translate.fields import fields_of
 from translate.files import make_folder, remove_leftovers, sync_folder, write_text_whole
@@ -18,6 +21,7 @@ from translate.settings import Run
 CONFIG = "config.toml"
 CHECKPOINTS = "checkpoints"
 PREVIEWS = "previews"
+DATA = "data.json"
 
 
 def check_free(out: Path) -> None:
@@ -90,3 +94,17 @@ def reopen(out: Path, config: str) -> None:
     for folder in (out, out / CHECKPOINTS, out / PREVIEWS):
         remove_leftovers(folder)
     write_text_whole(out / CONFIG, config)
+
+
+def note_data(out: Path, source: Source, tell: Callable[[str], None]) -> None:
+    """Record which files the source names, and report what has changed since the record that is there."""
+    now, file = record(source), out / DATA
+    if file.is_file():
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+            lines = changes(before, now)
+        except (ValueError, AttributeError):
+            lines = [f"{file} is damaged: what has changed in the data is not known"]
+        for line in lines:
+            tell(line)
+    write_text_whole(file, json.dumps(now, indent=0))

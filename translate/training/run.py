@@ -92,12 +92,14 @@ def _train(request: Request, journal: Journal) -> Path:
         engine = Engine(request.task, dataset.spec, start, world, device)
         if world.leads and not begun:
             folder.make(out, config)
+            folder.note_data(out, request.source, _one_line)
         distributed.barrier(world)
         with _Training(request, journal, engine, dataset) as training:
             if begun:
                 training.resume_from(out / CHECKPOINTS)
                 if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
                     folder.reopen(out, config)
+                    folder.note_data(out, request.source, _one_line)
             training.run_to_the_end()
     finally:
         distributed.leave()
