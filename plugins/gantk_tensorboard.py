@@ -21,7 +21,7 @@ class TensorBoard:
 
     def __init__(self) -> None:
         if importlib.util.find_spec("tensorboard") is None:
-            raise UsageError("--tensorboard: not installed; expected pip install 'gantk[tensorboard]'")
+            raise UsageError("--tracker tensorboard: not installed; expected pip install 'gantk[tensorboard]'")
 
     def begin(self, folder: Path, settings: Mapping[str, Any], start: int) -> None:
         """Open the event file; events past ``start``, which a resumed run repeats, are hidden."""
