@@ -34,7 +34,7 @@ class WeightsAndBiases:
             id=hashlib.sha256(os.fsencode(folder)).hexdigest()[:16],
             resume="allow" if start else None,
             dir=str(folder),
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=os.environ.get("WANDB_MODE", "offline"),
             config=dict(settings),
             settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
         )
