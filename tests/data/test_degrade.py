@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
-from translate.data.degrade import degrade
+from translate.data import degrade as module
+from translate.data.degrade import Degradation, degrade
+from translate.data.lowhigh import LowHigh
+from translate.errors import UsageError
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -54,3 +60,82 @@ def test_the_picture_is_still_there() -> None:
 
 def test_no_gradient_flows() -> None:
     assert not degrade(images().requires_grad_(), 4, seeded(0)).requires_grad
+
+
+def test_exponents_are_below_and_above_one_equally_often() -> None:
+    dice = module._Dice(seeded(0), torch.device("cpu"))
+    drawn = [module._exponent(0.5, 4, dice) for _ in range(2000)]
+    assert min(drawn) >= 0.5
+    assert max(drawn) <= 4
+    assert abs(sum(value < 1 for value in drawn) - 1000) < 100
+    plateau = [module._exponent(1, 2, dice) for _ in range(2000)]
+    assert abs(plateau.count(1.0) - 1000) < 100
+    assert all(1 <= value <= 2 for value in plateau)
+
+
+def test_the_final_sinc_filter_never_cuts_below_a_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts: list[float] = []
+    real = module._Dice.uniform
+
+    def noted(self: module._Dice, low: float, high: float) -> float:
+        if high == math.pi:
+            cuts.append(low)
+        return real(self, low, high)
+
+    monkeypatch.setattr(module._Dice, "uniform", noted)
+    dice = module._Dice(seeded(0), torch.device("cpu"))
+    for _ in range(40):
+        module._sinc_kernel(dice, always=3)
+    assert set(cuts) == {math.pi / 3}
+    cuts.clear()
+    for _ in range(40):
+        module._sinc_kernel(dice)
+    assert set(cuts) == {math.pi / 3, math.pi / 5}
+
+
+def test_borders_are_mirrored() -> None:
+    x, kernel = torch.rand(1, 3, 12, 12), torch.rand(1, 7, 7)
+    padded = torch.nn.functional.pad(x, (3, 3, 3, 3), mode="reflect")
+    expected = torch.nn.functional.conv2d(padded.transpose(0, 1), kernel[None]).transpose(0, 1)
+    torch.testing.assert_close(module._filter(x, kernel[0]), expected)
+    assert module._filter(torch.rand(1, 3, 2, 2), kernel[0]).shape == (1, 3, 2, 2)
+
+
+def test_poisson_noise_depends_on_the_levels_of_the_picture() -> None:
+    quiet = Degradation(degrade_poisson=(1, 1, 1, 1), degrade_grey=(0, 0)).order(0)
+
+    def deviation(x: Tensor) -> float:
+        drawn = [module._noise(x, quiet, module._Dice(seeded(seed), torch.device("cpu"))) - x for seed in range(60)]
+        return max(
+            noise.std().item() for noise in drawn
+        )  # of the draws, those that are Poisson; Gaussian ones are less
+
+    ramp = torch.linspace(0.4, 0.6, 256).view(1, 1, 16, 16)
+    few = torch.full((1, 1, 16, 16), 0.5)
+    assert deviation(few) > 0.4  # one photon
+    assert 0.05 < deviation(ramp) < 0.14  # as many as levels, 64 of them
+
+
+def test_ranges_are_settings() -> None:
+    still = Degradation(
+        degrade_blur=(0, 0),
+        degrade_sinc=(0, 0, 0),
+        degrade_resize=(0, 0, 0, 0),
+        degrade_gaussian=(0.01, 0.01, 0.01, 0.01),
+        degrade_poisson=(0.001, 0.001, 0.001, 0.001),
+        degrade_jpeg=(100, 100, 100, 100),
+    )
+    assert "--degrade-blur" in still.changed()
+    assert Degradation().changed() == []
+    smooth = torch.linspace(-0.8, 0.8, 32).view(1, 1, 1, 32).expand(2, 3, 32, 32)
+    low = degrade(smooth, 4, seeded(1), still)
+    plain = torch.nn.functional.interpolate(smooth, scale_factor=0.25, mode="area")
+    assert (low - plain).abs().max() < 0.12
+    for flags, message in (
+        ({"degrade_sigma": (3, 1, 1, 2)}, "--degrade-sigma 3 1 1 2: expected the least value before the largest"),
+        ({"degrade_resize": (0.6, 0.6, 0, 0)}, "--degrade-resize 0.6 0.6 0 0: expected shares of at most 1"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            LowHigh(hr=(Path("x"),), degradation="real", **flags)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--degrade-blur: expected --degradation real"):
+        LowHigh(hr=(Path("x"),), degrade_blur=(0, 0))

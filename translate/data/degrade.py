@@ -1,20 +1,97 @@
 """Degradation of high-resolution images as photos suffer it (Real-ESRGAN, Wang et al., 2021, section 3).
 
 Blur, resize, noise and JPEG, twice over, and the overshoot of a sharpening filter: on the device of the images, with
-parameters drawn for each image. The ranges are those of the authors' x4 model.
+parameters drawn for each image. The distributions are those of the authors' code; the ranges are settings.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, TypeAlias
 
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from translate.errors import UsageError
+
 KernelShape = Literal["gaussian", "generalised", "plateau"]
+
+Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
+Size: TypeAlias = Annotated[float, Gt(0)]
+Quality: TypeAlias = Annotated[float, Ge(1), Le(100)]
+
+_LUMA = (0.2989, 0.587, 0.114)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Degradation:
+    """Ranges of the degradation, for the first round and then for the second; those of the authors' x4 model."""
+
+    degrade_blur: Annotated[tuple[Share, Share], "share of images that are blurred, in both rounds"] = (1.0, 0.8)
+    degrade_sigma: Annotated[
+        tuple[Size, Size, Size, Size], "least and largest width of the blur in pixels, in both rounds"
+    ] = (0.2, 3.0, 0.2, 1.5)
+    degrade_shape: Annotated[
+        tuple[Size, Size, Size, Size], "exponents of the generalised Gaussian and of the plateau-shaped kernels"
+    ] = (0.5, 4.0, 1.0, 2.0)
+    degrade_sinc: Annotated[
+        tuple[Share, Share, Share], "share of blurs that are a sinc filter, in both rounds, and of the final one"
+    ] = (0.1, 0.1, 0.8)
+    degrade_resize: Annotated[
+        tuple[Share, Share, Share, Share], "share that is enlarged and share that is shrunk, in both rounds"
+    ] = (0.2, 0.7, 0.3, 0.4)
+    degrade_factor: Annotated[
+        tuple[Size, Size, Size, Size], "least and largest factor of the resize, in both rounds"
+    ] = (0.15, 1.5, 0.3, 1.2)
+    degrade_gaussian: Annotated[
+        tuple[Size, Size, Size, Size], "least and largest deviation of Gaussian noise in grey levels, in both rounds"
+    ] = (1.0, 30.0, 1.0, 25.0)
+    degrade_poisson: Annotated[
+        tuple[Size, Size, Size, Size], "least and largest scale of Poisson noise, in both rounds"
+    ] = (0.05, 3.0, 0.05, 2.5)
+    degrade_grey: Annotated[tuple[Share, Share], "share of noise that is grey, in both rounds"] = (0.4, 0.4)
+    degrade_jpeg: Annotated[
+        tuple[Quality, Quality, Quality, Quality], "least and largest JPEG quality, in both rounds"
+    ] = (30.0, 95.0, 30.0, 95.0)
+
+    def check_ranges(self) -> None:
+        """Raise ``UsageError`` for a range whose least value is the larger one, and for shares above 1 together."""
+        for name in ("sigma", "shape", "factor", "gaussian", "poisson", "jpeg"):
+            values = getattr(self, f"degrade_{name}")
+            if values[0] > values[1] or values[2] > values[3]:
+                raise UsageError(f"--degrade-{name} {_words(values)}: expected the least value before the largest")
+        up, down, up_2, down_2 = self.degrade_resize
+        if up + down > 1 or up_2 + down_2 > 1:
+            raise UsageError(f"--degrade-resize {_words(self.degrade_resize)}: expected shares of at most 1 together")
+
+    def changed(self) -> list[str]:
+        """The flags of the ranges that are not the authors'."""
+        names = [field.name for field in fields(Degradation)]
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(AUTHORS, name)]
+
+    def order(self, number: Literal[0, 1]) -> Order:
+        """The ranges of one round."""
+        first, end = 2 * number, 2 * number + 2
+        enlarge, shrink = self.degrade_resize[first:end]
+        return Order(
+            blur=self.degrade_blur[number],
+            sigma=self.degrade_sigma[first:end],
+            exponents=self.degrade_shape,
+            sinc=self.degrade_sinc[number],
+            enlarge=enlarge,
+            shrink=shrink,
+            factor=self.degrade_factor[first:end],
+            gaussian=self.degrade_gaussian[first:end],
+            poisson=self.degrade_poisson[first:end],
+            grey=self.degrade_grey[number],
+            jpeg=self.degrade_jpeg[first:end],
+        )
+
+
+AUTHORS = Degradation()
 
 
 @dataclass(frozen=True)
@@ -22,27 +99,23 @@ class Order:
     """Ranges of one of the two rounds: probabilities are shares of 1, the noise's strength is in grey levels."""
 
     blur: float
-    sigma: tuple[float, float]
+    sigma: tuple[float, ...]
+    exponents: tuple[float, float, float, float]
+    sinc: float
     enlarge: float
     shrink: float
-    factor: tuple[float, float]
-    gaussian: tuple[float, float]
-    poisson: tuple[float, float]
+    factor: tuple[float, ...]
+    gaussian: tuple[float, ...]
+    poisson: tuple[float, ...]
+    grey: float
+    jpeg: tuple[float, ...]
 
 
-FIRST = Order(
-    blur=1.0, sigma=(0.2, 3), enlarge=0.2, shrink=0.7, factor=(0.15, 1.5), gaussian=(1, 30), poisson=(0.05, 3)
-)
-SECOND = Order(
-    blur=0.8, sigma=(0.2, 1.5), enlarge=0.3, shrink=0.4, factor=(0.3, 1.2), gaussian=(1, 25), poisson=(0.05, 2.5)
-)
-JPEG_QUALITY = (30.0, 95.0)
-GREY_NOISE = 0.4
-SINC = 0.1
-FINAL_SINC = 0.8
+def _words(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)
 
 
-def degrade(high: Tensor, scale: int, generator: Generator) -> Tensor:
+def degrade(high: Tensor, scale: int, generator: Generator, ranges: Degradation = AUTHORS) -> Tensor:
     """Low-resolution versions of images: (N, C, H, W) in [-1, 1], C 1 or 3 -> (N, C, H / scale, W / scale).
 
     ``generator`` is one of the CPU, whatever the device of ``high``; equal generators give equal results on one kind of
@@ -50,7 +123,7 @@ def degrade(high: Tensor, scale: int, generator: Generator) -> Tensor:
     """
     with torch.no_grad(), torch.autocast(high.device.type, enabled=False):
         images = ((high.float() + 1) / 2).split(1)
-        low = torch.cat([_degrade_one(image, scale, _Dice(generator, high.device)) for image in images])
+        low = torch.cat([_degrade_one(image, scale, ranges, _Dice(generator, high.device)) for image in images])
         return (low * 255).round() / 127.5 - 1
 
 
@@ -71,25 +144,26 @@ class _Dice:
         return int(self.uniform(0, count))
 
 
-def _degrade_one(image: Tensor, scale: int, dice: _Dice) -> Tensor:
+def _degrade_one(image: Tensor, scale: int, ranges: Degradation, dice: _Dice) -> Tensor:
     height, width = image.shape[2] // scale, image.shape[3] // scale
-    x = _round(image, (image.shape[2], image.shape[3]), FIRST, dice)
-    x = _jpeg(x, dice)
-    x = _round(x, (height, width), SECOND, dice)
+    first, second = ranges.order(0), ranges.order(1)
+    x = _round(image, (image.shape[2], image.shape[3]), first, dice)
+    x = _jpeg(x, first, dice)
+    x = _round(x, (height, width), second, dice)
 
     def to_size(x: Tensor) -> Tensor:
         x = _resize(x, height, width, dice)
-        return _filter(x, _sinc_kernel(dice)) if dice.chance(FINAL_SINC) else x
+        return _filter(x, _sinc_kernel(dice, always=3)) if dice.chance(ranges.degrade_sinc[2]) else x
 
     # Section 3.4 and the authors' code: resizing and the sinc filter stay together, before or after the last JPEG.
-    x = _jpeg(to_size(x), dice) if dice.chance(0.5) else to_size(_jpeg(x, dice))
+    x = _jpeg(to_size(x), second, dice) if dice.chance(0.5) else to_size(_jpeg(x, second, dice))
     return x.clamp(0, 1)
 
 
 def _round(x: Tensor, base: tuple[int, int], order: Order, dice: _Dice) -> Tensor:
     """Blur, resize to a random multiple of ``base`` (height, width), noise."""
     if dice.chance(order.blur):
-        x = _filter(x, _sinc_kernel(dice) if dice.chance(SINC) else _blur_kernel(order.sigma, dice))
+        x = _filter(x, _sinc_kernel(dice) if dice.chance(order.sinc) else _blur_kernel(order, dice))
     choice = dice.uniform(0, 1)
     smallest, largest = order.factor
     if choice < order.enlarge:
@@ -110,8 +184,10 @@ def _resize(x: Tensor, height: int, width: int, dice: _Dice) -> Tensor:
 def _filter(x: Tensor, kernel: Tensor) -> Tensor:
     from kornia.filters import filter2d
 
-    # Replicated borders, since a patch that shrank may be narrower than the kernel.
-    filtered: Tensor = filter2d(x, kernel[None].to(x), border_type="replicate")
+    radius = kernel.shape[-1] // 2
+    # As the authors pad; where a patch is too narrow to be mirrored, its border is repeated.
+    border = "reflect" if radius < min(x.shape[2:]) else "replicate"
+    filtered: Tensor = filter2d(x, kernel[None].to(x), border_type=border)
     return filtered
 
 
@@ -123,30 +199,39 @@ def _offsets(dice: _Dice) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def _blur_kernel(sigma: tuple[float, float], dice: _Dice) -> Tensor:
+def _blur_kernel(order: Order, dice: _Dice) -> Tensor:
     """Section 3.1: Gaussian (7 in 10), generalised Gaussian or plateau-shaped; more often isotropic than not."""
     x, y = _offsets(dice)
     choice = dice.uniform(0, 1)
     shape: KernelShape = "gaussian" if choice < 0.70 else "generalised" if choice < 0.85 else "plateau"
     isotropic = dice.chance(0.45 / 0.70 if shape == "gaussian" else 0.8)
-    sigma_u = dice.uniform(*sigma)
-    sigma_v = sigma_u if isotropic else dice.uniform(*sigma)
+    sigma_u = dice.uniform(*order.sigma)
+    sigma_v = sigma_u if isotropic else dice.uniform(*order.sigma)
     angle = 0.0 if isotropic else dice.uniform(-math.pi, math.pi)
     u, v = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
     distance = (u / sigma_u) ** 2 + (v / sigma_v) ** 2
     if shape == "gaussian":
         kernel = torch.exp(-distance / 2)
     elif shape == "generalised":
-        kernel = torch.exp(-(distance ** dice.uniform(0.5, 4)) / 2)
+        kernel = torch.exp(-(distance ** _exponent(*order.exponents[:2], dice)) / 2)
     else:
-        kernel = 1 / (1 + distance ** dice.uniform(1, 2))
+        kernel = 1 / (1 + distance ** _exponent(*order.exponents[2:], dice))
     return kernel / kernel.sum()
 
 
-def _sinc_kernel(dice: _Dice) -> Tensor:
-    """Section 3.4, equation 6: the circular low-pass filter with a random cutoff, which rings and overshoots."""
+def _exponent(low: float, high: float, dice: _Dice) -> float:
+    """Below 1 half of the time, above it otherwise, as in the authors' code: 1 is the plain shape of both kernels."""
+    middle = min(max(1.0, low), high)
+    return dice.uniform(low, middle) if dice.chance(0.5) else dice.uniform(middle, high)
+
+
+def _sinc_kernel(dice: _Dice, always: int | None = None) -> Tensor:
+    """Section 3.4, equation 6: the circular low-pass filter with a random cutoff, which rings and overshoots.
+
+    The cutoff is at least pi / 3, or pi / 5 for kernels of 13 taps or more; ``always``: pi / ``always`` for all.
+    """
     x, y = _offsets(dice)
-    cutoff = dice.uniform(math.pi / (3 if len(x) < 13 else 5), math.pi)
+    cutoff = dice.uniform(math.pi / (always or (3 if len(x) < 13 else 5)), math.pi)
     radius = torch.sqrt(x**2 + y**2)
     centre = len(x) // 2
     radius[centre, centre] = 1
@@ -157,20 +242,30 @@ def _sinc_kernel(dice: _Dice) -> Tensor:
 
 def _noise(x: Tensor, order: Order, dice: _Dice) -> Tensor:
     """Section 3.2: Gaussian or Poisson, of each colour for itself or grey; x in [0, 1]."""
-    grey = dice.chance(GREY_NOISE)
+    grey = dice.chance(order.grey)
     if dice.chance(0.5):
         shape = (1, 1 if grey else x.shape[1], *x.shape[2:])
         noise = torch.randn(shape, generator=dice.device, device=x.device) * (dice.uniform(*order.gaussian) / 255)
     else:
-        photons = (x.mean(dim=1, keepdim=True) if grey else x).clamp(0, 1) * 255
-        noise = (torch.poisson(photons, generator=dice.device) - photons) / 255 * dice.uniform(*order.poisson)
+        levels = ((_luma(x) if grey else x).clamp(0, 1) * 255).round() / 255
+        # As in the authors' code: as many photons as there are levels in the picture, to the next power of 2.
+        photons = 2.0 ** math.ceil(math.log2(len(levels.unique())))
+        noise = torch.poisson(levels * photons, generator=dice.device) / photons - levels
+        noise = noise * dice.uniform(*order.poisson)
     return (x + noise).clamp(0, 1)
 
 
-def _jpeg(x: Tensor, dice: _Dice) -> Tensor:
+def _luma(x: Tensor) -> Tensor:
+    if x.shape[1] != len(_LUMA):
+        return x.mean(dim=1, keepdim=True)
+    weights = torch.tensor(_LUMA, device=x.device).view(1, -1, 1, 1)
+    return (x * weights).sum(dim=1, keepdim=True)
+
+
+def _jpeg(x: Tensor, order: Order, dice: _Dice) -> Tensor:
     """Section 3.3. kornia's JPEG rounds coefficients softly, by up to 1/8 of a step off."""
     from kornia.enhance import jpeg_codec_differentiable
 
-    quality = torch.tensor([dice.uniform(*JPEG_QUALITY)], device=x.device)
+    quality = torch.tensor([dice.uniform(*order.jpeg)], device=x.device)
     coded: Tensor = jpeg_codec_differentiable(x.clamp(0, 1).expand(-1, 3, -1, -1), quality)
     return coded if x.shape[1] == 3 else coded.mean(dim=1, keepdim=True)

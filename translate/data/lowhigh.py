@@ -17,7 +17,7 @@ from translate.data.augment import OF_ONE_PIXEL, Augmented
 from translate.data.bicubic import crop_to_multiple, resize
 from translate.data.dataset import Cut, CutDataset
 from translate.data.decode import ImageError, Pixels, open_image, probe
-from translate.data.degrade import degrade
+from translate.data.degrade import Degradation, degrade
 from translate.data.example import MadeUp
 from translate.data.layouts import check_high, of_scale, training_part
 from translate.data.listing import Folders, list_folders
@@ -30,7 +30,7 @@ from translate.reading import Reading
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowHigh(Augmented):
+class LowHigh(Degradation, Augmented):
     """High-resolution images and their low-resolution versions, which are computed where none are given.
 
     The batch has ``x.high``, patches of ``--size`` pixels, and ``x.low``, the same patches ``--scale`` times smaller.
@@ -53,6 +53,9 @@ class LowHigh(Augmented):
             Pattern.parse(self.pair)
         if self.lr_images and self.degradation == "real":
             raise UsageError("--degradation real makes the low-resolution images itself; leave out --lr-images")
+        self.check_ranges()
+        if self.degradation != "real" and (changed := self.changed()):
+            raise UsageError(f"{changed[0]}: expected --degradation real")
 
     def open(self, loading: Loading) -> Dataset:
         if self.degradation == "bicubic":
@@ -240,4 +243,4 @@ class _Patches(CutDataset):
         if self._low is not None:
             return batch
         generator = torch.Generator().manual_seed(seed)
-        return {**batch, "low": degrade(batch["high"], self.spec.scale, generator)}
+        return {**batch, "low": degrade(batch["high"], self.spec.scale, generator, self._source)}
