@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from translate.cli import derived
 from translate.console import current
 from translate.fields import Spelling
-from translate.modelfile.header import CardFields, Header, locate, read_fields, read_header
+from translate.modelfile.header import CardFields, DataFields, Header, locate, read_fields, read_header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +52,25 @@ def _about(header: Header, card: CardFields) -> dict[str, str]:
         **_conditions(card["directions"]),
         "trained on": f"{data['size']} pixels" if step else "not known, as it was imported",
         "channels": _pairs(data["channels"]),
+        **_numbers(data),
         "scale": str(data["scale"]),
         "value range": f"{card['value_range'][0]:g} to {card['value_range'][1]:g}",
         "model flags": _pairs(card["model"]),
+    }
+
+
+def _numbers(data: DataFields) -> dict[str, str]:
+    """How deep the pictures of each domain were, and which numbers were black and white."""
+    depths = {
+        name: f"{data['bits'].get(name, 8)} bits" if data["bits"].get(name, 8) <= 16 else "floats"
+        for name in data["channels"]
+        if name not in data["indexed"]
+    }
+    ranges = {name: f"{low:g} to {high:g}" for name, (low, high) in data["ranges"].items()}
+    return {
+        "depth": _pairs(depths),
+        **({"black, white": _pairs(ranges)} if ranges else {}),
+        "under alpha": data["hidden"],
     }
 
 
