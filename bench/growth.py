@@ -38,7 +38,7 @@ from translate.data.images import Images
 from translate.data.loader import Loader
 from translate.data.unpaired import Unpaired
 from translate.device import choose_device, keep_freed_memory
-from translate.infer.folder import InferOptions
+from translate.infer.options import InferOptions
 from translate.settings import Run
 from translate.training.engine import Engine
 

@@ -37,7 +37,8 @@ from gantk_esrgan import ESRGAN
 from gantk_srgan import SRGAN
 from translate.contract import Batch, DataSpec, Nets, TaskModel
 from translate.device import choose_device
-from translate.infer.folder import InferOptions, infer
+from translate.infer.folder import infer
+from translate.infer.options import InferOptions
 from translate.layers.norms import InstanceNorm
 from translate.modelfile.model import Card, Published, build_nets
 

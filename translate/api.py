@@ -22,9 +22,10 @@ from translate.data.values import WHOLE, Pixels, at_depth
 from translate.device import choose_device
 from translate.errors import UsageError, did_you_mean
 from translate.fields import Field, fields_of
-from translate.infer.folder import Summary, direction_of, infer
+from translate.infer.folder import direction_of, infer
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
+from translate.infer.summary import Summary
 from translate.modelfile.model import Published, load_published
 from translate.sample import sample
 from translate.training.journal import Journal

@@ -14,8 +14,9 @@ from infer_fakes import publish
 from PIL import Image
 from torch import nn
 
-from translate.infer.folder import Summary, infer
+from translate.infer.folder import infer
 from translate.infer.options import InferOptions
+from translate.infer.summary import Summary
 from translate.modelfile.model import Published
 
 RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)

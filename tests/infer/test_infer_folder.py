@@ -26,9 +26,12 @@ from translate import reading
 from translate.data.decode import open_image
 from translate.errors import InterruptedRunError, UsageError
 from translate.infer import outputs
-from translate.infer.folder import InferOptions, Summary, _Folder, infer
-from translate.infer.outputs import Gate, TakenError, remove_leftovers, write_result
+from translate.infer.folder import InferOptions, infer
+from translate.infer.gate import Gate
+from translate.infer.outputs import DiskFullError, TakenError, remove_leftovers, write_result
 from translate.infer.runner import Network
+from translate.infer.stages import Stages
+from translate.infer.summary import Summary
 from translate.modelfile.model import Published
 
 AWKWARD = Path(__file__).parents[3] / "shared" / "data" / "awkward"
@@ -96,7 +99,7 @@ def test_dropout_that_is_off_does_not_stand_against_batches(tmp_path: Path) -> N
         model = publish(nn.Dropout(p), run=lambda nets, x: nn.functional.dropout(nets.g(x.a), p, training))
         options = InferOptions(batch=4)
         network = Network(model, model.directions[0], torch.device("cpu"), options)
-        return _Folder(network, threading.RLock(), tmp_path, options, lambda entry: None).batch
+        return Stages(network, threading.RLock(), tmp_path, options, lambda entry: None).batch
 
     assert [batch(0.5, False), batch(0.0, True), batch(0.5, True)] == [4, 4, 1]
 
@@ -335,14 +338,28 @@ def test_a_direction_that_draws_noise_repeats_itself(photos: Path, tmp_path: Pat
     assert not np.array_equal(one, again)
 
 
-def test_a_full_disk_leaves_nothing_behind(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_ends_the_work(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the first result that does not fit, not after all photos were computed for nothing."""
+
+    class Counts(nn.Module):
+        calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            Counts.calls += 1
+            time.sleep(0.05)
+            return x
+
     def full(number: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    for seed in range(20):
+        Image.fromarray(pixels(seed)).save(photos / f"more{seed}.png")
     monkeypatch.setattr(outputs.os, "fsync", full)
-    summary, _ = run(publish(nn.Identity()), photos, tmp_path / "out")
-    assert summary.failed == 6
-    assert "No space left" in summary.failures[0][1]
+    said: list[str] = []
+    with pytest.raises(DiskFullError, match=r"out/.*: the disk is full \(up to [\d,]+ bytes .* [\d,]+ are free\)"):
+        infer(publish(Counts()), [photos], tmp_path / "out", InferOptions(workers=1), tell=said.append)
+    assert Counts.calls < 10
+    assert any(line.startswith("failed: ") for line in said)
     assert files(tmp_path / "out") == set()
 
 
@@ -380,17 +397,16 @@ def test_what_failed_is_said_when_the_rest_is_stopped(photos: Path, tmp_path: Pa
 
 
 def test_a_long_run_says_how_far_it_is(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from translate.infer import folder as inference
-    from translate.infer import plan
+    from translate.infer import folder, progress
 
     def slow(*arguments: Any) -> Any:
         time.sleep(0.2)
         return real(*arguments)
 
-    real = plan.plan
-    monkeypatch.setattr(plan, "plan", slow)
-    monkeypatch.setattr(inference, "LONG", 0.01)
-    monkeypatch.setattr(inference, "NOW_AND_THEN", 0.0)
+    real = folder.plan
+    monkeypatch.setattr(folder, "plan", slow)
+    monkeypatch.setattr(progress, "LONG", 0.01)
+    monkeypatch.setattr(progress, "NOW_AND_THEN", 0.0)
     (photos / "deep" / "x.jpg").write_bytes(b"no picture")
     told: list[str] = []
     infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
+import shutil
 import socket
-import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -20,6 +22,7 @@ T = TypeVar("T")
 _HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32] or "host"
 _NAME = re.compile(r"\.gantk-([A-Za-z0-9]+)-(\d+)-\d+\.part")
 _numbers = itertools.count()
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _STALE = 24 * 3600
 """Seconds after which another machine's temporary file counts as left behind."""
 
@@ -28,15 +31,27 @@ class TakenError(GantkError):
     """The output's name was taken while its photo was being done."""
 
 
-def write_result(target: Path, write: Callable[[BinaryIO], T], *, overwrite: bool) -> T:
+class DiskFullError(GantkError):
+    """A result does not fit onto the disk, nor would those that follow."""
+
+    def __init__(self, target: Path, most: int) -> None:
+        try:
+            free = f", {shutil.disk_usage(target.parent).free:,} are free"
+        except OSError:
+            free = ""
+        super().__init__(f"{target}: the disk is full (up to {most:,} bytes are needed{free}); the rest is not begun")
+
+
+def write_result(target: Path, write: Callable[[BinaryIO], T], *, overwrite: bool, most: int = 0) -> T:
     """Create ``target`` by what ``write`` puts into a file; whole or not at all, also if the machine stops.
 
     The temporary name is short, so that a name of the greatest length that the system takes can be written. Without
-    ``overwrite``, a file that has come into being meanwhile is left alone (``TakenError``).
+    ``overwrite``, a file that has come into being meanwhile is left alone (``TakenError``). Raises ``DiskFullError``;
+    ``most``: bytes that the file may take.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".gantk-{_HOST}-{os.getpid()}-{next(_numbers)}.part"
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             value = write(file)
             file.flush()
@@ -44,8 +59,11 @@ def write_result(target: Path, write: Callable[[BinaryIO], T], *, overwrite: boo
         if not overwrite and os.path.lexists(target):
             raise TakenError("another file took the name of its result meanwhile")
         temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise DiskFullError(target, most) from None
         raise
     sync_folder(target.parent)
     return value
@@ -81,43 +99,3 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-class Gate:
-    """Admits what is decoded ahead, in order, as long as its pixels fit into a budget (or nothing else is inside)."""
-
-    def __init__(self, budget: int) -> None:
-        self._budget = budget
-        self._inside = 0
-        self._next = 0
-        self._changed = threading.Condition()
-        self._open = True
-
-    def enter(self, ticket: int, pixels: int) -> bool:
-        """Wait for this ticket's turn and for room; False where the gate was closed meanwhile.
-
-        Tickets count from 0, and each must enter (with 0 pixels if need be).
-        """
-        with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    not self._open
-                    or (ticket == self._next and (not self._inside or self._inside + pixels <= self._budget))
-                )
-            )
-            self._next += 1
-            self._inside += pixels
-            self._changed.notify_all()
-            return self._open
-
-    def leave(self, pixels: int) -> None:
-        """Give the pixels back."""
-        with self._changed:
-            self._inside -= pixels
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """Let everybody go."""
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()

@@ -50,20 +50,34 @@ def read_photo(
     colours converted to sRGB; ``location``: keep where it was taken.
     ``scale``: how much larger the result will be, for what metadata counts in pixels. Raises ``GantkError``.
     """
-    if indexed:
-        return Photo(open_index_map(path, channels, reading))
     with open_file(path, reading) as opened:
-        _refuse_thumbnail(opened)
-        decoded = opened.decode(channels)
-        try:
-            if strip:
-                kept = Kept()
-                _lose_profile(decoded, read_kept(opened, scale, []).icc)
-            else:
-                kept = read_kept(opened, scale, decoded.notes, location=location)
-            lossless = opened.image is not None and opened.image.format == "WEBP" and _is_lossless(path)
-        except Exception as error:
-            raise image_error(path, error) from None
+        return photo_of(opened, channels, indexed=indexed, alpha=alpha, strip=strip, location=location, scale=scale)
+
+
+def photo_of(
+    opened: Opened,
+    channels: int,
+    *,
+    indexed: bool = False,
+    alpha: bool = True,
+    strip: bool = False,
+    location: bool = True,
+    scale: int = 1,
+) -> Photo:
+    """As ``read_photo``, of a file of which the header is read."""
+    if indexed:
+        return Photo(open_index_map(opened.path, channels, opened.reading))
+    _refuse_thumbnail(opened)
+    decoded = opened.decode(channels)
+    try:
+        if strip:
+            kept = Kept()
+            _lose_profile(decoded, read_kept(opened, scale, []).icc)
+        else:
+            kept = read_kept(opened, scale, decoded.notes, location=location)
+        lossless = opened.image is not None and opened.image.format == "WEBP" and _is_lossless(opened.path)
+    except Exception as error:
+        raise image_error(opened.path, error) from None
     pixels, mask = decoded.pixels, decoded.alpha
     if mask is not None and not alpha:
         pixels, mask = on_white(pixels, mask), None

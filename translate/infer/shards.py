@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # documented, but not marked as exported
+from torch.distributed.rendezvous import rendezvous
+
 from translate.distributed import World
 
 PATIENCE = timedelta(minutes=30)
@@ -21,9 +24,6 @@ class Meeting:
         self._world = world
         self._store: Any = None
         if world.size > 1:
-            from torch._C._distributed_c10d import PrefixStore
-            from torch.distributed.rendezvous import rendezvous
-
             store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
             self._store = PrefixStore("gantk-infer", store)
 

@@ -1,0 +1,64 @@
+"""What a long ``gantk infer`` reports on its way, and how it is stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from translate.errors import InterruptedRunError
+from translate.infer.summary import Summary
+
+LONG, NOW_AND_THEN = 2.0, 60.0
+"""Seconds after which the search for photos is reported, and between two lines that count the files of a long run."""
+
+
+def counter(total: int, whose: str, tell: Callable[[str], None]) -> Callable[[Summary], None]:
+    """Tells now and then how far a long run is, to be called after each file."""
+    last = time.monotonic()
+
+    def on_the_way(summary: Summary) -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last < NOW_AND_THEN:
+            return
+        last = now
+        count = summary.done + summary.skipped + summary.ignored + summary.failed
+        tell(f"{count:,} of {total:,} files{whose}, {summary.failed:,} failed")
+
+    return on_the_way
+
+
+@contextmanager
+def reported_if_long(line: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Say what is going on where it takes longer than a user waits without a word."""
+    timer = threading.Timer(LONG, tell, [line])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the work in order: the threads finish the files they are writing, nothing else begins."""
+    main = threading.current_thread() is threading.main_thread()
+    codes = {"stopped by": 130}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        codes["stopped by"] = 128 + number
+        raise KeyboardInterrupt  # no `except Exception` on the way takes it for a photo's failure
+
+    previous = signal.signal(signal.SIGTERM, stop) if main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        message = "stopped; what is done is whole, and the same command goes on"
+        raise InterruptedRunError(message, codes["stopped by"]) from None
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,302 @@
+"""The three stages of ``gantk infer``, at work at the same time.
+
+Threads decode ahead, the calling thread runs the network, threads encode what it gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from translate import reading
+from translate.data.decode import Opened, open_file
+from translate.data.formats import ImageError, TooLargeError
+from translate.errors import GantkError, named_line
+from translate.infer.encode import unfit, write_photo
+from translate.infer.gate import Gate
+from translate.infer.options import InferOptions
+from translate.infer.outputs import DiskFullError, write_result
+from translate.infer.photos import Photo, photo_of
+from translate.infer.plan import RAW, Job
+from translate.infer.runner import Network, Result
+from translate.infer.summary import Status, Summary
+from translate.infer.tiling import padded_side
+from translate.provenance import COMPOSITE
+
+IN_FLIGHT = 96_000_000
+"""Pixels, of inputs and results, that are between reading and written at once (unless a single photo has more)."""
+
+
+@dataclass
+class _Decoded:
+    """A photo on its way, or why there is none."""
+
+    job: Job
+    photo: Photo | None = None
+    reason: str = ""
+    weight: int = 0
+
+
+class Stages:
+    """The three stages over one list of jobs."""
+
+    def __init__(
+        self,
+        network: Network,
+        lock: RLock,
+        out: Path,
+        options: InferOptions,
+        record: Callable[[dict[str, Any]], None],
+    ) -> None:
+        on_gpu = network.device.type != "cpu"
+        self.network = network
+        self.lock = lock
+        self.out = out
+        self.options = options
+        self.record = record
+        self.on_the_way: Callable[[Summary], None] = lambda summary: None
+        self.summary = Summary(seconds={"decode": 0.0, "network": 0.0, "encode": 0.0})
+        self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
+        self.batch = options.batch or (8 if on_gpu else 1)
+        with lock:
+            if self.batch > 1 and network.draws_noise():  # each photo has its own, whatever else is in the folder
+                self.batch = 1
+        self.gate: Gate = Gate(IN_FLIGHT)
+        self._clock = threading.Lock()
+        self._encoding: deque[tuple[_Decoded, Result, Future[tuple[Path, list[str]]]]] = deque()
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Do all of them; returns when the last result is on the disk."""
+        decoders = ThreadPoolExecutor(self.workers, "decode")
+        encoders = ThreadPoolExecutor(self.workers, "encode")
+        try:
+            waiting: deque[Future[_Decoded]] = deque()
+            rest = (job for job in jobs if self._to_do(job))
+            ticket = 0
+            while True:
+                while len(waiting) < self.workers + 2 * self.batch and (job := next(rest, None)) is not None:
+                    waiting.append(decoders.submit(self._decode, job, ticket))
+                    ticket += 1
+                if not waiting:
+                    break
+                self._translate(self._next_batch(waiting), encoders)
+                self._collect(most=2 * self.workers)
+            self._collect(most=0)
+        finally:
+            self.gate.close()
+            for pool in (decoders, encoders):
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _to_do(self, job: Job) -> bool:
+        if job.refusal is not None:
+            self._finish(job, "failed", reason=job.refusal)
+            return False
+        if not self.options.overwrite:
+            for path in (job.target, job.alternative):
+                if os.path.lexists(path) and not path.is_dir():
+                    self._finish(job, "skipped", output=path)
+                    return False
+        return True
+
+    def _decode(self, job: Job, ticket: int) -> _Decoded:
+        weight, entered = 0, False
+        try:
+            with open_file(job.path, self.network.reading) as opened:
+                weight = self._weight(opened)
+                entered = True
+                if not self.gate.enter(ticket, weight):
+                    return _Decoded(job, None, "stopped", weight)
+                start = time.perf_counter()
+                try:
+                    photo = photo_of(
+                        opened,
+                        self.network.levels.channels,
+                        indexed=self.network.levels.indexed,
+                        alpha=self.options.alpha == "keep",
+                        strip=self.options.strip,
+                        location=not self.options.strip_location,
+                        scale=self.network.direction.scale,
+                    )
+                finally:
+                    self._spent("decode", start)
+                return _Decoded(job, photo, "", weight)
+        except GantkError as error:
+            reason = self._reason(error)
+            if (
+                job.path.suffix.lower() in RAW and not entered
+            ):  # which "not an image, or a damaged one" does not explain
+                reason += "; a camera's raw file must be developed first"
+            if not entered:  # each ticket has its turn
+                self.gate.enter(ticket, 0)
+            return _Decoded(job, None, reason, weight)
+
+    def _weight(self, opened: Opened) -> int:
+        """What the photo takes of the gate. Raises ``ImageError`` where padding makes it too large."""
+        direction = self.network.direction
+        width, height = opened.size
+        pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
+        # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
+        if pixels > (most := max(self.options.max_pixels, reading.MAX_PIXELS)):
+            raise ImageError(
+                opened.path,
+                f"{width}x{height} is padded to {pixels:,} pixels for this model, more than {most:,}; "
+                "--max-pixels raises this limit",
+            )
+        return pixels * (1 + direction.scale**2) // 2
+
+    def _reason(self, error: GantkError) -> str:
+        """Why a photo could not be read, without its name."""
+        if isinstance(error, TooLargeError):  # Pillow's limit is beyond --max-pixels, so that one is what counts
+            return f"it has {error.pixels:,} pixels, more than --max-pixels {self.options.max_pixels}"
+        return str(getattr(error, "reason", error))
+
+    def _next_batch(self, waiting: deque[Future[_Decoded]]) -> list[_Decoded]:
+        """The oldest photo, and others of its size that are decoded by now."""
+        first = waiting.popleft().result()
+        if first.photo is None:
+            return [first]
+        batch = [first]
+        later: list[Future[_Decoded]] = []
+        while waiting and len(batch) < self.batch:
+            future = waiting.popleft()
+            photo = future.result().photo if future.done() else None
+            if photo is not None and photo.pixels.shape == first.photo.pixels.shape:
+                batch.append(future.result())
+            else:
+                later.append(future)
+        waiting.extendleft(reversed(later))
+        return batch
+
+    def _translate(self, batch: list[_Decoded], encoders: ThreadPoolExecutor) -> None:
+        photos = [item.photo for item in batch if item.photo is not None]
+        if not photos:
+            for item in batch:
+                status: Status = "failed" if item.job.promises_picture else "ignored"
+                self._drop(item, status, item.reason)
+            return
+        start = time.perf_counter()
+        try:
+            with self.lock:
+                results = self.network.translate([photo.pixels for photo in photos], self._seed(batch[0].job))
+        except Exception as error:
+            # Whatever a model raises on one photo, the others may still go well.
+            if len(batch) > 1:
+                for item in batch:
+                    self._translate([item], encoders)
+            else:
+                own = isinstance(error, GantkError)
+                reason = str(error) if own else f"the model failed ({named_line(error)})"
+                self._drop(batch[0], "failed", reason)
+            return
+        finally:
+            self._spent("network", start)
+        for item, result in zip(batch, results, strict=True):
+            self._encoding.append((item, result, encoders.submit(self._encode, item, result)))
+
+    def _encode(self, item: _Decoded, result: Result) -> tuple[Path, list[str]]:
+        """Write one result; where it went, and notes."""
+        start = time.perf_counter()
+        job, photo, network, options = item.job, item.photo, self.network, self.options
+        assert photo is not None
+        try:
+            height, width, channels = result.canvas.shape
+            alpha = photo.alpha is not None or channels == 4
+            asked = options.format != "keep"
+            numbers = network.levels.numbers(photo.numbers)
+            bands = photo.bands and channels == photo.pixels.shape[2]
+            why = unfit(
+                job.format,
+                height,
+                width,
+                alpha=alpha,
+                indexed=network.levels.index_out,
+                asked=asked,
+                channels=channels,
+                bands=bands,
+                numbers=numbers,
+            )
+            target, format_ = (job.target, job.format) if why is None else (job.alternative, "PNG")
+            source = COMPOSITE if options.provenance else None
+            notes = write_result(
+                target,
+                lambda file: write_photo(
+                    file,
+                    format_,
+                    result.canvas,
+                    photo.alpha,
+                    photo.kept,
+                    quality=options.quality,
+                    lossless=photo.lossless and options.format == "keep",
+                    indexed=network.levels.index_out,
+                    numbers=numbers,
+                    bands=bands,
+                    source=source,
+                ),
+                overwrite=options.overwrite,
+                most=height * width * channels * result.canvas.kind.itemsize,
+            )
+            if why is None and not job.kept:
+                why = "its format is not one we write, so it is written as PNG"
+            return target, notes if why is None else [*notes, why]
+        finally:
+            result.canvas.close()
+            self.gate.leave(item.weight)
+            self._spent("encode", start)
+
+    def _collect(self, most: int) -> None:
+        """Report what is written, and wait while more than ``most`` results are not."""
+        while self._encoding and (len(self._encoding) > most or self._encoding[0][2].done()):
+            item, result, future = self._encoding.popleft()
+            try:
+                target, notes = future.result()
+            except DiskFullError as error:
+                self._finish(item.job, "failed", reason=str(error))
+                raise
+            except Exception as error:
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                self._finish(item.job, "failed", reason=f"cannot write {item.job.target.name}: {reason}")
+                continue
+            assert item.photo is not None
+            height, width = item.photo.pixels.shape[:2]
+            self._finish(
+                item.job,
+                "done",
+                output=target,
+                notes=[*item.photo.notes, *result.notes, *notes],
+                size=[width, height],
+                result_size=[result.canvas.shape[1], result.canvas.shape[0]],
+                tiles=result.tiles,
+                passes=result.passes,
+            )
+
+    def _drop(self, item: _Decoded, status: Status, reason: str) -> None:
+        self.gate.leave(item.weight)
+        self._finish(item.job, status, reason=reason)
+
+    def _finish(self, job: Job, status: Status, *, output: Path | None = None, **more: Any) -> None:
+        setattr(self.summary, status, getattr(self.summary, status) + 1)
+        if status == "failed":
+            self.summary.failures.append((str(job.path), more["reason"]))
+        for note in more.get("notes", ()):
+            self.summary.notes[note] = self.summary.notes.get(note, 0) + 1
+        entry = {"input": str(job.path), "output": None if output is None else str(output), "status": status}
+        self.record(entry | more)
+        self.on_the_way(self.summary)
+
+    def _seed(self, job: Job) -> int:
+        """Depends on the photo's place in the folder, not on what else is in it."""
+        text = f"{self.options.seed}:{os.fsencode(job.target.relative_to(self.out))!r}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+    def _spent(self, stage: str, start: float) -> None:
+        with self._clock:
+            self.summary.seconds[stage] += time.perf_counter() - start
