@@ -183,8 +183,9 @@ class Field:
 
 
 def fields_of(cls: type[DataclassInstance], table: str, defaults: object = None) -> list[Field]:
-    """The fields of a dataclass that its constructor takes, required ones first; ``defaults``: an instance whose values
-    are the defaults.
+    """The fields of a dataclass that its constructor takes: required ones, then its own, then those that it inherits.
+
+    ``defaults``: an instance whose values are the defaults.
 
     Raises ``UsageError`` where an annotation cannot be read.
     """
@@ -198,7 +199,8 @@ def fields_of(cls: type[DataclassInstance], table: str, defaults: object = None)
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         found.append(_field(table, field.name, _annotation(cls, field.name), default))
-    return sorted(found, key=lambda field: field.default is not REQUIRED)
+    own = inspect.get_annotations(cls)
+    return sorted(found, key=lambda field: (field.default is not REQUIRED, field.name not in own))
 
 
 def check_model(cls: type[TaskModel]) -> None:

@@ -364,7 +364,7 @@ def test_plugins_show(capsys: pytest.CaptureFixture[str], site: Path) -> None:
         assert part in text
     about = json.loads(shown(capsys, "plugins", "show", "sepia", "--json"))
     assert about["phases"] == {"fit": {"updates": ["g"], "every": 1, "repeat": 1}}
-    assert about["flags"]["model"][-1] == {
+    assert about["flags"]["model"][0] == {
         "flag": "--tint",
         "expected": "a number > 0",
         "default": "0.5",
