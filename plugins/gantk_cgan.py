@@ -109,7 +109,7 @@ class CGAN(TaskModel):
     def discriminator(self, nets: Nets, x: Batch) -> Terms:
         """Fakes have the classes of the batch's images (eq. 2)."""
         real, fake = nets.d(x.image, x.label), nets.d(nets.g(x.z, x.label), x.label)
-        x.log(d_real=self.verdict(real), d_fake=self.verdict(fake))
+        x.scores("d", real=self.verdict(real), fake=self.verdict(fake))
         return {"real": self.game().real(real), "fake": self.game().fake(fake)}
 
     def generator(self, nets: Nets, x: Batch) -> Terms:
@@ -122,5 +122,5 @@ class CGAN(TaskModel):
         return adversarial(self.loss)
 
     def verdict(self, logits: Tensor) -> Tensor:
-        """The probability of being real under the vanilla loss, the plain output under the others."""
-        return logits.sigmoid() if self.loss == "vanilla" else logits
+        """0 where the discriminator is undecided, more for real images."""
+        return 2 * logits - 1 if self.loss == "lsgan" else logits

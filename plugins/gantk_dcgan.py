@@ -145,8 +145,11 @@ class DCGAN(TaskModel):
         """Real and fake images go through separately: batch norm must not see them mixed."""
         game = self.game()
         fakes = x.fakes if self.simultaneous else nets.g(x.z)
-        real, fake = nets.d(self.veiled(x, "on_real", x.image)), nets.d(self.veiled(x, "on_fake", fakes))
-        x.log(d_real=self.verdict(real), d_fake=self.verdict(fake))
+        real, fake = nets.d(self.noisy(x, "on_real", x.image)), nets.d(self.noisy(x, "on_fake", fakes))
+        if self.loss == "wasserstein":
+            x.log(d_real=real, d_fake=fake)  # of which only the difference means something
+        else:
+            x.scores("d", real=self.verdict(real), fake=self.verdict(fake))
         terms = {"real": game.real(real), "fake": game.fake(fake)}
         if self.penalty:
             terms["penalty"] = self.penalty * gradient_penalty(nets.d, x.image, fakes, (x.between + 1) / 2)
@@ -157,20 +160,20 @@ class DCGAN(TaskModel):
         fakes = nets.g(x.z)
         if self.simultaneous:
             x.keep(fakes=fakes)
-        veiled = self.veiled(x, "on_fake", fakes)
+        shown = self.noisy(x, "on_fake", fakes)
         if self.feature_matching:
             # Equation in section 3.1: the squared distance of the means, over the features before the last layer.
-            real = nets.d.features(self.veiled(x, "on_real", x.image)).flatten(1).mean(0)
-            return {"features": (real - nets.d.features(veiled).flatten(1).mean(0)).square().sum()}
+            real = nets.d(self.noisy(x, "on_real", x.image), features=True).mean(0)
+            return {"features": (real - nets.d(shown, features=True).mean(0)).square().sum()}
         rival = nets.d
         if self.unroll:
-            real = self.veiled(x, "on_real", x.image)
-            rival = unrolled(nets.d, self.game(), real, veiled, steps=self.unroll, rate=self.unroll_lr)
-        fake = rival(veiled)
+            real = self.noisy(x, "on_real", x.image)
+            rival = unrolled(nets.d, self.game(), real, shown, steps=self.unroll, rate=self.unroll_lr)
+        fake = rival(shown)
         x.log(d_fake=self.verdict(fake))
         return {"adv": self.game().generator(fake)}
 
-    def veiled(self, x: Batch, noise: str, images: Tensor) -> Tensor:
+    def noisy(self, x: Batch, noise: str, images: Tensor) -> Tensor:
         """Images with the instance noise of that name, which is gone by the end of the run."""
         return images + self.instance_noise * (1 - x.progress) * x[noise] if self.instance_noise else images
 
@@ -183,5 +186,5 @@ class DCGAN(TaskModel):
         return adversarial(self.loss, real_label=self.real_label)
 
     def verdict(self, logits: Tensor) -> Tensor:
-        """D(x): the probability of being real under the vanilla loss, the plain output under the others."""
-        return logits.sigmoid() if self.loss == "vanilla" else logits
+        """0 where the discriminator is undecided, more for real images."""
+        return 2 * logits - 1 if self.loss == "lsgan" else logits

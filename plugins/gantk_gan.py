@@ -76,7 +76,7 @@ class GAN(TaskModel):
 
     def discriminator(self, nets: Nets, x: Batch) -> Terms:
         real, fake = nets.d(x.image), nets.d(nets.g(x.z))
-        x.log(d_real=real.sigmoid(), d_fake=fake.sigmoid())
+        x.scores("d", real=real, fake=fake)
         return {"real": self.game().real(real), "fake": self.game().fake(fake)}
 
     def generator(self, nets: Nets, x: Batch) -> Terms:

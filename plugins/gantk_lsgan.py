@@ -58,7 +58,7 @@ class LSGAN(TaskModel):
     def discriminator(self, nets: Nets, x: Batch) -> Terms:
         game = adversarial("lsgan")
         real, fake = nets.d(x.image), nets.d(nets.g(x.z))
-        x.log(d_real=real, d_fake=fake)
+        x.scores("d", real=2 * real - 1, fake=2 * fake - 1)  # 0 where it is undecided
         return {"real": 0.5 * game.real(real), "fake": 0.5 * game.fake(fake)}
 
     def generator(self, nets: Nets, x: Batch) -> Terms:

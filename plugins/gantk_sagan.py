@@ -97,7 +97,7 @@ class SAGAN(TaskModel):
     def discriminator(self, nets: Nets, x: Batch) -> Terms:
         game = adversarial("hinge")
         real, fake = nets.d(x.image, x.label), nets.d(nets.g(x.z, x.label), x.label)
-        x.log(d_real=real, d_fake=fake)
+        x.scores("d", real=real, fake=fake)
         return {"real": game.real(real), "fake": game.fake(fake)}
 
     def generator(self, nets: Nets, x: Batch) -> Terms:

@@ -38,7 +38,7 @@ class WassersteinGAN(TaskModel):
     def directions(self, data: DataSpec) -> Sequence[Direction]:
         return [Direction("sample", "z", "image", ("g",), lambda nets, x: nets.g(x.z), latent=self.latents())]
 
-    def scores(self, nets: Nets, x: Batch, fakes: Tensor) -> dict[str, Tensor]:
+    def estimate(self, nets: Nets, x: Batch, fakes: Tensor) -> dict[str, Tensor]:
         """The critic's terms; what they add up to, turned round, is the distance W(real, fake) (eq. 2 of the first)."""
         game = adversarial("wasserstein")
         terms = {"real": game.real(nets.d(x.image)), "fake": game.fake(nets.d(fakes))}
@@ -96,7 +96,7 @@ class WGAN(WassersteinGAN):
         ]
 
     def critic_loss(self, nets: Nets, x: Batch) -> Terms:
-        return self.scores(nets, x, nets.g(x.z))
+        return self.estimate(nets, x, nets.g(x.z))
 
     def clip(self, nets: Nets, values: Mapping[str, Tensor]) -> None:
         """All weights of the critic into [-clip_weights, clip_weights] (algorithm 1, line 7)."""
@@ -150,7 +150,7 @@ class WGANGP(WassersteinGAN):
     def critic_loss(self, nets: Nets, x: Batch) -> Terms:
         fakes = nets.g(x.z)
         penalty = gradient_penalty(nets.d, x.image, fakes, (x.between + 1) / 2)
-        return {**self.scores(nets, x, fakes), "penalty": self.penalty * penalty}
+        return {**self.estimate(nets, x, fakes), "penalty": self.penalty * penalty}
 
     def generator(self, nets: Nets, x: Batch) -> Terms:
         return {"adv": adversarial("wasserstein").generator(nets.d(nets.g(torch.cat([x.z, x.more]))))}

@@ -65,8 +65,10 @@ class DCGANDiscriminator(nn.Module):
         if spectral:
             spectrally_normalised(self)
 
-    def forward(self, image: Tensor) -> Tensor:
-        return cast(Tensor, self.head(self.features(image)).flatten())
+    def forward(self, image: Tensor, *, features: bool = False) -> Tensor:
+        """Logits (N,), or what the last layer makes them from: ``features`` (N, numbers)."""
+        maps = self.features(image)
+        return cast(Tensor, maps.flatten(1) if features else self.head(maps).flatten())
 
 
 def dcgan_halvings(size: int) -> int:
