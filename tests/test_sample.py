@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from torch import Tensor
@@ -29,6 +32,7 @@ from translate.sample import (
     sample_batches,
     save_each,
     save_grid,
+    storage_of,
     to_bytes,
     walk,
 )
@@ -222,3 +226,29 @@ def test_all_draws_every_choice_from_the_same_latents(classes: Published) -> Non
 def test_a_condition_without_a_value_is_named(classes: Published) -> None:
     with pytest.raises(UsageError, match=re.escape("--set label=...: expected one of ship, horse, cat")):
         sample(classes, 1)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_samples_are_as_deep_as_the_training_pictures(digits: Published, tmp_path: Path, bits: int) -> None:
+    data = replace(digits.card.data, bits={"image": bits})
+    deep = replace(digits, card=replace(digits.card, data=data))
+    direction = deep.direction(None, latent=True)
+    values = sample(digits, 2, seed=3).double()
+    (first, _) = save_each(tmp_path / "out", iter([values.float()]), 3, storage_of(deep, direction))
+    if bits == 32:
+        assert first.suffix == ".tiff"
+        assert np.abs(tifffile.imread(first) * 2 - 1 - values[0, 0].numpy()).max() < 1e-6
+    else:
+        levels = imagecodecs.png_decode(first.read_bytes())
+        assert levels.dtype == f"uint{bits}"
+        assert np.abs(levels.squeeze() - (values[0, 0].numpy() + 1) / 2 * (2**bits - 1)).max() <= 0.51
+
+
+def test_samples_of_bands_are_tiff(digits: Published, tmp_path: Path) -> None:
+    data = replace(digits.card.data, channels={"image": 5}, ranges={"image": (-10.0, 30.0)})
+    bands = replace(digits, card=replace(digits.card, data=data))
+    storage = storage_of(bands, bands.direction(None, latent=True))
+    (path,) = save_each(tmp_path, iter([torch.linspace(-1, 1, 5).view(1, 5, 1, 1).expand(1, 5, 4, 4)]), 0, storage)
+    with tifffile.TiffFile(path) as file:
+        assert np.allclose(file.asarray()[0, 0], [-10, 0, 10, 20, 30], atol=1e-4)
+        assert b"trainedAlgorithmicMedia" in file.pages[0].tags[700].value

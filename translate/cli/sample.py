@@ -70,8 +70,9 @@ def sample(options: Options) -> None:
     for one in choices:
         conditions_of(sampler, one, 1)  # refused before anything is written
     total = options.count * len(choices)
+    storage = sampling.storage_of(published, sampler)
     if out is not None and not options.overwrite:
-        _check_free(out, options.seed, total)
+        _check_free(out, options.seed, total, storage.suffix)
     if grid is not None:
         make_folder(grid.parent, f"--grid {grid}")
     if out is not None:
@@ -96,16 +97,18 @@ def sample(options: Options) -> None:
             batch=options.batch,
             device=device,
         )
-    _write(batches, options, total, rows)
+    _write(batches, options, total, rows, storage)
 
 
-def _check_free(out: Path, seed: int, total: int) -> None:
-    paths = (sampling.picture_path(out, seed, number) for number in range(total))
+def _check_free(out: Path, seed: int, total: int, suffix: str) -> None:
+    paths = (sampling.picture_path(out, seed, number, suffix) for number in range(total))
     if taken := next(filter(os.path.lexists, paths), None):
         raise UsageError(f"--out {out}: {taken.name} exists already; choose another folder or --seed, or --overwrite")
 
 
-def _write(batches: Iterator[Tensor], options: Options, total: int, rows: int | None) -> None:
+def _write(
+    batches: Iterator[Tensor], options: Options, total: int, rows: int | None, storage: sampling.Storage
+) -> None:
     console, grid, out = current(), options.grid, options.out
     levels: list[Tensor] = []
 
@@ -115,7 +118,7 @@ def _write(batches: Iterator[Tensor], options: Options, total: int, rows: int | 
                 levels.append(to_rgb(pictures))
             yield pictures
 
-    written = [] if out is None else sampling.save_each(out, kept(), options.seed)
+    written = [] if out is None else sampling.save_each(out, kept(), options.seed, storage)
     if grid is not None:
         if out is None:
             for _ in kept():

@@ -93,15 +93,7 @@ class Levels:
 
     def to_pixels(self, y: Tensor, kind: np.dtype[Any]) -> Pixels:
         """Network values (N, C, H, W) as (N, H, W, C), rounded and clamped; class planes as indices."""
-        if self.index_out:
-            levels = y.argmax(1, keepdim=True).to(torch.uint8)
-        elif kind.kind == "f":
-            levels = ((y + 1) / 2).clamp_(0, 1)
-        else:
-            white = white_of(kind)
-            levels = ((y + 1) * (white / 2)).round_().clamp_(0, white).to(torch.int32)
-        pixels: Pixels = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy().astype(kind, copy=False)
-        return pixels
+        return _on_host(y.argmax(1, keepdim=True), kind) if self.index_out else to_pixels(y, kind)
 
     def trouble(self, picture: Pixels, finite: bool, extent: tuple[float, float]) -> str | None:
         """What is wrong with an output, whose pixels go from one to the other as shares of white."""
@@ -118,3 +110,17 @@ def extent(pixels: Pixels) -> tuple[float, float]:
     """The smallest and the largest of some pixels, as shares of white."""
     white = white_of(pixels.dtype)
     return float(pixels.min()) / white, float(pixels.max()) / white
+
+
+def to_pixels(y: Tensor, kind: np.dtype[Any]) -> Pixels:
+    """Network values (N, C, H, W) in [-1, 1] as pixels (N, H, W, C) of type ``kind``, rounded and clamped."""
+    white = white_of(kind)
+    levels = (y.float() + 1) * (white / 2)
+    return _on_host((levels if kind.kind == "f" else levels.round_()).clamp_(0, white), kind)
+
+
+def _on_host(levels: Tensor, kind: np.dtype[Any]) -> Pixels:
+    if kind == np.uint8:  # a quarter of the transfer
+        levels = levels.to(torch.uint8)
+    pixels: Pixels = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy().astype(kind, copy=False)
+    return pixels
