@@ -35,6 +35,12 @@ class DivergedError(GantkError):
     exit_code = 4
 
 
+class DeadError(GantkError):
+    """A run of which nothing can come any more was stopped (exit 4)."""
+
+    exit_code = 4
+
+
 class InterruptedRunError(GantkError):
     """Ctrl-C (130) or SIGTERM (143) ended the work after it was saved."""
 

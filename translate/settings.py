@@ -77,6 +77,9 @@ class Run:
     keep: Annotated[int, "checkpoints kept", Ge(1), MayChange()] = 3
     preview_every: Annotated[int, "steps between previews", Ge(1), MayChange()] = 500
     log_every: Annotated[int, "steps between lines in metrics.jsonl", Ge(1), MayChange()] = 20
+    stop_when_dead: Annotated[
+        bool, "stop where more steps cannot help: no gradient, results of one colour (exit code 4)", MayChange()
+    ] = True
 
     def __post_init__(self) -> None:
         formats_with(self.allow_format)

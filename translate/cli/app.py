@@ -22,7 +22,7 @@ FAILED = 1
 INTERRUPTED = 130
 EPILOG = (
     "--quiet, --json, --debug and --no-plugins may stand anywhere on the line. Exit codes: 0 done, 1 failed, 2 wrong "
-    "usage, 3 some inputs failed, 4 training diverged, 129 terminal closed, 130 Ctrl-C, 143 SIGTERM."
+    "usage, 3 some inputs failed, 4 training diverged or dead, 129 terminal closed, 130 Ctrl-C, 143 SIGTERM."
 )
 
 
@@ -35,6 +35,7 @@ class Root(derived.Group):
         "sample": ("sample", "Draw pictures from a trained model into a grid, into a folder, or both."),
         "evaluate": ("evaluate", "Judge a trained model by figures with intervals."),
         "compare": ("compare", "Compare the figures of several runs; say what is no more than noise."),
+        "health": ("health", "Say what went wrong in a run, from its records."),
         "import": ("import_", "Turn a generator from another code into a model file for infer, sample and export."),
         "export": ("export", "Write a model in a form that travels: safetensors, ONNX, spandrel or a hub's folder."),
         "inspect": ("inspect", "Show what a model file holds, from its header alone."),

@@ -83,6 +83,13 @@ class Journal:
         values = {name: value for name, value in record.items() if name != "step"}
         self._each(lambda tracker: tracker.scalars(int(record["step"]), values))
 
+    def finding(self, record: Mapping[str, Any]) -> None:
+        """Append to metrics.jsonl what is wrong with the run, in words."""
+        if self._file is not None:
+            self._file.write(json_line(record))
+            self._file.flush()
+        current().record(record)
+
     def picture(self, step: int, file: Path) -> None:
         """A preview was written."""
         self._each(lambda tracker: tracker.picture(step, file))

@@ -26,6 +26,7 @@ from translate.modelfile import model as published
 from translate.reading import parse_ranges
 from translate.settings import Run
 from translate.training import checkpoint, folder
+from translate.training.checkup import Checkup
 from translate.training.engine import Engine, seed_of
 from translate.training.estimate import estimate
 from translate.training.folder import CHECKPOINTS, PREVIEWS
@@ -185,6 +186,7 @@ class _Training:
         self.total = self.run.total_steps(len(dataset))
         self.shown: Mapping[str, Tensor] = {}
         self.loader = self._loader(0)
+        self.checkup = Checkup(engine, journal, request.out, stops=self.run.stop_when_dead)
         self.stop = StopSignal()
         self._asked = time.monotonic(), engine.step
         self._ask_at = 0
@@ -229,6 +231,7 @@ class _Training:
         engine, run = self.engine, self.run
         if engine.world.leads:
             self.journal.begin(self.request.out, total=self.total, start=engine.step)
+            self.checkup.begin()
         if engine.step >= self.total:
             current().line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
             self._publish()
@@ -255,12 +258,13 @@ class _Training:
                 step, now = engine.step, time.monotonic()
                 stopping = self._told_to_stop()
                 last = step == self.total
-                saving = step % run.save_every == 0 or last or stopping
-                if step % run.log_every == 0 or saving:
+                saving, dead = step % run.save_every == 0 or last or stopping, False
+                if step % run.log_every == 0 or saving or self.checkup.due(step):
                     span = max(now - read_at, 1e-9)
                     waiting = (self.loader.waited - waited) / span
                     self._log((step - read_step) * run.batch / span, waiting)
                     read_at, read_step, waited = now, step, self.loader.waited
+                    dead = self.checkup.is_dead()
                 elif engine.world.leads and now - shown >= SHOW_EVERY:
                     rate = (step - first) * run.batch / (now - started)
                     waiting = self.loader.waited / max(now - started, 1e-9)
@@ -268,8 +272,10 @@ class _Training:
                     shown = now
                 if step % run.preview_every == 0 or last:
                     self._preview()
-                if saving:
+                if saving or dead:
                     self._save()
+                if dead:
+                    raise self.checkup.error()
                 if stopping and not last:
                     raise InterruptedRunError(
                         f"stopped at step {step}; continue with --out {self.request.out} --resume", self.stop.exit_code
@@ -303,7 +309,10 @@ class _Training:
             self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
             epoch = engine.step * self.run.batch / len(self.dataset)
             numbers = {"images_per_s": round(images_per_s, 3), "waiting": round(waiting, 4)}
-            self.journal.metrics({"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms})
+            seen = self.checkup.numbers(self.shown)
+            record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **seen}
+            self.journal.metrics(record)
+            self.checkup.follow(record)
 
     def _preview_batch(self) -> Mapping[str, Tensor]:
         count = min(PREVIEW_SAMPLES, len(self.dataset))

@@ -1,0 +1,80 @@
+"""A look at what the networks of a run give for a few fixed samples, as numbers that tell health."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from translate.contract import Batch, Direction, Nets
+from translate.training.engine import Engine
+
+MOST = 16
+"""Samples of a look."""
+
+FULL = 0.99
+"""Values beyond which a pixel counts as black or white."""
+
+
+def probe(engine: Engine, samples: Mapping[str, Tensor]) -> dict[str, float]:
+    """Numbers by ``health/<direction>/<name>``, from the networks as they are in training, and ``<phase>/lr``.
+
+    ``contrast``: deviation within the results, as a share of the real pictures'. ``spread``: deviation between the
+    results for different samples, likewise. ``saturated``: share of the pixels that are black or white, where real
+    ones seldom are. ``change`` and ``correlation``: of results with the pictures that they were made from.
+    ``average_gap``: mean difference from the results by the moving average, of a range of 2.
+    """
+    rates = {phase.name: engine.optimizers[phase.updates[0]].param_groups[0]["lr"] for phase in engine.phases}
+    found: dict[str, float] = {f"{name}/lr": float(rate) for name, rate in rates.items()}
+    for direction in engine.task.directions(engine.data):
+        if direction.outputs in engine.data.indexed or any(name not in samples for name in direction.arguments):
+            continue
+        x = {name: samples[name][:MOST].to(engine.device) for name in direction.arguments}
+        with torch.inference_mode():
+            with _resting(engine.nets) as nets:
+                results = direction.run(nets, Batch(x)).float()
+            values = dict(_of_results(direction, results, x, samples, engine.data.indexed))
+            if any(role in engine.averages for role in direction.roles):
+                with engine.averages.in_place_of(engine.nets) as nets:
+                    values["average_gap"] = (direction.run(nets, Batch(x)).float() - results).abs().mean()
+        found |= {f"health/{direction.name}/{name}": round(value.item(), 6) for name, value in values.items()}
+    return found
+
+
+def _of_results(
+    direction: Direction,
+    results: Tensor,
+    x: Mapping[str, Tensor],
+    samples: Mapping[str, Tensor],
+    indexed: tuple[str, ...],
+) -> Iterator[tuple[str, Tensor]]:
+    reals = samples.get(direction.outputs)
+    if reals is not None and reals.dim() == 4:
+        reals = reals[:MOST].to(results)
+        yield "contrast", _contrast(results) / _contrast(reals).clamp_min(1e-3)
+        if len(results) > 1 and len(reals) > 1 and not direction.conditions:
+            yield "spread", results.std(0).mean() / reals.std(0).mean().clamp_min(1e-3)
+        full, real = ((pictures.abs() > FULL).float().mean() for pictures in (results, reals))
+        yield "saturated", torch.where(real < 0.5, full, torch.zeros_like(full))
+    given = x[direction.input_names[0]]
+    if direction.latent is None and given.shape == results.shape and direction.input_names[0] not in indexed:
+        yield "change", (results - given).abs().mean() / 2
+        a, b = (pictures.flatten(1) - pictures.flatten(1).mean(1, keepdim=True) for pictures in (results, given))
+        yield "correlation", ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-6)).mean()
+
+
+def _contrast(pictures: Tensor) -> Tensor:
+    return pictures.flatten(2).std(2).mean()
+
+
+@contextmanager
+def _resting(nets: Nets) -> Iterator[Nets]:
+    """The networks in eval mode, so that a look leaves no trace in their statistics."""
+    training = {role: net.training for role, net in nets.items()}
+    try:
+        yield Nets(dict(nets.items())).eval()
+    finally:
+        for role, net in nets.items():
+            net.train(training[role])
