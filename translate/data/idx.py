@@ -39,12 +39,6 @@ def is_idx(path: Path) -> bool:
     return start == _magic(IMAGES)
 
 
-def find_idx(folder: Path) -> list[Path]:
-    """The idx image files that lie directly in the folder, by their usual names (``*idx3-ubyte``, ``.gz`` or not)."""
-    named = (path for path in folder.iterdir() if path.name.lower().removesuffix(".gz").endswith("idx3-ubyte"))
-    return sorted(path for path in named if path.is_file())
-
-
 def read_idx(path: Path, dimensions: int = IMAGES) -> NDArray[np.uint8]:
     """The images (count, rows, columns) or the labels (count,) of an idx file, uint8, read-only.
 

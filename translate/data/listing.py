@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -67,9 +68,13 @@ def list_folders(flag: str, roots: Sequence[Path], tell: Callable[[str], None] =
     if not roots:
         raise UsageError(f"{flag}: expected a folder of images")
     for root in roots:
-        if not root.exists():
-            raise UsageError(f"{flag} {root}: no such folder")
-        if not root.is_dir():
+        try:
+            mode = root.stat().st_mode
+        except FileNotFoundError:
+            raise UsageError(f"{flag} {root}: no such folder") from None
+        except OSError as error:
+            raise UsageError(f"{flag} {root}: cannot read this folder ({(error.strerror or '').lower()})") from None
+        if not stat.S_ISDIR(mode):
             raise UsageError(f"{flag} {root}: this is a file; expected a folder of images")
         found = find_images(root, left_out=left_out)
         if not found:
