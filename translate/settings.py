@@ -22,10 +22,10 @@ class MayChange:
 class Run:
     """How long, how large, on what and how often: the flags that every ``gantk train`` has."""
 
-    steps: Annotated[int | None, "training steps (instead of --epochs)", Ge(1), MayChange()] = None
-    epochs: Annotated[int, "passes over the data", Ge(1), MayChange()] = 200
-    batch: Annotated[int, "images per step and domain", Ge(1)] = 1
-    size: Annotated[int, "side in pixels of the training images", Ge(4)] = 256
+    steps: Annotated[int | None, "training steps (instead of --epochs)", Ge(1), Le(10**12), MayChange()] = None
+    epochs: Annotated[int, "passes over the data", Ge(1), Le(10**12), MayChange()] = 200
+    batch: Annotated[int, "images per step and domain", Ge(1), Le(10**6)] = 1
+    size: Annotated[int, "side in pixels of the training images", Ge(4), Le(2**16)] = 256
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps", MayChange()] = "auto"
     precision: Annotated[
         Precision,
@@ -55,13 +55,13 @@ class Run:
     ada_target: Annotated[float, "mean sign of D on real images that --ada holds", Ge(0), Le(1)] = 0.6
     seed: Annotated[int, "seed of everything random", Ge(0)] = 0
     deterministic: Annotated[bool, "refuse operations that may differ between runs", MayChange()] = False
-    workers: Annotated[int, "threads that decode and augment", Ge(0), MayChange()] = 2
+    workers: Annotated[int, "threads that decode and augment", Ge(0), Le(4096), MayChange()] = 2
     cache: Annotated[
         Literal["memory", "disk", "device", "off"],
         "where decoded images are kept; device: all of them on the GPU, where crops are cut",
         MayChange(),
     ] = "memory"
-    cache_budget: Annotated[float, "most memory for decoded images, in GiB", Gt(0), MayChange()] = 2.0
+    cache_budget: Annotated[float, "most memory for decoded images, in GiB", Gt(0), Le(10**6), MayChange()] = 2.0
     strict_data: Annotated[bool, "stop at the first unreadable image instead of leaving it out", MayChange()] = False
     range: Annotated[
         tuple[str, ...],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -198,7 +199,10 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["infer", "", "photos", "--out", "o"], 'MODEL "": expected a path'),
         (["infer", "R", "", "--out", "o"], 'INPUT "": expected a list, each a path'),
         (["export", "R", "-o", ""], '--out "": expected a path'),
-        (["train", "cyclegan", "--steps", "9" * 4000], "...: expected a whole number >= 1, or none"),
+        (
+            ["train", "cyclegan", "--steps", "9" * 4000],
+            "...: expected a whole number >= 1 and <= 10000",
+        ),
         (["train", "cyclegan", "--seed", str(2**63)], ": expected a whole number >= 0"),
         (["plugins", "show", "cyclegam"], "no model is named 'cyclegam'"),
     ],
@@ -218,6 +222,28 @@ def test_a_flag_like_no_other_gets_no_hint(capsys: pytest.CaptureFixture[str], f
 def test_a_flag_whose_beginning_is_known_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert "(did you mean --batch?)" in refused(capsys, "train", "srgan", "--batch-size", "4")
     assert "(did you mean --save-every?)" in refused(capsys, "train", "srgan", "--save", "4")
+
+
+def test_a_list_may_follow_its_flag_and_other_flags_take_one_value(
+    capsys: pytest.CaptureFixture[str], pictures: tuple[str, str], tmp_path: Path
+) -> None:
+    more = str(shutil.copytree(pictures[0], tmp_path / "more"))
+    plan = ["train", "cyclegan", "--b", pictures[1], "--size", "32", "--device", "cpu", "--dry-run", "--json"]
+
+    def samples(*words: str) -> int:
+        return int(json.loads(shown(capsys, *plan, *words))["samples_per_epoch"])
+
+    one = samples("--a", pictures[0])
+    assert samples("--a", pictures[0], more) == samples("--a", pictures[0], "--a", more) == 2 * one
+    assert "(stray)" in refused(capsys, *plan[:-1], "--a", pictures[0], "--seed", "1", "stray")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--batch", "9" * 12], ["--size", "999999"], ["--workers", "99999"], ["--cache-budget", "1e300"]],
+)
+def test_absurd_values_are_refused_at_the_door(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert f"{words[0]} {words[1]}: expected " in refused(capsys, "train", "cyclegan", "--a", "x", "--b", "y", *words)
 
 
 def test_the_lists_of_commands_say_what_the_commands_say() -> None:
@@ -364,6 +390,8 @@ def test_plugins_show(capsys: pytest.CaptureFixture[str], site: Path) -> None:
         assert part in text
     about = json.loads(shown(capsys, "plugins", "show", "sepia", "--json"))
     assert about["phases"] == {"fit": {"updates": ["g"], "every": 1, "repeat": 1}}
+    assert about["networks"] == {"g": 12}
+    assert "g: 12 parameters" in text
     assert about["flags"]["model"][0] == {
         "flag": "--tint",
         "expected": "a number > 0",
@@ -377,7 +405,9 @@ def test_env(capsys: pytest.CaptureFixture[str]) -> None:
     about = json.loads(shown(capsys, "env", "--json"))
     for key in ("python", "system", "gantk", "torch", "cpu", "cpu capabilities", "cuda", "plugin gantk:cyclegan"):
         assert about[key]
-    assert "torch" in shown(capsys, "env")
+    text = shown(capsys, "env")
+    assert "torch" in text
+    assert "not installed" not in text
 
 
 # --- training, through a stranger's plugin ---

@@ -24,7 +24,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The rest of the words. Raises ``UsageError`` in our own words."""
-        words = list(args)
+        words = self._divided(args)
         try:
             # Dry, for the order alone: what a repeated flag overwrites is lost in the result.
             _, _, order = self.make_parser(ctx).parse_args(args=list(words))
@@ -32,6 +32,23 @@ class Command(TyperCommand):
             return super().parse_args(ctx, words)
         except typer.TyperException as error:
             raise UsageError(in_our_words(error, ctx, words)) from None
+
+    def _divided(self, args: Sequence[str]) -> list[str]:
+        """The words with a flag before each value of a list, ``--a x --a y`` for ``--a x y``, as a shell's ``*`` gives.
+
+        Where a command takes positional arguments, these would be swallowed, and a flag takes one value at a time.
+        """
+        if any(parameter.param_type_name == "argument" for parameter in self.params):
+            return list(args)
+        lists = {flag for parameter in self.params if parameter.multiple for flag in parameter.opts}
+        words: list[str] = []
+        for index, word in enumerate(args):
+            if word == "--":
+                return [*words, *args[index:]]
+            if not word.startswith("-") and len(words) > 1 and words[-2] in lists:
+                words.append(words[-2])
+            words.append(word)
+        return words
 
 
 class LazyCommand(Command):
