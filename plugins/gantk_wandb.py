@@ -27,6 +27,7 @@ class WeightsAndBiases:
         import wandb
 
         folder = folder.absolute()
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._image = wandb.Image
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -34,7 +35,7 @@ class WeightsAndBiases:
             id=hashlib.sha256(os.fsencode(folder)).hexdigest()[:16],
             resume="allow" if start else None,
             dir=str(folder),
-            mode=os.environ.get("WANDB_MODE", "offline"),
+            mode=mode,
             config=dict(settings),
             settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False),
         )

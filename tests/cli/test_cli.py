@@ -115,8 +115,8 @@ def test_a_models_help_has_its_panels_flags_and_the_recipes_defaults(
     for panel in ("─ Data ─", "─ Sepia ─", "─ Run ─", "─ Output ─"):
         assert panel in text
     assert "how brown (default 0.5; > 0)" in text
-    assert "passes over the data (default 3; >= 1)" in text
-    assert "images per step and domain (default 2; >= 1)" in text
+    assert "passes over the data (default 3; >= 1 and <= " in text
+    assert "images per step and domain (default 2; >= 1 and <= 1000000)" in text
     assert "Plugin sepia (brown-tools 2.3)." in text
 
 
