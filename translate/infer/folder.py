@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from translate.contract import Direction
+from translate.data.formats import pixel_limit
 from translate.data.listing import describe
 from translate.device import choose_device
 from translate.distributed import world_from_environment
@@ -68,7 +66,7 @@ def infer(
     mine = stages.summary
     start = time.perf_counter()
     try:
-        with stoppable(), _unlimited(options.max_pixels):
+        with stoppable(), pixel_limit(options.max_pixels):
             stages.run(own)
     except (InterruptedRunError, DiskFullError):
         for line in mine.failed_lines():  # each process its own: nobody waits for a report of all now
@@ -92,15 +90,3 @@ def direction_of(model: Published, options: InferOptions) -> Direction:
     if not direction.noise:
         raise UsageError(f"--sample: {model.plugin} draws no noise in direction {direction.name}")
     return replace(direction, margin=None)  # each tile would draw noise of its own
-
-
-@contextmanager
-def _unlimited(max_pixels: int) -> Iterator[None]:
-    """Let Pillow open what ``--max-pixels`` allows; its own limit is lower."""
-    before = Image.MAX_IMAGE_PIXELS
-    if before is not None and max_pixels > 2 * before:
-        Image.MAX_IMAGE_PIXELS = max_pixels
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
