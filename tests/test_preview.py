@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from translate.preview import KEY, grid, save_preview
+from translate.preview import KEY, grid, save_preview, to_rgb
 
 
 @pytest.mark.parametrize(("size", "drawn"), [(64, True), (8, False)])
@@ -34,3 +34,11 @@ def test_a_preview_of_one_column_is_a_square_without_a_header(tmp_path: Path) ->
     with Image.open(tmp_path / "p.png") as image:
         assert json.loads(image.text[KEY]) == {"columns": ["sample"], "header": 0}
         assert image.size == (70, 70)
+
+
+def test_bands_are_no_classes() -> None:
+    bands = torch.tensor([-1.0, 0.0, 1.0, 0.5, 0.2]).view(1, 5, 1, 1)
+    assert to_rgb(bands).flatten().tolist() == [0, 128, 255]
+    assert to_rgb(bands[:, 1:3]).flatten().tolist() == [128, 255, 255]
+    planes = torch.eye(5).view(1, 5, 1, 5)
+    assert len(to_rgb(planes).unique(dim=3).unbind(3)) == 5, "a colour for each class"

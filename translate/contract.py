@@ -260,8 +260,8 @@ class Dataset(ABC):
     def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
         """One sample by batch name, without the batch dimension.
 
-        uint8 tensors (C, H, W) are images, which the loader turns into float in [-1, 1] after the transfer; all others
-        pass as they are. Everything random comes from ``rng``, which depends on (seed, epoch, index) alone.
+        uint8 and uint16 tensors (C, H, W) are images, which the loader turns into float in [-1, 1] after the transfer;
+        all others pass as they are. Everything random comes from ``rng``, which depends on (seed, epoch, index) alone.
         """
 
     def on_device(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:

@@ -19,7 +19,8 @@ from translate.files import write_whole
 def to_rgb(images: Tensor) -> Tensor:
     """(N, C, H, W) in [-1, 1] or one-hot planes -> (N, 3, H, W) uint8.
 
-    Grey is repeated, alpha is shown on white, classes are coloured.
+    Grey is repeated, alpha is shown on white, classes are coloured; of other bands the first three are shown, of two
+    the first and the second, as red and as green and blue.
     """
     channels = images.shape[1]
     if channels == 1:
@@ -27,6 +28,8 @@ def to_rgb(images: Tensor) -> Tensor:
     elif channels == 4:
         alpha = (images[:, 3:] + 1) / 2
         images = images[:, :3] * alpha + (1 - alpha)
+    elif channels != 3 and not bool(((images == 0) | (images == 1)).all()):
+        images = images[:, [0, 1, 1] if channels == 2 else [0, 1, 2]]
     elif channels != 3:
         images = _class_colours(channels)[images.argmax(1)].permute(0, 3, 1, 2)
     return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
