@@ -83,6 +83,16 @@ def test_the_training_part_alone(tmp_path: Path, kind: str) -> None:
     assert f"--{kind} {place}: taking train; not used: test, val" in lines
 
 
+def test_pictures_beside_the_training_part_are_not_guessed_at(tmp_path: Path) -> None:
+    for name in ("train/1", "test/1", "2"):
+        picture(tmp_path / f"{name}.png")
+    expected = f"has train, and files such as 2.png beside it; expected --images {tmp_path}/train"
+    assert expected in refusal(Images(images=(tmp_path,)))
+    (tmp_path / "2.png").rename(tmp_path / "2.txt")
+    picture(tmp_path / "@eaDir/thumbnail.png")
+    assert len(opened(Images(images=(tmp_path,)))) == 1
+
+
 def test_photos_are_not_halved(tmp_path: Path) -> None:
     for number, (width, height) in enumerate([(30, 40), (40, 30), (30, 20)]):
         picture(tmp_path / f"x/{number}.png", 0, width, height)

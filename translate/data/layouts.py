@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from translate.data.decode import ImageError, probe
-from translate.data.listing import Folders
+from translate.data.listing import JUNK_FOLDERS, Folders, may_be_picture
 from translate.data.pairing import Pattern, fits
 from translate.errors import UsageError
 from translate.reading import Reading
@@ -39,11 +39,19 @@ _TWO_HALVES = 1.6
 
 
 def training_part(flag: str, roots: Sequence[Path], tell: Tell) -> tuple[Path, ...]:
-    """Each folder, or its ``train`` where all its sub-folders are parts of a data set: training, validation, test."""
+    """Each folder, or its ``train`` where all its sub-folders are parts of a data set: training, validation, test.
+
+    Raises ``UsageError`` where there are pictures beside them, as it is not known what these are.
+    """
     chosen: list[Path] = []
     for root in roots:
         names = folders_in(root)
         if _TRAINING in names and names <= {_TRAINING, *_HELD_OUT}:
+            if beside := _files_in(root):
+                raise UsageError(
+                    f"{flag} {root}: has {_TRAINING}, and files such as {beside} beside it; expected "
+                    f"{flag} {_quoted(root / _TRAINING)}"
+                )
             others = sorted(names - {_TRAINING})
             tell(f"{flag} {root}: taking {_TRAINING}" + (f"; not used: {', '.join(others)}" if others else ""))
             root = root / _TRAINING
@@ -52,11 +60,17 @@ def training_part(flag: str, roots: Sequence[Path], tell: Tell) -> tuple[Path, .
 
 
 def folders_in(root: Path) -> set[str]:
-    """The names of the folders directly in one, hidden ones left out; none where it cannot be read."""
+    """The names of the folders directly in one that may hold pictures; none where it cannot be read."""
     try:
-        return {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+        names = {path.name for path in root.iterdir() if path.is_dir()}
     except OSError:
         return set()
+    return {name for name in names if not name.startswith(".") and name.lower() not in JUNK_FOLDERS}
+
+
+def _files_in(root: Path) -> str:
+    """The first name of a file directly in the folder that may be a picture, or nothing."""
+    return min((path.name for path in root.iterdir() if may_be_picture(path.name) and path.is_file()), default="")
 
 
 def one_domain(flag: str, roots: Sequence[Path], tell: Tell, both: tuple[str, str] | None = None) -> tuple[Path, ...]:

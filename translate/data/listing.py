@@ -94,6 +94,12 @@ def list_folders(flag: str, roots: Sequence[Path], tell: Callable[[str], None] =
     return folders
 
 
+def may_be_picture(name: str) -> bool:
+    """Whether a file of that name is not left out by it."""
+    lower = name.lower()
+    return not (lower.startswith(".") or lower in JUNK_FILES or Path(lower).suffix in NO_PICTURES)
+
+
 def describe(left_out: Counter[str]) -> str:
     """What was left out by its name, in words: ``left out by name: 12 files .txt, 1 folder @eaDir``."""
     parts = [
