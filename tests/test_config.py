@@ -166,7 +166,7 @@ def test_a_config_is_read(tmp_path: Path) -> None:
         ("epochs = 4\n", r"c.toml: unknown key 'epochs' \(it belongs in \[run\]\)"),
         ("[modle]\ncount = 4\n", r"c.toml: unknown table 'modle' \(did you mean model\?\)"),
         ("run = 3\n", r"c.toml: run = 3: expected a table, \[run\]"),
-        ('plugin = "other"\n', "c.toml: plugin = \"other\", but the model asked for is 'toy'"),
+        ('plugin = "other"\n', "c.toml: plugin = \"other\", but the command trains 'toy'"),
         ("[run]\nsteps = 3\nepochs = 4\n", "c.toml: run.steps and run.epochs exclude each other"),
         ("[run]\nsteps = 1979-05-27\n", 'c.toml: run.steps = "1979-05-27": expected a whole number >= 1'),
         ("[run\n", "c.toml: not valid TOML"),

@@ -58,7 +58,7 @@ def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str) -> L
     content = _load(path)
     named = content.pop("plugin", plugin)
     if named != plugin:
-        raise UsageError(f"{path}: plugin = {shown(named)}, but the model asked for is {plugin!r}")
+        raise UsageError(f"{path}: plugin = {shown(named)}, but the command trains {plugin!r}")
     layer: dict[str, dict[str, Any]] = {}
     for table, keys in content.items():
         if table not in fields:

@@ -1,4 +1,4 @@
-"""The one voice: whatever a user hears is said here, text for people on stderr, results and records on stdout."""
+"""The one voice: whatever a user reads is written here, text for people on stderr, results and records on stdout."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Console:
 
     @property
     def live(self) -> bool:
-        """Whether progress may redraw itself: a terminal is there and nobody asked for plain lines."""
+        """Whether progress may redraw itself: stderr is a terminal and plain lines are not required."""
         plain = self.quiet or self.json or self.mute or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         return not plain and sys.stderr is not None and sys.stderr.isatty()
 
@@ -154,7 +154,7 @@ _GONE = {errno.EPIPE, errno.EIO, errno.ESTALE, errno.EBADF} | ({errno.EINVAL} if
 
 
 def _put(stream: TextIO | None, text: str) -> None:
-    if stream is None:  # the caller closed it: nobody wants to know, and the work goes on
+    if stream is None:  # the caller closed it, and the work continues
         return
     try:
         stream.write(text)

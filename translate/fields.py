@@ -326,7 +326,7 @@ def _sensible(value: Any) -> Any:
 
 
 def map_paths(value: Any, change: Callable[[Path], Any]) -> Any:
-    """A field's value with ``change`` made to every path in it."""
+    """A field's value with ``change`` applied to every path in it."""
     match value:
         case Path():
             return change(value)

@@ -29,8 +29,8 @@ class Run:
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps", MayChange()] = "auto"
     precision: Annotated[
         Precision,
-        "number format of the forward pass; auto: bf16 on a CPU that computes it, where the model was seen to learn as "
-        "well in it, else fp32",
+        "number format of the forward pass; auto: bf16 on CPUs that support it, for models shown to train "
+        "equally well, else fp32",
         MayChange(),
     ] = "auto"
     compile: Annotated[bool, "compile each phase with torch.compile; on CUDA into graphs", MayChange()] = False

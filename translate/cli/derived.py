@@ -1,4 +1,4 @@
-"""Commands whose arguments and flags are the fields of dataclasses: the one way in which flags are made."""
+"""Commands whose arguments and flags are the fields of dataclasses: the one way to make a flag."""
 
 from __future__ import annotations
 
@@ -123,9 +123,9 @@ def make_command(
     """A command that calls ``action`` with the values of ``parameters`` by name."""
     app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     app.command(name, help=help, cls=Command)(with_parameters(action, parameters))
-    made = get_command(app)
-    assert isinstance(made, TyperCommand)
-    return made
+    command = get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command
 
 
 def make_group(

@@ -26,7 +26,7 @@ def launch(processes: int, out: Path, max_restarts: int) -> int:
     ``max_restarts`` times. What a process ended with by itself would happen again, so that it ends the run.
     """
     words = _words_of_each(sys.argv[1:], out)
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the first process says what went wrong
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the first process reports it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     # On SIGTERM a process ends its step and saves; torch's 30 seconds may be too few for both.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "600")
@@ -59,7 +59,7 @@ def launch(processes: int, out: Path, max_restarts: int) -> int:
             )
             if (out / CONFIG).is_file() and "--resume" not in words:
                 words.append("--resume")
-        except SignalException as error:  # sent to us, and by us to the processes, of which the first says so
+        except SignalException as error:  # sent to us, and by us to the processes, of which the first reports it
             return 128 + int(error.sigval)
     raise AssertionError("the last restart returns")
 

@@ -13,7 +13,7 @@ GROUP = "gantk.trackers"
 
 
 class Tracker(Protocol):
-    """Follows one run. The class is made without arguments; what it raises there ends the run before it begins."""
+    """Follows one run. The class takes no arguments; what it raises there ends the run before it begins."""
 
     def begin(self, folder: Path, settings: Mapping[str, Any], start: int) -> None:
         """A run in ``folder`` begins or is resumed after ``start`` steps; ``settings``: its config.toml."""
