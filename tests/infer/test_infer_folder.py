@@ -25,7 +25,8 @@ from torch import nn
 from translate import reading
 from translate.data.decode import open_image
 from translate.errors import InterruptedRunError, UsageError
-from translate.infer import outputs
+from translate.infer import claims, outputs
+from translate.infer.claims import MACHINE, Claims, claim_path
 from translate.infer.folder import InferOptions, infer
 from translate.infer.gate import Gate
 from translate.infer.outputs import DiskFullError, TakenError, remove_leftovers, write_result
@@ -444,15 +445,88 @@ def test_results_are_whole_and_never_replace_what_came_between(tmp_path: Path) -
 
 
 def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path: Path) -> None:
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    host = outputs._HOST
-    names = [f".gantk-{host}-{int(gone.stdout)}-0.part", f".gantk-{host}-{os.getppid()}-0.part", ".gantk-far-1-0.part"]
-    for name in names:
-        (tmp_path / name).touch()
-    os.utime(tmp_path / ".gantk-far-1-0.part", (0, 0))
+    living, dead, orphan = (claim_path(tmp_path / name) for name in ("living.png", "dead.png", "orphan.png"))
+    for claim in (living, dead, orphan):
+        claim.with_suffix(".part").touch()
     (tmp_path / "mine.part").touch()
+    dead.write_text(f"{MACHINE} 0 encode\n", encoding="ascii")
+    assert Claims().take(tmp_path / "living.png") is not None
     remove_leftovers(tmp_path)
-    assert files(tmp_path) == {names[1], "mine.part"}
+    # What is known of the dead one stays.
+    assert files(tmp_path) == {living.name, living.with_suffix(".part").name, dead.name, "mine.part"}
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from infer_fakes import publish
+from torch import nn
+from translate.infer.folder import infer
+from translate.infer.options import InferOptions
+
+class Slow(nn.Module):
+    def forward(self, x):
+        {act}
+        return x
+
+record = lambda entry: print(entry["status"], Path(entry["input"]).name, entry.get("reason", ""), flush=True)
+print("ready", flush=True)
+infer(publish(Slow()), [Path("in")], Path("out"), InferOptions(workers=1), record=record)
+"""
+
+
+def start(folder: Path, act: str) -> subprocess.Popen[str]:
+    here = Path(__file__).parent
+    code = SLOW.format(paths=[str(here), str(here.parent)], act=act)
+    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_share_a_folder_by_claims(photos: Path, tmp_path: Path) -> None:
+    for seed in range(14):
+        Image.fromarray(pixels(seed)).save(photos / f"more{seed}.png")
+    both = [start(tmp_path, "time.sleep(0.1)") for _ in range(2)]
+    lines = [line for process in both for line in process.communicate(timeout=120)[0].splitlines()]
+    assert [process.returncode for process in both] == [0, 0]
+    assert not [line for line in lines if line.startswith("failed")]
+    done = [line.split()[1] for line in lines if line.startswith("done")]
+    assert len(done) == len(set(done)) == 20
+    assert not [name for name in files(tmp_path / "out") if "gantk" in name]
+
+
+def test_a_photo_that_kills_its_process_is_left_out_the_third_time(photos: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((31, 31, 3), np.uint8)).save(photos / "deadly.png")
+    act = "x.shape[-1] == 31 and __import__('os').kill(__import__('os').getpid(), 9)"
+    for _ in range(2):
+        killed = start(tmp_path, act)
+        killed.communicate(timeout=120)
+        assert killed.returncode == -signal.SIGKILL
+    third = start(tmp_path, act)
+    out, _ = third.communicate(timeout=120)
+    failed = [line for line in out.splitlines() if line.startswith("failed")]
+    assert len(failed) == 1
+    assert "deadly.png two processes died at work on it; delete .gantk-" in failed[0]
+    results = {name for name in files(tmp_path / "out") if "gantk" not in name}
+    assert len(results) == 6
+    # By hand: the claim is what is remembered.
+    claim_path(tmp_path / "out" / "deadly.png").unlink()
+    assert start(tmp_path, "pass").communicate(timeout=120)[0].count("done deadly.png") == 1
+
+
+def test_a_claim_of_another_host_holds_while_it_shows_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = claim_path(tmp_path / "x.png")
+    path.write_text("0123456789abcdef 0 network\n", encoding="ascii")
+    ours = Claims()
+    assert ours.take(tmp_path / "x.png") is None
+    monkeypatch.setattr(claims, "SILENCE", 0.05)
+    time.sleep(0.1)
+    os.utime(path, (1, 1))  # a sign of life
+    assert ours.take(tmp_path / "x.png") is None
+    time.sleep(0.1)
+    taken = ours.take(tmp_path / "x.png")
+    assert taken is not None
+    assert taken.deaths == 1
+    assert Claims().take(tmp_path / "x.png") is None
 
 
 def test_the_gate_admits_in_order_within_its_budget() -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,12 +14,11 @@ from typing import BinaryIO, TypeVar
 
 from translate.errors import GantkError
 from translate.files import sync_folder
+from translate.infer.claims import MACHINE, SUFFIX, claim_path, open_if_dead
 
 T = TypeVar("T")
 
-_HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname())[:32] or "host"
-_NAME = re.compile(r"\.gantk-([A-Za-z0-9]+)-(\d+)-\d+\.part")
-_numbers = itertools.count()
+_NAME = re.compile(r"\.gantk-[0-9a-f]{16}\.part")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _STALE = 24 * 3600
 """Seconds after which another machine's temporary file counts as left behind."""
@@ -42,17 +39,18 @@ class DiskFullError(GantkError):
         super().__init__(f"{target}: the disk is full (up to {most:,} bytes are needed{free}); the rest is not begun")
 
 
-def write_result(target: Path, write: Callable[[BinaryIO], T], *, overwrite: bool, most: int = 0) -> T:
+def write_result(
+    target: Path, write: Callable[[BinaryIO], T], *, overwrite: bool, part: Path | None = None, most: int = 0
+) -> T:
     """Create ``target`` by what ``write`` puts into a file; whole or not at all, also if the machine stops.
 
-    The temporary name is short, so that a name of the greatest length that the system takes can be written. Without
-    ``overwrite``, a file that has come into being meanwhile is left alone (``TakenError``). Raises ``DiskFullError``;
-    ``most``: bytes that the file may take.
+    ``part``: a temporary name beside it that nobody else uses. Without ``overwrite``, a file that has come into being
+    meanwhile is left alone (``TakenError``). Raises ``DiskFullError``; ``most``: bytes that the file may take.
     """
-    temporary = target.parent / f".gantk-{_HOST}-{os.getpid()}-{next(_numbers)}.part"
+    temporary = part or claim_path(target).with_suffix(".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with temporary.open("wb") as file:
             value = write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -73,29 +71,19 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left half-written below ``folder``, but not what living ones are writing."""
     for place, _, names in os.walk(folder):
         for name in names:
-            if match := _NAME.fullmatch(name):
-                path = Path(place, name)
-                host, process = match.group(1), int(match.group(2))
-                if host == _HOST and os.name != "nt":
-                    dead = process != os.getpid() and not _alive(process)
-                else:
-                    dead = _age(path) > _STALE
-                if dead:
-                    path.unlink(missing_ok=True)
+            if _NAME.fullmatch(name):
+                part = Path(place, name)
+                with suppress(OSError):
+                    _remove_if_dead(part, part.with_suffix(SUFFIX))
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except OSError:
-        return 0.0
+def _remove_if_dead(part: Path, claim: Path) -> None:
+    handle = open_if_dead(claim)
+    if handle is None:
+        return
+    own = os.read(handle, 16).decode("ascii", "replace")
+    if own in ("", MACHINE) or time.time() - part.stat().st_mtime > _STALE:
+        part.unlink(missing_ok=True)
+    if not own:  # there was no claim before
+        claim.unlink(missing_ok=True)
+    os.close(handle)

@@ -21,6 +21,7 @@ from translate import reading
 from translate.data.decode import Opened, open_file
 from translate.data.formats import ImageError, TooLargeError
 from translate.errors import GantkError, named_line
+from translate.infer.claims import Claim, Claims
 from translate.infer.encode import unfit, write_photo
 from translate.infer.gate import Gate
 from translate.infer.options import InferOptions
@@ -31,6 +32,9 @@ from translate.infer.runner import Network, Result
 from translate.infer.summary import Status, Summary
 from translate.infer.tiling import padded_side
 from translate.provenance import COMPOSITE
+
+RETRY = 0.2
+"""Seconds between two looks at photos that another process is doing."""
 
 IN_FLIGHT = 96_000_000
 """Pixels, of inputs and results, that are between reading and written at once (unless a single photo has more)."""
@@ -71,30 +75,77 @@ class Stages:
             if self.batch > 1 and network.draws_noise():  # each photo has its own, whatever else is in the folder
                 self.batch = 1
         self.gate: Gate = Gate(IN_FLIGHT)
+        self.claims = Claims()
+        self._claimed: dict[int, Claim] = {}
+        self._elsewhere: list[Job] = []
+        self._suspects: list[Job] = []
+        self._ticket = 0
         self._clock = threading.Lock()
         self._encoding: deque[tuple[_Decoded, Result, Future[tuple[Path, list[str]]]]] = deque()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Do all of them; returns when the last result is on the disk."""
+        self.claims.start()
         decoders = ThreadPoolExecutor(self.workers, "decode")
         encoders = ThreadPoolExecutor(self.workers, "encode")
         try:
-            waiting: deque[Future[_Decoded]] = deque()
-            rest = (job for job in jobs if self._to_do(job))
-            ticket = 0
-            while True:
-                while len(waiting) < self.workers + 2 * self.batch and (job := next(rest, None)) is not None:
-                    waiting.append(decoders.submit(self._decode, job, ticket))
-                    ticket += 1
-                if not waiting:
-                    break
-                self._translate(self._next_batch(waiting), encoders)
-                self._collect(most=2 * self.workers)
-            self._collect(most=0)
+            self._work(jobs, decoders, encoders)
+            for job in self._suspects:  # alone, so that it is clear which one it is
+                self._work([job], decoders, encoders, alone=True)
         finally:
             self.gate.close()
             for pool in (decoders, encoders):
                 pool.shutdown(wait=True, cancel_futures=True)
+            self.claims.close()
+
+    def _work(
+        self, jobs: Sequence[Job], decoders: ThreadPoolExecutor, encoders: ThreadPoolExecutor, *, alone: bool = False
+    ) -> None:
+        todo, waiting = deque(jobs), deque[Future[_Decoded]]()
+        while True:
+            while len(waiting) < self.workers + 2 * self.batch and (job := self._next(todo, alone)) is not None:
+                waiting.append(decoders.submit(self._decode, job, self._ticket))
+                self._ticket += 1
+            if waiting:
+                self._translate(self._next_batch(waiting), encoders)
+                self._collect(most=2 * self.workers)
+                continue
+            self._collect(most=0)
+            if not self._elsewhere:
+                return
+            time.sleep(RETRY)
+            todo.extend(self._elsewhere)
+            self._elsewhere.clear()
+
+    def _next(self, todo: deque[Job], alone: bool) -> Job | None:
+        """The next photo that this process is to do, which is ours from now on."""
+        while todo:
+            job = todo.popleft()
+            if not self._to_do(job):
+                continue
+            try:
+                claim = self.claims.take(job.target)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self._finish(job, "failed", reason=f"cannot write {job.target.name}: {reason}")
+                continue
+            if claim is None:
+                self._elsewhere.append(job)
+                continue
+            if self.options.overwrite and not alone and claim.deaths > 1:
+                claim.deaths = 0
+            if claim.deaths == 1 and not alone:
+                self.claims.release(claim, keep=True)
+                self._suspects.append(job)
+            elif claim.deaths > 1:
+                self.claims.release(claim, keep=True)
+                reason = f"two processes died at work on it; delete {claim.path.name} beside its result to try again"
+                self._finish(job, "failed", reason=reason)
+            else:
+                self._claimed[job.number] = claim
+                if self._to_do(job):  # another process may just have ended it
+                    return job
+        return None
 
     def _to_do(self, job: Job) -> bool:
         if job.refusal is not None:
@@ -109,6 +160,8 @@ class Stages:
 
     def _decode(self, job: Job, ticket: int) -> _Decoded:
         weight, entered = 0, False
+        claim = self._claimed[job.number]
+        claim.note("decode")
         try:
             with open_file(job.path, self.network.reading) as opened:
                 weight = self._weight(opened)
@@ -128,6 +181,7 @@ class Stages:
                     )
                 finally:
                     self._spent("decode", start)
+                    claim.note("waiting")
                 return _Decoded(job, photo, "", weight)
         except GantkError as error:
             reason = self._reason(error)
@@ -184,6 +238,8 @@ class Stages:
                 self._drop(item, status, item.reason)
             return
         start = time.perf_counter()
+        for item in batch:
+            self._claimed[item.job.number].note("network")
         try:
             with self.lock:
                 results = self.network.translate([photo.pixels for photo in photos], self._seed(batch[0].job))
@@ -200,12 +256,15 @@ class Stages:
         finally:
             self._spent("network", start)
         for item, result in zip(batch, results, strict=True):
+            self._claimed[item.job.number].note("waiting")
             self._encoding.append((item, result, encoders.submit(self._encode, item, result)))
 
     def _encode(self, item: _Decoded, result: Result) -> tuple[Path, list[str]]:
         """Write one result; where it went, and notes."""
         start = time.perf_counter()
         job, photo, network, options = item.job, item.photo, self.network, self.options
+        claim = self._claimed[job.number]
+        claim.note("encode")
         assert photo is not None
         try:
             height, width, channels = result.canvas.shape
@@ -242,6 +301,7 @@ class Stages:
                     source=source,
                 ),
                 overwrite=options.overwrite,
+                part=claim.part,
                 most=height * width * channels * result.canvas.kind.itemsize,
             )
             if why is None and not job.kept:
@@ -283,6 +343,8 @@ class Stages:
         self._finish(item.job, status, reason=reason)
 
     def _finish(self, job: Job, status: Status, *, output: Path | None = None, **more: Any) -> None:
+        if (claim := self._claimed.pop(job.number, None)) is not None:
+            self.claims.release(claim)
         setattr(self.summary, status, getattr(self.summary, status) + 1)
         if status == "failed":
             self.summary.failures.append((str(job.path), more["reason"]))
