@@ -611,3 +611,18 @@ def test_sample_turns_dropout_on_where_a_direction_has_noise(tmp_path: Path) -> 
     assert np.asarray(Image.open(tmp_path / "plain" / "grey.png")).std() == 0
     assert (one == again).all()
     assert not (one == two).all()
+
+
+def test_shards_are_parts_of_one_whole(photos: Path, tmp_path: Path) -> None:
+    model = publish(nn.Identity())
+    parts = [run(model, photos, tmp_path / "parts", shard=f"{number}/4") for number in range(1, 5)]
+    assert [summary.done for summary, _ in parts] == [2, 2, 1, 1]
+    assert [summary.skipped for summary, _ in parts] == [0, 0, 0, 0]
+    run(model, photos, tmp_path / "whole")
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/", "/2", "a/b", "1/2/3", "-1/2", ""])
+def test_a_shard_that_is_none_is_refused(shard: str) -> None:
+    with pytest.raises(UsageError, match=r"--shard .*: expected I/N with I from 1 to N, such as 2/8"):
+        InferOptions(shard=shard)

@@ -50,7 +50,7 @@ def infer(
         network = Network(model, direction, device, options)
     with reported_if_long("looking for photos", tell if world.leads else lambda line: None):
         left_out: Counter[str] = Counter()
-        jobs = plan(inputs, out, options, network.levels.planes_out, left_out)
+        jobs = plan(inputs, out, options, network.levels.planes_out, left_out)[options.share]
     meeting = Meeting(world)
     make_folder(out, f"--out {out}")
     stages = Stages(network, model.lock, out, options, record)

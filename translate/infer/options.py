@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -39,7 +40,7 @@ class InferOptions:
     range: Annotated[
         str | None, "numbers in the photos that are black and white, such as 0..4095; default: the model's"
     ] = None
-    suffix: Annotated[str, "put behind each output's stem, such as _zebra"] = ""
+    suffix: Annotated[str, "appended to each output's file name, such as _zebra"] = ""
     overwrite: Annotated[bool, "redo outputs that exist instead of skipping them"] = False
     strip: Annotated[bool, "leave out EXIF, profile (colours become sRGB), XMP and resolution"] = False
     strip_location: Annotated[bool, "leave out where the photos were taken, and keep the rest"] = False
@@ -57,7 +58,16 @@ class InferOptions:
     workers: Annotated[int | None, "threads that decode, and as many that encode; default: by device", Ge(1)] = None
     seed: Annotated[int, "seed of what --sample draws", Ge(0)] = 0
 
+    shard: Annotated[str | None, "do one part of the photos, such as 2/8, and leave the others to other processes"] = (
+        None
+    )
+
     def __post_init__(self) -> None:
+        if self.shard is not None and not (
+            (parts := re.fullmatch(r"([1-9][0-9]{0,6})/([1-9][0-9]{0,6})", self.shard, re.ASCII))
+            and int(parts[1]) <= int(parts[2])
+        ):
+            raise UsageError(f"--shard {self.shard!r}: expected I/N with I from 1 to N, such as 2/8")
         formats_with(self.allow_format)
         self._range()
         name, _, quality = self.format.partition(":")
@@ -82,6 +92,12 @@ class InferOptions:
         if isinstance(range_, Percentiles):
             raise UsageError(f"--range {self.range}: percentages are for gantk train; expected two numbers")
         return range_
+
+    @property
+    def share(self) -> slice:
+        """Which of all photos are this process's."""
+        number, _, count = (self.shard or "1/1").partition("/")
+        return slice(int(number) - 1, None, int(count))
 
     @property
     def target_suffix(self) -> str:

@@ -1,4 +1,4 @@
-"""Which photo becomes which file: found, told apart and named before the first one is read."""
+"""Which photo becomes which file: found and named before the first one is read."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        message = "stopped; what is done is whole, and the same command goes on"
+        message = "stopped; finished results are whole, and the same command does the rest"
         raise InterruptedRunError(message, codes["stopped by"]) from None
     finally:
         if main:

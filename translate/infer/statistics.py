@@ -60,7 +60,7 @@ class Moments:
 class PooledNorms:
     """The norm layers of some networks, taken over for one picture at a time.
 
-    Layers are told apart by the order of their calls in a forward, so a layer may be used more than once.
+    Layers are distinguished by the order of their calls in a forward, so a layer may be used more than once.
     """
 
     def __init__(self) -> None:

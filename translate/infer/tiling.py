@@ -56,7 +56,7 @@ class Tile:
 def spans(length: int, tile: int, margin: int) -> list[Span]:
     """Tiles of equal size along one axis, whose cores cover it without overlap.
 
-    Where a core ends within the picture, the tile goes on for ``margin`` pixels more, on which the core's outputs
+    Where a core ends within the picture, the tile extends ``margin`` pixels further, on which the core's outputs
     still depend; at the picture's border the tile ends where the picture does, so that the network's own padding
     acts on the true border. All three must be multiples of what the network wants; ``tile`` > 2 * ``margin``.
     """
