@@ -32,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_nproc_refuses_a_batch_that_cannot_be_split(data: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "translate", "train", "cyclegan", *data, *TINY, *PACE, "--batch", "3"]
+    command = [sys.executable, "-m", "translate", "train", "cyclegan", *data, *TINY, "--batch", "3", "--device", "cpu"]
     result = subprocess.run(
         [*command, "--nproc", "2", "--out", str(tmp_path / "run")],
         capture_output=True,
