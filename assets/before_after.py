@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="file to write")
     parser.add_argument("--columns", type=int, default=6, help="pictures across (default 6)")
     parser.add_argument("--bands", type=int, default=2, help="rows of pairs (default 2)")
-    parser.add_argument("--side", type=int, default=88, help="side of a picture in the grid (default 88)")
+    parser.add_argument("--side", type=int, default=128, help="side of a picture in the grid (default 128)")
     options = parser.parse_args(arguments)
     sheet = grid(options.before, options.after, columns=options.columns, bands=options.bands, side=options.side)
     sheet.save(options.out, optimize=True)
