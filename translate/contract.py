@@ -20,6 +20,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from translate.errors import UsageError
+from translate.holdout import Part
 from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
 from translate.reading import STANDARD, Hidden, Percentiles, Reading
 from translate.settings import Run
@@ -241,6 +242,9 @@ class Loading:
     """The numbers that are black and white, by batch name, and under "" for all others."""
     cache_dir: Path | None = None
     """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
+    part: Part | None = None
+    """Which part of the files to open, by their names; None: all. What is read by ``translate.data.pictures`` keeps to
+    it."""
     expect: Callable[[DataSpec], object] = lambda spec: None
     """Called by ``open`` once it knows the spec, before pictures are read: here a model refuses what it cannot take."""
     tell: Callable[[str], None] = lambda line: None
@@ -279,6 +283,9 @@ class Dataset(ABC):
 @dataclass(frozen=True, kw_only=True)
 class Source(ABC):
     """Flags that name the data. Its fields are command-line flags and config keys, as a task model's are."""
+
+    pairs: ClassVar[bool] = False
+    """Whether the pictures of a sample show the same thing, so that a result can be compared with its target."""
 
     @abstractmethod
     def open(self, loading: Loading) -> Dataset:

@@ -77,6 +77,13 @@ class Run:
     keep: Annotated[int, "checkpoints kept", Ge(1), MayChange()] = 3
     preview_every: Annotated[int, "steps between previews", Ge(1), MayChange()] = 500
     log_every: Annotated[int, "steps between lines in metrics.jsonl", Ge(1), MayChange()] = 20
+    evaluate_every: Annotated[
+        int | None, "steps between evaluations on pictures that are held out of training by their names", Ge(1)
+    ] = None
+    val_share: Annotated[float, "share of the pictures that --evaluate-every holds out", Gt(0), Lt(1)] = 0.1
+    patience: Annotated[int | None, "evaluations without a better one after which the run ends", Ge(1), MayChange()] = (
+        None
+    )
     stop_when_dead: Annotated[
         bool, "stop where more steps cannot help: no gradient, results of one colour (exit code 4)", MayChange()
     ] = True
@@ -86,6 +93,8 @@ class Run:
         parse_ranges(self.range)
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate} does not divide --batch {self.batch}")
+        if self.patience is not None and self.evaluate_every is None:
+            raise UsageError("--patience goes with --evaluate-every")
         if self.diffaug and self.ada:
             raise UsageError("--diffaug and --ada exclude each other; give one")
 

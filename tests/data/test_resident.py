@@ -29,7 +29,8 @@ from translate.data.transforms import Geometry
 from translate.data.unpaired import Unpaired
 from translate.errors import GantkError, UsageError
 from translate.settings import Run
-from translate.training.run import Request, open_source
+from translate.training.opening import open_source
+from translate.training.run import Request
 
 CPU = torch.device("cpu")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -281,13 +282,17 @@ def request(source: Source, cache: Any, out: Path) -> Request:
     return Request(plugin="toy", task=Toy(), source=source, run=Run(size=16, cache=cache), out=out)
 
 
+def opened(asked: Request) -> Dataset:
+    return open_source(asked.source, asked.run, asked.task.networks)
+
+
 def test_a_strangers_source_works_as_before_and_is_refused_here(tmp_path: Path) -> None:
-    assert isinstance(open_source(request(StrangeSource(), "memory", tmp_path)), Strangers)
+    assert isinstance(opened(request(StrangeSource(), "memory", tmp_path)), Strangers)
     with pytest.raises(UsageError, match="--cache device: the source StrangeSource prepares its samples on the host"):
-        open_source(request(StrangeSource(), "device", tmp_path))
+        opened(request(StrangeSource(), "device", tmp_path))
 
 
 def test_a_run_says_how_much_memory_its_pictures_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [folder(tmp_path / name, [(512, 512)] * 2) for name in ("a", "b")]
-    open_source(request(Unpaired(a=(folders[0],), b=(folders[1],), resize="none"), "device", tmp_path))
+    opened(request(Unpaired(a=(folders[0],), b=(folders[1],), resize="none"), "device", tmp_path))
     assert capsys.readouterr().err == "memory: 3.0 MiB of decoded images on the device\n"

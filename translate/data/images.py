@@ -85,6 +85,8 @@ def open_stored(
     stored: Stored, channels: int | None, resize: Resize, loading: Loading, names: Mapping[str, tuple[str, ...]]
 ) -> tuple[Pictures, DataSpec]:
     """The same for pictures that lie together in a file."""
+    if loading.part is not None:
+        raise UsageError(f"--evaluate-every: {stored.source} holds no names to split by; expected picture files")
     own = stored.images.shape[3]
     count = channels or own
     if count not in (own, 3) or count < own:

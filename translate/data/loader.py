@@ -219,9 +219,16 @@ def _is_gone(path: Path) -> bool:
 
 def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:
     """The same ``count`` samples (or all, where there are fewer) at every call: for previews. On the CPU, as floats."""
+    return next(fixed_batches(dataset, count, seed, count))
+
+
+def fixed_batches(dataset: Dataset, count: int, seed: int, size: int) -> Iterator[dict[str, Tensor]]:
+    """The same samples, at most ``size`` at a time."""
     indices = random_stream(_Use.PREVIEW, seed).permutation(len(dataset))[:count].tolist()
-    samples = [dataset.sample(index, random_stream(_Use.PREVIEW, seed, index + 1)) for index in indices]
-    return dataset.for_preview(_collate(samples, dataset.spec, torch.device("cpu")), seed)
+    for start in range(0, len(indices), size):
+        chunk = indices[start : start + size]
+        samples = [dataset.sample(index, random_stream(_Use.PREVIEW, seed, index + 1)) for index in chunk]
+        yield dataset.for_preview(_collate(samples, dataset.spec, torch.device("cpu")), seed)
 
 
 def _is_picture(name: str, tensor: Tensor, spec: DataSpec) -> bool:

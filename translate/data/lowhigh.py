@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class LowHigh(Degradation, Augmented):
 
     The batch has ``x.high``, patches of ``--size`` pixels, and ``x.low``, the same patches ``--scale`` times smaller.
     """
+
+    pairs: ClassVar[bool] = True
 
     hr: Annotated[tuple[Path, ...], "folder of high-resolution images"]
     lr_images: Annotated[tuple[Path, ...], "folder of low-resolution ones (NAME or NAMEx4) [computed from --hr]"] = ()
@@ -95,6 +97,7 @@ class LowHigh(Degradation, Augmented):
         pairs = [(number, number) for number in range(len(high))]
         if self.degradation == "bicubic" and high:
             files = tuple(partners[path] for path in high.paths)
+            loading = replace(loading, part=None)  # the partners of what is in the part, whatever they are called
             if self.lr_images:
                 low_files = Folders("--lr-images", self.lr_images, files)
                 low = scan(low_files, _Given(self.channels, reading), loading, budget=Budget(share))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -31,6 +31,8 @@ Pair: TypeAlias = tuple[Path, Path]
 @dataclass(frozen=True, kw_only=True)
 class Paired(Augmented):
     """Pairs of pictures, ``x.a`` and ``x.b``: of the same name in two folders, or side by side in one file."""
+
+    pairs: ClassVar[bool] = True
 
     a: Annotated[tuple[Path, ...], "folder of inputs, with --b"] = ()
     b: Annotated[tuple[Path, ...], "folder of targets of the same names, whatever their suffix"] = ()
@@ -122,7 +124,8 @@ class Paired(Augmented):
         known = inputs.numbers()
         pairs = [pair for pair in pairs if pair[0] in known]
         partners = tuple(second for _, second in pairs)
-        targets = scan(replace(b, files=partners), Reader(self.channels_b, fit, readings["b"]), loading, budget=budget)
+        whole = replace(loading, part=None)  # the partners of what is in the part, whatever they are called
+        targets = scan(replace(b, files=partners), Reader(self.channels_b, fit, readings["b"]), whole, budget=budget)
         known_b = targets.numbers()
         numbers = [(known[first], known_b[second]) for first, second in pairs if second in known_b]
         if not numbers:

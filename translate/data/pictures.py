@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -217,6 +217,10 @@ def scan(folders: Folders, reader: PictureReader, loading: Loading, *, budget: B
     Raises ``UsageError`` naming the first unreadable file where ``loading.strict``, where pictures are of different
     depths, and where the budget is too small for ``cache="device"``.
     """
+    if loading.part is not None:
+        folders = replace(folders, files=loading.part.of(folders.files, folders.name))
+        if not folders.files:
+            raise UsageError(f"{folders}: no pictures in the part for {loading.part.side}; see --val-share")
     if loading.cache == "disk":
         return _scan_to_disk(folders, reader, loading)
     budget = budget or Budget(loading.cache_budget)

@@ -12,8 +12,8 @@ from translate import distributed
 from translate.console import current
 from translate.errors import DeadError
 from translate.training.engine import Engine
-from translate.training.health import PROBE_EVERY, Finding, Watch, read_records
-from translate.training.journal import METRICS, Journal
+from translate.training.health import PROBE_EVERY, Finding, Watch
+from translate.training.journal import Journal
 from translate.training.probe import probe
 
 
@@ -24,13 +24,6 @@ class Checkup:
         self.engine, self.journal, self.out, self.stops = engine, journal, out, stops
         self.watch = Watch.of(engine.task, engine.phases)
         self.dead: Finding | None = None
-
-    def begin(self) -> None:
-        """Take up what a resumed run has recorded before."""
-        file = self.out / METRICS
-        if self.engine.world.leads and file.is_file():
-            for record in read_records(file):
-                self.watch.add(record)
 
     def due(self, step: int) -> bool:
         """Whether to look at what the networks give after so many steps."""

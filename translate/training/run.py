@@ -15,24 +15,25 @@ from torch import Tensor
 from translate import distributed, plugins, preview
 from translate.conditions import examples_of
 from translate.config import resolved_toml
-from translate.console import current, printable, speaking
-from translate.contract import Dataset, Loading, Nets, Source, TaskModel, parameter_count
-from translate.data.dataset import CutDataset
+from translate.console import current, speaking
+from translate.contract import Dataset, Nets, Source, TaskModel, parameter_count
 from translate.data.formats import pixel_limit
 from translate.data.loader import Loader, fixed_batch
 from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
 from translate.errors import DivergedError, GantkError, InterruptedRunError, LostDataError, UsageError
 from translate.modelfile import model as published
-from translate.reading import parse_ranges
 from translate.settings import Run
 from translate.training import checkpoint, folder
 from translate.training.checkup import Checkup
 from translate.training.engine import Engine, seed_of
 from translate.training.estimate import estimate
 from translate.training.folder import CHECKPOINTS, PREVIEWS
-from translate.training.journal import Journal
+from translate.training.health import read_records
+from translate.training.journal import METRICS, Journal
+from translate.training.opening import one_line_of, open_parts
 from translate.training.recompute import recompute_all
 from translate.training.signals import StopSignal
+from translate.training.validation import BEST, Validation
 
 PREVIEW_SAMPLES = 4
 PREVIEW_LATENTS = 64
@@ -75,7 +76,7 @@ def _train(request: Request, journal: Journal) -> Path:
     config = resolved_toml(request.plugin, request.source, request.task, run)
     begun = _check_folder(request, config, resume)
     set_determinism(run.deterministic)
-    dataset = open_source(request)
+    dataset, held_out = open_parts(request.source, run, request.task.networks)
     world.places(run.batch, run.accumulate)  # refused before anything is written
     distributed.join(device, world)
     try:
@@ -93,14 +94,14 @@ def _train(request: Request, journal: Journal) -> Path:
         engine = Engine(request.task, dataset.spec, start, world, device)
         if world.leads and not begun:
             folder.make(out, config)
-            folder.note_data(out, request.source, _one_line)
+            folder.note_data(out, request.source, one_line_of)
         distributed.barrier(world)
-        with _Training(request, journal, engine, dataset) as training:
+        with _Training(request, journal, engine, dataset, held_out) as training:
             if begun:
                 training.resume_from(out / CHECKPOINTS)
                 if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
                     folder.reopen(out, config)
-                    folder.note_data(out, request.source, _one_line)
+                    folder.note_data(out, request.source, one_line_of)
             training.run_to_the_end()
     finally:
         distributed.leave()
@@ -118,36 +119,6 @@ def _check_folder(request: Request, config: str, resume: bool) -> bool:
     return True
 
 
-def open_source(request: Request) -> Dataset:
-    """Scan the data; the user hears what cannot be used."""
-    run = request.run
-    dataset = request.source.open(
-        Loading(
-            size=run.size,
-            strict=run.strict_data,
-            workers=run.workers,
-            cache=run.cache,
-            cache_budget=int(run.cache_budget * 2**30),
-            reading=run.reading,
-            ranges=parse_ranges(run.range),
-            expect=request.task.networks,
-            tell=_one_line,
-        )
-    )
-    for name in parse_ranges(run.range):
-        if name and name not in dataset.spec.channels:
-            raise UsageError(f"--range {name}=...: expected one of {', '.join(dataset.spec.channels)}")
-    if run.cache == "device":
-        if not isinstance(dataset, CutDataset) or not dataset.packs:
-            source = type(request.source).__name__
-            raise UsageError(
-                f"--cache device: the source {source} prepares its samples on the host; use --cache memory"
-            )
-        size = sum(pack.nbytes for pack in dataset.packs)
-        current().line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
-    return dataset
-
-
 def plan(request: Request) -> dict[str, Any]:
     """What ``train`` would do, without doing it: checks data and settings, builds the networks, writes nothing."""
     device = choose_device(request.run.device)
@@ -155,7 +126,7 @@ def plan(request: Request) -> dict[str, Any]:
     config = resolved_toml(request.plugin, request.source, request.task, request.run)
     _check_folder(request, config, request.resume)
     with pixel_limit(request.run.max_pixels):
-        dataset = open_source(request)
+        dataset, _ = open_parts(request.source, request.run, request.task.networks)
     torch.manual_seed(request.run.seed)
     networks = {role: build() for role, build in request.task.networks(dataset.spec).items()}
     phases = request.task.phases(dataset.spec)
@@ -179,7 +150,9 @@ def plan(request: Request) -> dict[str, Any]:
 class _Training:
     """The state of the loop around the engine: loader, clock, signals."""
 
-    def __init__(self, request: Request, journal: Journal, engine: Engine, dataset: Dataset) -> None:
+    def __init__(
+        self, request: Request, journal: Journal, engine: Engine, dataset: Dataset, held_out: Dataset | None = None
+    ) -> None:
         self.request, self.run, self.journal, self.engine = request, request.run, journal, engine
         self.dataset = dataset
         self.plugin = plugins.find(request.plugin)
@@ -187,6 +160,9 @@ class _Training:
         self.shown: Mapping[str, Tensor] = {}
         self.loader = self._loader(0)
         self.checkup = Checkup(engine, journal, request.out, stops=self.run.stop_when_dead)
+        self.validation: Validation | None = None
+        if held_out is not None:
+            self.validation = Validation(engine, held_out, pairs=request.source.pairs, seed=self.run.seed)
         self.stop = StopSignal()
         self._asked = time.monotonic(), engine.step
         self._ask_at = 0
@@ -207,7 +183,7 @@ class _Training:
             device=self.engine.device,
             position=position,
             places=self.engine.places,
-            left_out=None if run.strict_data else _one_line,
+            left_out=None if run.strict_data else one_line_of,
         )
 
     def resume_from(self, checkpoints: Path) -> None:
@@ -231,7 +207,10 @@ class _Training:
         engine, run = self.engine, self.run
         if engine.world.leads:
             self.journal.begin(self.request.out, total=self.total, start=engine.step)
-            self.checkup.begin()
+            for record in read_records(self.request.out / METRICS):
+                self.checkup.watch.add(record)
+                if self.validation is not None:
+                    self.validation.follow(record)
         if engine.step >= self.total:
             current().line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
             self._publish()
@@ -258,13 +237,16 @@ class _Training:
                 step, now = engine.step, time.monotonic()
                 stopping = self._told_to_stop()
                 last = step == self.total
+                enough = False
                 saving, dead = step % run.save_every == 0 or last or stopping, False
-                if step % run.log_every == 0 or saving or self.checkup.due(step):
+                judging = run.evaluate_every is not None and (step % run.evaluate_every == 0 or last)
+                if step % run.log_every == 0 or saving or judging or self.checkup.due(step):
                     span = max(now - read_at, 1e-9)
                     waiting = (self.loader.waited - waited) / span
-                    self._log((step - read_step) * run.batch / span, waiting)
-                    read_at, read_step, waited = now, step, self.loader.waited
+                    self._log((step - read_step) * run.batch / span, waiting, judging=judging)
+                    read_at, read_step, waited = time.monotonic(), step, self.loader.waited
                     dead = self.checkup.is_dead()
+                    enough = judging and self._out_of_patience()
                 elif engine.world.leads and now - shown >= SHOW_EVERY:
                     rate = (step - first) * run.batch / (now - started)
                     waiting = self.loader.waited / max(now - started, 1e-9)
@@ -272,10 +254,13 @@ class _Training:
                     shown = now
                 if step % run.preview_every == 0 or last:
                     self._preview()
-                if saving or dead:
+                if saving or dead or enough:
                     self._save()
                 if dead:
                     raise self.checkup.error()
+                if enough:
+                    current().line(f"stopped at step {step}: no better evaluation in {run.patience} (--patience)")
+                    break
                 if stopping and not last:
                     raise InterruptedRunError(
                         f"stopped at step {step}; continue with --out {self.request.out} --resume", self.stop.exit_code
@@ -295,7 +280,14 @@ class _Training:
             where = f"saved at step {step}; continue with --out {self.request.out} --resume"
             raise LostDataError(f"{error} ({where})") from None
 
-    def _log(self, images_per_s: float, waiting: float) -> None:
+    def _out_of_patience(self) -> bool:
+        """Whether the last evaluations were no better; all processes must ask at the same step."""
+        engine, patience = self.engine, self.run.patience
+        best = None if self.validation is None else self.validation.best
+        over = patience is not None and best is not None and best.since >= patience
+        return distributed.largest([float(over)], engine.world, engine.device)[0] > 0
+
+    def _log(self, images_per_s: float, waiting: float, *, judging: bool = False) -> None:
         engine = self.engine
         try:
             terms = engine.read()
@@ -310,9 +302,16 @@ class _Training:
             epoch = engine.step * self.run.batch / len(self.dataset)
             numbers = {"images_per_s": round(images_per_s, 3), "waiting": round(waiting, 4)}
             seen = self.checkup.numbers(self.shown)
+            if judging and self.validation is not None:
+                seen |= self.validation.numbers()
             record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **seen}
             self.journal.metrics(record)
             self.checkup.follow(record)
+            if judging and self.validation is not None:
+                better = self.validation.follow(record)
+                current().line(self.validation.line(record))
+                if better:
+                    self._publish(BEST)
 
     def _preview_batch(self) -> Mapping[str, Tensor]:
         count = min(PREVIEW_SAMPLES, len(self.dataset))
@@ -343,11 +342,11 @@ class _Training:
         checkpoint.save_checkpoint(self.request.out / CHECKPOINTS, engine, position=self.loader.position, keep=run.keep)
         self._publish()
 
-    def _publish(self) -> None:
+    def _publish(self, name: str = published.FILE_NAME) -> None:
         engine, task = self.engine, self.request.task
         if engine.world.leads:
             published.save_published(
-                self.request.out / published.FILE_NAME,
+                self.request.out / name,
                 plugin=self.request.plugin,
                 task=task,
                 data=engine.data,
@@ -367,11 +366,6 @@ class _Training:
         self._ask_at = step + min(ASK_OTHERS_WITHIN, max(1, int(ASK_OTHERS_EVERY / max(slowest, 1e-6))))
         self._asked = now, step
         return told > 0
-
-
-def _one_line(text: str) -> None:
-    """Print what the data has to say, as one line whatever its files are called."""
-    current().line(printable(text))
 
 
 @contextmanager

@@ -1,0 +1,57 @@
+"""The data of a run, from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from translate.console import current, printable
+from translate.contract import Dataset, DataSpec, Loading, Source
+from translate.data.dataset import CutDataset
+from translate.errors import UsageError
+from translate.holdout import Part, Side
+from translate.reading import parse_ranges
+from translate.settings import Run
+
+
+def open_parts(source: Source, run: Run, expect: Callable[[DataSpec], object]) -> tuple[Dataset, Dataset | None]:
+    """What to train on, and with ``--evaluate-every`` what is held out of it."""
+    if run.evaluate_every is None:
+        return open_source(source, run, expect), None
+    return open_source(source, run, expect, "train"), open_source(source, run, expect, "val")
+
+
+def open_source(source: Source, run: Run, expect: Callable[[DataSpec], object], side: Side | None = None) -> Dataset:
+    """Scan the data, or one part of it; the user hears what cannot be used. ``expect``: as ``Loading`` has it."""
+    part = None if side is None else Part(side, run.val_share)
+    dataset = source.open(
+        Loading(
+            size=run.size,
+            strict=run.strict_data,
+            workers=run.workers,
+            cache=run.cache,
+            cache_budget=int(run.cache_budget * 2**30),
+            reading=run.reading,
+            ranges=parse_ranges(run.range),
+            part=part,
+            expect=expect,
+            tell=one_line_of,
+        )
+    )
+    for name in parse_ranges(run.range):
+        if name and name not in dataset.spec.channels:
+            raise UsageError(f"--range {name}=...: expected one of {', '.join(dataset.spec.channels)}")
+    if part is not None and not part.applied:
+        name = type(source).__name__
+        raise UsageError(f"--evaluate-every: the source {name} cannot hold pictures out by their names")
+    if run.cache == "device":
+        if not isinstance(dataset, CutDataset) or not dataset.packs:
+            name = type(source).__name__
+            raise UsageError(f"--cache device: the source {name} prepares its samples on the host; use --cache memory")
+        size = sum(pack.nbytes for pack in dataset.packs)
+        current().line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
+    return dataset
+
+
+def one_line_of(text: str) -> None:
+    """Print what the data has to say, as one line whatever its files are called."""
+    current().line(printable(text))
