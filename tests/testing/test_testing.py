@@ -26,9 +26,10 @@ from translate.contract import (
     TaskModel,
     Terms,
 )
+from translate.data.example import MadeUp
 from translate.data.images import Images
 from translate.errors import UsageError
-from translate.testing import Example, Result, check_names, check_task_model, examine
+from translate.testing import Example, Result, check_names, check_task_model, examine, example_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +286,22 @@ def test_own_source_needs_an_example() -> None:
     with pytest.raises(UsageError, match=r"Own has no example\(size\): expected data, by --config or as an Example"):
         check_task_model(stranger)
     check_task_model(stranger, EXAMPLE)
+
+
+class Shown(Own):
+    """A stranger's source that makes up an example."""
+
+    @classmethod
+    def example(cls, size: int) -> Dataset:
+        return MadeUp(DataSpec(size, {"image": 3}, {"label": ("sun", "rain")}))
+
+
+def test_own_source_with_an_example_needs_no_data() -> None:
+    stranger = type("Stranger", (Sound,), {"source": Shown})()
+    assert all(result.state != "failed" for result in check_task_model(stranger))
+    example = example_for(stranger)
+    assert example.data.names["label"] == ("sun", "rain")
+    assert example.batch(4)["label"].dtype == torch.int64
 
 
 def test_global_random_state_is_left_alone() -> None:
