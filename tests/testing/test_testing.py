@@ -36,6 +36,7 @@ from translate.testing import Example, Result, check_names, check_task_model, ex
 class Sound(TaskModel):
     """A task model without fault: a generator, a critic, a place for state."""
 
+    api = 2
     source = Images
 
     def networks(self, data: DataSpec) -> Networks:
@@ -220,7 +221,7 @@ FAULTS: list[tuple[type[Sound], str, str, str]] = [
         "none for 2 of its weights",
     ),
     (NotFinite, "terms", "phase generator, adv: a finite value", "nan"),
-    (NotScalar, "terms", "phase generator, adv: a scalar tensor", "shape (4,)"),
+    (NotScalar, "terms", "phase generator, adv: a scalar tensor", "shape (8,)"),
     (SometimesNamed, "terms", "phase critic: the terms gap1.0 again", "gap0.0"),
     (SumsSamples, "accumulation", "role d: the whole batch's gradient from two halves", "apart"),
     (StateOutsideBuffers, "resume", "all state in parameters and buffers", "weight differs"),
