@@ -66,8 +66,11 @@ class CGAN(TaskModel):
             }
         dcgan_halvings(size)  # refuses a size that they cannot have, before anything is built
         return {
+            # As large as a latent is long: the class has to be heard beside it.
             "g": lambda: WithLabel(
-                DCGANGenerator(channels, size, latent=self.latent + classes, width=self.width or 64), classes
+                DCGANGenerator(channels, size, latent=self.latent + classes, width=self.width or 64),
+                classes,
+                weight=math.sqrt(self.latent),
             ),
             "d": lambda: self.convolutional(channels, size, classes),
         }

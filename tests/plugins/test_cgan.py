@@ -72,8 +72,8 @@ def test_perceptrons_equal_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None
     assert_same(nets["d"], before["d"])
 
 
-def with_planes(x: Tensor, label: Tensor) -> Tensor:
-    planes = torch.eye(3)[label].reshape(len(x), 3, *[1] * (x.dim() - 2))
+def with_planes(x: Tensor, label: Tensor, weight: float = 1.0) -> Tensor:
+    planes = weight * torch.eye(3)[label].reshape(len(x), 3, *[1] * (x.dim() - 2))
     return torch.cat([x, planes.expand(len(x), 3, *x.shape[2:])], 1)
 
 
@@ -81,7 +81,7 @@ def test_convolutions_see_the_class_on_planes(monkeypatch: pytest.MonkeyPatch) -
     with fp64():
         nets, before, real, z = step(monkeypatch, network="conv", width=4)
         g, d = before["g"].net, before["d"].net
-        play(before, lambda z, y: g(with_planes(z, y)), lambda x, y: d(with_planes(x, y)), real, z)
+        play(before, lambda z, y: g(with_planes(z, y, 5**0.5)), lambda x, y: d(with_planes(x, y)), real, z)
     assert_same(nets["g"], before["g"])
     assert_same(nets["d"], before["d"])
 
@@ -96,7 +96,7 @@ def test_projection_equals_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None
             own = phi @ judge.head.weight[0] + judge.head.bias
             return own + (F.one_hot(y, 3).double() @ judge.rows.weight * phi).sum(1)
 
-        play(before, lambda z, y: g(with_planes(z, y)), d, real, z, hinge=True)
+        play(before, lambda z, y: g(with_planes(z, y, 5**0.5)), d, real, z, hinge=True)
     assert_same(nets["g"], before["g"])
     assert_same(nets["d"], before["d"])
 

@@ -10,15 +10,16 @@ from torch.nn import functional as F
 
 
 class WithLabel(nn.Module):
-    """A network whose input is followed by the class, as numbers or planes that are 1 for the class and 0 for others.
+    """A network whose input is followed by the class, as numbers or planes: ``weight`` for the class, 0 for others.
 
     (N, C) or (N, C, H, W) with labels (N,) int64 -> what ``net`` makes of (N, C + classes) or (N, C + classes, H, W).
     """
 
-    def __init__(self, net: nn.Module, classes: int) -> None:
+    def __init__(self, net: nn.Module, classes: int, weight: float = 1.0) -> None:
         super().__init__()
-        self.net, self.classes = net, classes
+        self.net, self.classes, self.weight = net, classes, weight
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        planes = F.one_hot(label, self.classes).to(x.dtype).reshape(-1, self.classes, *[1] * (x.dim() - 2))
+        hot = self.weight * F.one_hot(label, self.classes).to(x.dtype)
+        planes = hot.reshape(-1, self.classes, *[1] * (x.dim() - 2))
         return cast(Tensor, self.net(torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)))
