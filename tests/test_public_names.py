@@ -7,6 +7,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,10 @@ def test_public_methods_have_docstrings(name: str) -> None:
     methods = {k: v for k, v in vars(cls).items() if inspect.isfunction(v) and not k.startswith("_")}
     # `directions` and the like are documented in the class that declares them.
     assert [k for k, method in methods.items() if not (method.__doc__ or "").strip()] == []
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert translate.__version__ == version("gantk")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

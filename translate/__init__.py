@@ -74,6 +74,8 @@ _ELSEWHERE = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("gantk")
     if name not in __all__:
         raise AttributeError(f"module 'translate' has no attribute {name!r}")
     value = getattr(importlib.import_module(_ELSEWHERE.get(name, "translate.contract")), name)
