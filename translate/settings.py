@@ -13,6 +13,10 @@ from translate.reading import MAX_PIXELS, Hidden, Reading, formats_with, parse_r
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
+UNKNOWN = 10**15
+"""More steps than any run has: how many there will be is not known yet."""
+
+
 @dataclass(frozen=True)
 class MayChange:
     """Marks a setting that may change when a run is resumed; all others decide what the run is."""
@@ -24,6 +28,12 @@ class Run:
 
     steps: Annotated[int | None, "training steps (instead of --epochs)", Ge(1), Le(10**12), MayChange()] = None
     epochs: Annotated[int, "passes over the data", Ge(1), Le(10**12), MayChange()] = 200
+    minutes: Annotated[
+        float | None,
+        "as many steps as there is time for, by the pace of the first ones (instead of --steps and --epochs)",
+        Gt(0),
+        Le(10**7),
+    ] = None
     batch: Annotated[int, "images per step and domain", Ge(1), Le(10**6)] = 1
     size: Annotated[int, "side in pixels of the training images", Ge(4), Le(2**16)] = 256
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps", MayChange()] = "auto"
@@ -78,12 +88,15 @@ class Run:
     preview_every: Annotated[int, "steps between previews", Ge(1), MayChange()] = 500
     log_every: Annotated[int, "steps between lines in metrics.jsonl", Ge(1), MayChange()] = 20
     evaluate_every: Annotated[
-        int | None, "steps between evaluations on pictures that are held out of training by their names", Ge(1)
+        int | None,
+        "steps between evaluations on pictures that are held out of training by their names",
+        Ge(1),
+        Le(10**12),
     ] = None
     val_share: Annotated[float, "share of the pictures that --evaluate-every holds out", Gt(0), Lt(1)] = 0.1
-    patience: Annotated[int | None, "evaluations without a better one after which the run ends", Ge(1), MayChange()] = (
-        None
-    )
+    patience: Annotated[
+        int | None, "evaluations without a better one after which the run ends", Ge(1), Le(10**12), MayChange()
+    ] = None
     stop_when_dead: Annotated[
         bool, "stop where more steps cannot help: no gradient, results of one colour (exit code 4)", MayChange()
     ] = True
@@ -110,5 +123,7 @@ class Run:
         return frozenset(name for name, hint in hints.items() if MayChange() in getattr(hint, "__metadata__", ()))
 
     def total_steps(self, samples: int) -> int:
-        """Steps of the whole run over a data set of so many samples per epoch."""
+        """Steps of the whole run over a data set of so many samples per epoch; ``UNKNOWN`` with ``minutes``."""
+        if self.minutes is not None:
+            return UNKNOWN
         return self.steps if self.steps is not None else self.epochs * max(1, samples // self.batch)

@@ -60,6 +60,13 @@ class Journal:
             self._bar = bar, _ = _bar(total, start)
             self._open.enter_context(current().below(bar))
 
+    def extend(self, total: int) -> None:
+        """The run turns out to have so many steps."""
+        self.total = total
+        if self._bar is not None:
+            bar, task = self._bar
+            bar.update(task, total=total)
+
     def progress(self, step: int, *, images_per_s: float, waiting: float, terms: Mapping[str, float]) -> None:
         """Show how far the run is, how fast, and each term; ``waiting``: share of the time spent waiting for data."""
         if self._bar is not None:

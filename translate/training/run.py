@@ -22,7 +22,7 @@ from translate.data.loader import Loader, fixed_batch
 from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
 from translate.errors import DivergedError, GantkError, InterruptedRunError, LostDataError, UsageError
 from translate.modelfile import model as published
-from translate.settings import Run
+from translate.settings import UNKNOWN, Run
 from translate.training import checkpoint, folder
 from translate.training.checkup import Checkup
 from translate.training.engine import Engine, seed_of
@@ -31,6 +31,7 @@ from translate.training.folder import CHECKPOINTS, PREVIEWS
 from translate.training.health import read_records
 from translate.training.journal import METRICS, Journal
 from translate.training.opening import one_line_of, open_parts
+from translate.training.pace import seconds_per_step
 from translate.training.recompute import recompute_all
 from translate.training.signals import StopSignal
 from translate.training.validation import BEST, Validation
@@ -132,13 +133,14 @@ def plan(request: Request) -> dict[str, Any]:
     phases = request.task.phases(dataset.spec)
     if request.run.recompute:
         recompute_all(Nets(networks), sorted({role for phase in phases for role in phase.updates}))
+    steps = request.run.total_steps(len(dataset))
     return {
         "plugin": request.plugin,
         "out": str(request.out),
         "device": str(device),
         "precision": precision,
         "samples_per_epoch": len(dataset),
-        "steps": request.run.total_steps(len(dataset)),
+        "steps": steps if steps != UNKNOWN else f"as many as {request.run.minutes:g} minutes have room for",
         "batch": request.run.batch,
         "size": dataset.spec.size,
         "channels": dict(dataset.spec.channels),
@@ -228,6 +230,8 @@ class _Training:
         if engine.step == 0:
             engine.try_directions(self.shown)
             self._preview()
+        if run.minutes is not None:
+            self._fix_steps(run.minutes)
         started = shown = time.monotonic()
         self._asked = started, engine.step
         first, read_at, read_step, waited = engine.step, started, engine.step, self.loader.waited
@@ -279,6 +283,17 @@ class _Training:
             self._save()
             where = f"saved at step {step}; continue with --out {self.request.out} --resume"
             raise LostDataError(f"{error} ({where})") from None
+
+    def _fix_steps(self, minutes: float) -> None:
+        """Take the first steps, and fix by their pace how many the run has; its folder notes the number."""
+        request, engine = self.request, self.engine
+        pace = seconds_per_step(self._step, engine)
+        self.total = max(engine.step + 1, round(minutes * 60 / pace))
+        settled = replace(self.run, minutes=None, steps=self.total)
+        if engine.world.leads:
+            self.journal.extend(self.total)
+            folder.reopen(request.out, resolved_toml(request.plugin, request.source, request.task, settled))
+        current().line(f"{minutes:g} minutes have room for {self.total:,} steps of {pace:.3g} s")
 
     def _out_of_patience(self) -> bool:
         """Whether the last evaluations were no better; all processes must ask at the same step."""
