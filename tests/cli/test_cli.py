@@ -213,7 +213,7 @@ def test_wrong_usage_is_one_line_and_exit_2(
     assert message in refused(capsys, *arguments)
 
 
-@pytest.mark.parametrize("flag", ["--val", "--pretrain", "--gpu", "--zzz"])
+@pytest.mark.parametrize("flag", ["--quux", "--pretrain", "--gpu", "--zzz"])
 def test_a_flag_like_no_other_gets_no_hint(capsys: pytest.CaptureFixture[str], flag: str) -> None:
     message = refused(capsys, "train", "srgan", flag, "x")
     assert message == f"No such option: {flag} (see gantk train srgan --help)"

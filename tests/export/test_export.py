@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from translate import export as exporting
 from translate.cli import app as cli
 from translate.contract import Batch, DataSpec
+from translate.evaluation.result import Figure, Result, checksum, place, write
 from translate.modelfile.model import build_nets, load_published, save_published
 from translate.plugins import load
 
@@ -273,3 +275,17 @@ def test_a_direction_alone_can_be_published(made: Callable[..., Path], tmp_path:
     assert [d.name for d in half.directions] == ["b2a"]
     assert list(half.nets) == ["g_ba"]
     assert all(key.startswith("g_ba.") for key in load_file(path))
+
+
+def test_the_card_has_what_was_found_for_these_weights_alone(made: Callable[..., Path], tmp_path: Path) -> None:
+    model = made("cyclegan")
+    figure = Figure("frechet", 1.25, 1.0, 1.5, "lower", how="a random network", published=False)
+    ours = Result({"sha256": checksum(model)}, {"kind": "translations", "size": 64}, (figure,))
+    older = Result({"sha256": "0"}, {"kind": "translations"}, (replace(figure, value=99.0),))
+    write(place(model), [older, ours])
+    assert export(model, "-o", tmp_path / "horses", "--to", "hub") == 0
+    readme = (tmp_path / "horses" / "README.md").read_text(encoding="utf-8")
+    expected = "- frechet: 1.25 (1 to 1.5, a random network, not comparable with published numbers)"
+    assert "no published protocol (kind: translations; size: 64)" in readme
+    assert expected in readme
+    assert "99" not in readme.split("## Metrics")[1]

@@ -16,9 +16,11 @@ from torch import Tensor
 from translate.cli import derived
 from translate.console import current
 from translate.errors import UsageError
+from translate.evaluation.result import of_these_weights
 from translate.export import TOLERANCE, Facts, to_hub, to_onnx, to_spandrel
 from translate.fields import Spelling
 from translate.files import make_folder
+from translate.modelfile.header import locate
 from translate.modelfile.model import Card, Published, load_published, read_card, read_tensors, write_card
 from translate.training.checkpoint import list_checkpoints
 from translate.training.folder import CHECKPOINTS
@@ -115,6 +117,7 @@ def _for_gantk(options: Options) -> Card:
             data_note=options.data_note or None,
             metrics=_metrics(options.metric),
             metric_data=options.metric_data or None,
+            results=of_these_weights(locate(options.model)) if options.weights != "raw" else (),
         )
         to_hub(card, tensors, options.out, facts)
     else:

@@ -19,7 +19,6 @@ from translate.evaluation.features import (
     Inception,
     RandomFeatures,
     TorchvisionFeatures,
-    checksum,
     find_inception,
     without_inception,
 )
@@ -39,7 +38,7 @@ from translate.evaluation.measures import (
 )
 from translate.evaluation.options import CONTENT, DEFAULTS, FIDELITY, ON_FEATURES, EvaluateOptions, Kind
 from translate.evaluation.pictures import Subject, fingerprint, opened
-from translate.evaluation.result import Result, keep, place
+from translate.evaluation.result import Result, checksum, keep, place
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.metrics.sliced import SMALLEST

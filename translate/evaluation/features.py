@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from translate.errors import UsageError
+from translate.evaluation.result import checksum
 from translate.importing.read import read_file
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
@@ -145,12 +145,6 @@ def without_inception() -> str:
         f"6726825d...) into {Path(torch.hub.get_dir()) / 'checkpoints'}, or name the file with --inception FILE; swd, "
         "frechet and kernel work without"
     )
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def rows_of(network: FeatureNetwork, device: torch.device) -> Callable[[Tensor], np.ndarray]:

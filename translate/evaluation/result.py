@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,6 +115,21 @@ def read(path: Path) -> list[Result]:
         raise UsageError(f"{path}: not a file of results of this gantk ({one_line(error, 120)})") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path}: not a readable file of results ({one_line(error, 120)})") from None
+
+
+def of_these_weights(model: Path) -> list[Result]:
+    """The results kept beside a model file that were found for what it holds now."""
+    file = place(model)
+    if not file.is_file():
+        return []
+    digest = checksum(model)
+    return [result for result in read(file) if result.model.get("sha256") == digest]
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _identity(result: Result) -> tuple[Any, ...]:

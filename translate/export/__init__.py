@@ -24,6 +24,7 @@ from torch import Tensor
 from translate.conditions import examples_of
 from translate.contract import Direction
 from translate.errors import GantkError, UsageError, one_line
+from translate.evaluation.result import Result
 from translate.files import sync_folder, write_text_whole, write_whole
 from translate.generators.rrdb import RRDBNet
 from translate.modelfile.header import FILE_NAME, METADATA_KEY
@@ -51,6 +52,8 @@ class Facts:
     metrics: Mapping[str, float] | None = None
     metric_data: str | None = None
     """What the metrics were measured on, which is seldom what it was trained on."""
+    results: Sequence[Result] = ()
+    """What ``gantk evaluate`` found for these weights."""
 
 
 def to_onnx(model: Published, direction: Direction, path: Path, tolerance: float = TOLERANCE) -> float:
@@ -209,13 +212,32 @@ def model_card(card: Card, name: str, facts: Facts) -> str:
         "",
         "## Metrics",
         "",
-        *(_measured(facts.metrics, facts.metric_data) if facts.metrics else ["Not stated."]),
+        *(_all_measured(facts) or ["Not stated."]),
         "",
         "## Licence",
         "",
         facts.license or "Not stated.",
     ]
     return "\n".join([*front, *body]) + "\n"
+
+
+def _all_measured(facts: Facts) -> list[str]:
+    lines = list(_measured(facts.metrics, facts.metric_data)) if facts.metrics else []
+    for result in facts.results:
+        lines += [""] * bool(lines) + list(_evaluated(result))
+    return lines
+
+
+def _evaluated(result: Result) -> Iterator[str]:
+    setting = "; ".join(f"{key}: {value}" for key, value in result.setting.items())
+    protocol = f", protocol {result.protocol}" if result.protocol else ", no published protocol"
+    yield f"By `gantk evaluate`{protocol} ({setting}), with 95 % intervals:"
+    yield ""
+    for figure in result.figures:
+        unit = f" {figure.unit}" if figure.unit else ""
+        mark = "" if figure.published else ", not comparable with published numbers"
+        how = f", {figure.how}" if figure.how else ""
+        yield f"- {figure.name}: {figure.value:.5g}{unit} ({figure.low:.4g} to {figure.high:.4g}{how}{mark})"
 
 
 def _measured(metrics: Mapping[str, float], data: str | None) -> Iterator[str]:
