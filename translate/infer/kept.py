@@ -108,7 +108,9 @@ def _in_image(image: Image.Image, notes: list[str]) -> _Found:
     for start, what in _BESIDE:
         if any(content.startswith(start) for _, content in getattr(image, "applist", ())):
             notes.append(f"{what} cannot be carried over and is left out")
-    blocks = {tag: dict(exif.get_ifd(tag)) for tag in (EXIF, PLACE, INTEROP, THUMBNAIL)}
+    blocks = {tag: dict(exif.get_ifd(tag)) for tag in (EXIF, PLACE, THUMBNAIL)}
+    # Asked for a block that is not there, Pillow before 13 raises.
+    blocks[INTEROP] = dict(exif.get_ifd(INTEROP)) if INTEROP in blocks[EXIF] else {}
     return _Found(dict(exif.items()), blocks, image.info.get("icc_profile"), xmp, dpi, iptc, comment)
 
 
