@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,22 @@ def test_a_png_with_a_wrong_checksum_is_damaged(tmp_path: Path) -> None:
         (tmp_path / "map.png").write_bytes(broken)
         with pytest.raises(ImageError, match="wrong checksum"):
             open_index_map(tmp_path / "map.png", 2)
+
+
+def test_damaged_headers_are_refused_in_words(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((5, 7)))
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:-9])
+    (tmp_path / "x.tif").write_bytes(b"II*\0\xff\xff\xff\xff")
+    for name, reason in (("x.npy", "the array is cut off"), ("x.tif", "a damaged TIFF")):
+        with pytest.raises(ImageError, match=reason):
+            open_image(tmp_path / name, 1)
+    tifffile.imwrite(tmp_path / "x.tif", numbers("uint16", 40, 40, 3), photometric="rgb", compression="lzw")
+    whole = (tmp_path / "x.tif").read_bytes()
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        broken = bytearray(whole)
+        for place in rng.integers(0, 600, 3):
+            broken[place] = rng.integers(256)
+        (tmp_path / "x.tif").write_bytes(broken[: rng.integers(100, len(broken))] if seed % 3 == 0 else broken)
+        with suppress(ImageError):
+            assert open_image(tmp_path / "x.tif", 3, Reading(max_pixels=1 << 20)).ndim == 3

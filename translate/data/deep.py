@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,10 @@ def deep_header(path: Path, head: bytes) -> Deep | None:
     if head.startswith(NPY):
         return _npy(path)
     if head.startswith(_TIFF):
-        return _tiff(path)
+        try:
+            return _tiff(path)
+        except (LookupError, TypeError, AttributeError, AssertionError, struct.error):
+            raise ValueError("a damaged TIFF") from None
     if head.startswith(_PNG):
         return _png(path, head)
     if head.startswith(_JP2):
@@ -81,7 +85,10 @@ def deep_header(path: Path, head: bytes) -> Deep | None:
 
 
 def _npy(path: Path) -> Deep:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)  # an array of Python objects cannot be mapped
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # an array of Python objects cannot be mapped
+    except ValueError as error:
+        raise ValueError("the array is cut off" if "mmap length" in str(error) else str(error)) from None
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"an array of shape {array.shape}; expected (height, width) or (height, width, channels)")
     height, width, bands = array.shape if array.ndim == 3 else (*array.shape, 1)
