@@ -5,14 +5,15 @@ TIFF through tifffile, PNG and JPEG 2000 through imagecodecs. Whatever Pillow re
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import re
-import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,27 @@ _FOR_PILLOW = {
 }
 
 Values = NDArray[Any]
+
+
+class RefusedError(ValueError):
+    """A picture that we refuse; the message is the reason."""
+
+
+T = TypeVar("T")
+
+
+def _in_words(name: str, read: Callable[[], T]) -> T:
+    """What ``read`` gives; the readers raise anything on a damaged file, in words that mean nothing to a user."""
+    try:
+        return read()
+    except (RefusedError, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a place before the file's beginning
+            raise
+    except Exception:
+        pass
+    raise RefusedError(f"a damaged {name}")
 
 
 @dataclass(frozen=True)
@@ -66,31 +88,35 @@ class Deep:
 def deep_header(path: Path, head: bytes) -> Deep | None:
     """The header of a picture that has to be read here, by the first 32 bytes; None for all others.
 
-    Raises whatever the readers raise on a damaged file.
+    Raises ``RefusedError`` with the reason for one that is damaged or of a kind that is not read.
     """
-    if head.startswith(NPY):
-        return _npy(path)
-    if head.startswith(_TIFF):
-        try:
-            return _tiff(path)
-        except (LookupError, TypeError, AttributeError, AssertionError, struct.error):
-            raise ValueError("a damaged TIFF") from None
-    if head.startswith(_PNG):
-        return _png(path, head)
-    if head.startswith(_JP2):
-        return _jpeg2000(path)
-    if re.match(rb"P[2356]\s", head):
-        return _netpbm(path)
+    kinds: list[tuple[bool, str, Callable[[], Deep | None]]] = [
+        (head.startswith(NPY), "NumPy array", lambda: _npy(path)),
+        (head.startswith(_TIFF), "TIFF, or one compressed in a way that is not known", lambda: _tiff(path)),
+        (head.startswith(_PNG), "PNG", lambda: _png(path, head)),
+        (head.startswith(_JP2), "JPEG 2000", lambda: _jpeg2000(path)),
+        (re.match(rb"P[2356]\s", head) is not None, "Netpbm", lambda: _netpbm(path)),
+    ]
+    for found, name, header in kinds:
+        if found:
+            deep = _in_words(name, header)
+            return deep and replace(deep, read=partial(_in_words, name, deep.read))
     return None
 
 
 def _npy(path: Path) -> Deep:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # an array of Python objects cannot be mapped
-    except ValueError as error:
-        raise ValueError("the array is cut off" if "mmap length" in str(error) else str(error)) from None
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read_header(file)
+        left = path.stat().st_size - file.tell()
+    if kind.hasobject:
+        raise RefusedError("an array of Python objects, which are never read")
+    if left < math.prod(shape) * kind.itemsize:
+        raise RefusedError("the array is cut off")
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ValueError(f"an array of shape {array.shape}; expected (height, width) or (height, width, channels)")
+        raise RefusedError(f"an array of shape {array.shape}; expected (height, width) or (height, width, channels)")
     height, width, bands = array.shape if array.ndim == 3 else (*array.shape, 1)
     bits = 1 if array.dtype.kind == "b" else 8 * array.dtype.itemsize
 
@@ -113,12 +139,12 @@ def _tiff(path: Path) -> Deep | None:
         if plain and not (file.is_bigtiff and photometric in _COLOURS):  # of which Pillow reads some alone
             return None
         if not isinstance(bits, int):
-            raise ValueError("its bands have different depths")
+            raise RefusedError("its bands have different depths")
         if photometric not in _COLOURS:
             name = getattr(page.photometric, "name", photometric)
-            raise ValueError(f"{bands} bands of {bits} bits, meant as {name}; expected grey or RGB")
+            raise RefusedError(f"{bands} bands of {bits} bits, meant as {name}; expected grey or RGB")
         if page.imagedepth > 1:
-            raise ValueError(f"a volume of {page.imagedepth} slices; expected a picture")
+            raise RefusedError(f"a volume of {page.imagedepth} slices; expected a picture")
         alpha = extra in ((1,), (2,)) and bands == _COLOURS[photometric] + 1
         tag = page.tags.get(274)
         return Deep(
@@ -193,7 +219,7 @@ def _jpeg2000(path: Path) -> Deep | None:
     if all(depth <= 7 for depth in depths):
         return None
     if len(depths) > 1:
-        raise ValueError("its bands have different depths")
+        raise RefusedError("its bands have different depths")
     bits = (depths.pop() & 0x7F) + 1
 
     def read() -> Values:
@@ -229,7 +255,7 @@ def _netpbm(path: Path) -> Deep | None:
             whole = min(len(body) // 2, count)
             numbers = np.frombuffer(body, ">u2", whole).astype(np.int64)
         if numbers.size != count or numbers.min() < 0 or numbers.max() > white:
-            raise ValueError(f"expected {count:,} numbers of at most {white}")
+            raise RefusedError(f"expected {count:,} numbers of at most {white}")
         values: Values = np.rint(numbers * (65535 / white)).astype(np.uint16)
         return values.reshape(height, width, bands)
 
