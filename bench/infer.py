@@ -40,7 +40,8 @@ from translate.device import choose_device
 from translate.infer.folder import infer
 from translate.infer.options import InferOptions
 from translate.layers.norms import InstanceNorm
-from translate.modelfile.model import Card, Published, build_nets
+from translate.modelfile.card import Card
+from translate.modelfile.model import Published, build_nets
 
 MODELS: dict[str, tuple[Callable[[], TaskModel], DataSpec]] = {
     "cyclegan": (CycleGAN, DataSpec(256, {"a": 3, "b": 3})),

@@ -7,7 +7,7 @@ Four 3x3 convolutions of 64 channels, each followed by the norm, with SiLUs betw
 value across a kink), forward and backward. The error is that of the gradient with respect to the input and all weights
 together, where the gradient that comes in has the layout too, against fp64 in NCHW, relative to its norm (of fp32 runs;
 ``torch instance`` shows the trap that our instance norm goes around). ``used`` is what
-`translate.device.memory_format` chooses for a network that has the norm. With --generator it is CycleGAN's whole
+`translate.layers.layout.memory_format` chooses for a network that has the norm. With --generator it is CycleGAN's whole
 generator with our instance norm.
 """
 
@@ -22,8 +22,9 @@ import tables
 import torch
 from torch import Tensor, nn
 
-from translate.device import AUTOCAST, choose_device, memory_format
+from translate.device import AUTOCAST, choose_device
 from translate.generators.resnet import ResnetGenerator
+from translate.layers.layout import memory_format
 from translate.layers.norms import norm_layer
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {

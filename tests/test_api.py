@@ -16,7 +16,8 @@ from gantk_cyclegan import CycleGAN
 from gantk_dcgan import DCGAN
 from translate.cli import app as cli
 from translate.contract import DataSpec, TaskModel
-from translate.modelfile.model import build_nets, needed_roles, save_published
+from translate.modelfile.model import build_nets, needed_roles
+from translate.modelfile.write import save_published
 
 
 def write_model(path: Path, plugin: str, task: TaskModel, data: DataSpec) -> Path:

@@ -12,8 +12,9 @@ from torch import nn
 from translate import device as hardware
 from translate import plugins
 from translate.cli import app as cli
-from translate.device import choose_device, memory_format
+from translate.device import choose_device
 from translate.errors import UsageError
+from translate.layers.layout import memory_format
 from translate.layers.norms import InstanceNorm
 
 # Takes and frees blocks as large as a training step's tensors; prints what stays with the process, in MiB.

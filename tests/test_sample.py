@@ -24,7 +24,8 @@ from translate.cli import app as cli
 from translate.conditions import choice, number
 from translate.contract import Batch, DataSpec, Direction, Nets, Noise, TaskModel
 from translate.errors import UsageError
-from translate.modelfile.model import Published, build_nets, load_published, save_published
+from translate.modelfile.model import Published, build_nets, load_published
+from translate.modelfile.write import save_published
 from translate.sample import (
     interpolate_batches,
     latents,

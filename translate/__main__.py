@@ -7,7 +7,7 @@ import sys
 def main() -> None:
     """Run the command line and leave with its exit code."""
     _fill_closed_streams()
-    # Waiting threads sleep instead of spinning: on cores that others use too, spinning made a CycleGAN step six times
+    # Waiting threads sleep instead of spinning: on cores that others use too, spinning made a training step six times
     # as slow (bench/RESULTS.md). OpenMP reads this when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from translate.cli.app import run

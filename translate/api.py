@@ -231,7 +231,7 @@ def train(
 ) -> Path:
     """Train a model as ``gantk train`` does; returns the run folder, which ``load`` takes.
 
-    ``plugin``: the model's name, such as ``"cyclegan"``. ``flags``: those of ``gantk train`` for this model, by the
+    ``plugin``: its name, as ``gantk plugins`` lists it. ``flags``: those of ``gantk train`` for this model, by the
     same names: its data (``a="horses/"``), its hyper-parameters and the run's (``size=128, steps=1000``). ``out``: the
     run folder, new or empty [runs/PLUGIN-N]. ``config``: a TOML file, over the defaults and under the flags.
     ``resume``: continue the run in ``out``. ``tracker``: installed trackers that follow the run. Progress is written to

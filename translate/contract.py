@@ -12,17 +12,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
+from translate.dataspec import DataSpec as DataSpec
 from translate.errors import UsageError
 from translate.holdout import Part
 from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
-from translate.reading import STANDARD, Hidden, Percentiles, Reading
+from translate.reading import STANDARD, Percentiles, Reading
 from translate.settings import Run
 
 Terms = Mapping[str, Tensor]
@@ -88,34 +89,6 @@ class Batch(dict[str, Tensor]):
         which adaptive augmentation follows (``--ada``).
         """
         self.log(**{f"{role}_real": real, f"{role}_fake": fake, f"{role}_sign": real.sign()})
-
-
-@final
-@dataclass(frozen=True)
-class DataSpec:
-    """What the data turned out to be; it sizes the networks, and travels in the model file.
-
-    ``size``: side in pixels of the (square) training images. ``channels``: channels of each domain by its batch name;
-    only these names are pictures. ``names``: what indices mean, in their order: ``names["label"]`` the classes,
-    ``names["text"]`` the words (the first is the empty one, which pads), ``names["domain"]`` the domains. ``scale``:
-    high- over low-resolution side length. ``indexed``: domains whose images are class-index maps, given to the
-    networks as one-hot planes (0 or 1). ``bits``: bit depth of the pictures of a domain, 8 where it is not given; 32
-    for those that became floats. ``ranges``: the numbers in the files of a domain that became -1 and 1, where
-    ``--range`` set them; else their type says it. ``hidden``: what stood in for colours under alpha 0, see
-    ``translate.reading.Hidden``.
-    """
-
-    size: int
-    channels: Mapping[str, int]
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    scale: int = 1
-    indexed: tuple[str, ...] = ()
-    bits: Mapping[str, int] = field(default_factory=dict)
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    hidden: Hidden = "fill"
-
-    def __init_subclass__(cls) -> None:
-        raise TypeError("DataSpec cannot be subclassed: a model file holds these fields and no others")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import sys
 
 import torch
-from torch import nn
 
 from translate.errors import UsageError
 from translate.settings import Precision
@@ -56,28 +55,6 @@ def _cpu_computes_bf16() -> bool:
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
-def memory_format(
-    module: nn.Module, device: torch.device, precision: Precision, *, training: bool
-) -> torch.memory_format:
-    """channels_last where it is right and faster: on CPU and CUDA, unless a norm stands against it (bench/layouts.py).
-
-    On the CPU these are torch's own that normalise each image: ``instance_norm`` has wrong gradients at batch 1, and
-    ``group_norm`` is slow and sums large images in plain fp32. `translate.layers.norms.InstanceNorm` goes other ways
-    there, of which that with a gradient is not precise enough for fp32. On CUDA it is a group norm; channels_last was
-    not measured.
-    """
-    from translate.layers.norms import InstanceNorm
-
-    against: list[type[nn.Module]] = [nn.modules.instancenorm._InstanceNorm]
-    if device.type == "cpu":
-        against.append(nn.GroupNorm)
-    if device.type != "cpu" or (training and precision not in AUTOCAST):
-        against.append(InstanceNorm)
-    if device.type == "mps" or any(isinstance(m, tuple(against)) for m in module.modules()):
-        return torch.contiguous_format
-    return torch.channels_last
-
-
 def captures_graphs(device: torch.device) -> bool:
     """Whether a compiled phase can be recorded there and replayed without the host's launching each kernel."""
     return device.type == "cuda"
@@ -90,7 +67,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc's allocator to keep what is freed; whether it obeys. For a process that trains, on the CPU.
 
     A training step frees and takes the same gigabyte again and again. Given back to the kernel, it comes back page by
-    page, each zeroed: a seventh of a CycleGAN step in bf16 (bench/RESULTS.md). Peak memory stays the same. Nothing
+    page, each zeroed: a seventh of a translation step in bf16 (bench/RESULTS.md). Peak memory stays the same. Nothing
     happens on other C libraries than glibc.
     """
     if not sys.platform.startswith("linux"):

@@ -38,7 +38,17 @@ TABLES = ("data", "model", "run")
 """The tables of a config file."""
 
 TRAIN_FLAGS = frozenset(
-    {"--out", "--config", "--nproc", "--max-restarts", "--resume", "--dry-run", "--tensorboard", "--tracker"}
+    {
+        "--out",
+        "--config",
+        "--nproc",
+        "--max-restarts",
+        "--resume",
+        "--take-over",
+        "--dry-run",
+        "--tensorboard",
+        "--tracker",
+    }
 )
 """What ``gantk train`` takes besides the fields of source, model and run."""
 

@@ -49,7 +49,7 @@ def initialise(net: nn.Module, kind: Literal["normal", "xavier", "kaiming", "ort
 
     ``gain``: the standard deviation of ``normal``, and what multiplies ``xavier`` (Glorot and Bengio, 2010) and
     ``orthogonal`` (Saxe et al., 2014); ``kaiming`` is that of He et al. (2015) for rectifiers. Batch norms get weights
-    from N(1, 0.02), as DCGAN has them.
+    from N(1, 0.02), as Radford et al. (2016) have them.
     """
     for layer in net.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)):

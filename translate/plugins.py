@@ -69,7 +69,7 @@ class Plugin:
 
     @property
     def origin(self) -> str:
-        """Name and origin for messages: ``cyclegan (gantk 0.1.0)``."""
+        """Name and origin for messages: ``sepia (gantk-sepia 0.1.0)``."""
         return f"{self.name} ({self.distribution} {self.version})"
 
 

@@ -30,7 +30,7 @@ from translate.data.unpaired import Unpaired
 from translate.errors import GantkError, UsageError
 from translate.settings import Run
 from translate.training.opening import open_source
-from translate.training.run import Request
+from translate.training.request import Request
 
 CPU = torch.device("cpu")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]

@@ -23,7 +23,8 @@ from translate.errors import UsageError
 from translate.evaluation import result as results
 from translate.evaluation.options import EvaluateOptions
 from translate.metrics.restoration import psnr
-from translate.modelfile.model import Card, Published
+from translate.modelfile.card import Card
+from translate.modelfile.model import Published
 
 SIDE = 32
 

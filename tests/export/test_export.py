@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from translate import export as exporting
 from translate.cli import app as cli
 from translate.contract import Batch, DataSpec
 from translate.evaluation.result import Figure, Result, checksum, place, write
-from translate.modelfile.model import build_nets, load_published, save_published
+from translate.modelfile.model import build_nets, load_published
+from translate.modelfile.write import save_published
 from translate.plugins import load
 
 SMALL: dict[str, tuple[dict[str, object], DataSpec, str]] = {
@@ -122,7 +122,7 @@ def test_a_missing_extra_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch,
     form: str,
 ) -> None:
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
+    monkeypatch.setattr("translate.export.check.find_spec", lambda name: None)
     assert export(made("esrgan"), "-o", tmp_path / "x", "--to", form) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -228,7 +228,7 @@ def test_a_hub_folder_appears_whole_or_not_at_all(
         raise OSError("no space left")
 
     model = made("dcgan")
-    monkeypatch.setattr(exporting, "model_card", fail)
+    monkeypatch.setattr("translate.export.hub.model_card", fail)
     assert export(model, "-o", tmp_path / "hub", "--to", "hub") == 1
     assert [path.name for path in tmp_path.iterdir()] == [model.name]
 

@@ -21,7 +21,7 @@ from translate.cli import app as cli
 from translate.contract import Batch
 from translate.data.decode import open_image
 from translate.importing.convert import import_weights
-from translate.importing.registry import FAMILIES
+from translate.importing.registry import families
 from translate.metrics.restoration import psnr
 from translate.modelfile.model import Published, load_published
 
@@ -368,5 +368,5 @@ def test_refusals_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_family_names_are_unique() -> None:
-    names = [family.name for family in FAMILIES]
+    names = [family.name for family in families()]
     assert len(set(names)) == len(names)

@@ -9,7 +9,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Source, TaskModel
-from translate.modelfile.model import Card, Published
+from translate.modelfile.card import Card
+from translate.modelfile.model import Published
 
 
 @dataclass(frozen=True, kw_only=True)

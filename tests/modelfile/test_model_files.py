@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from torch import Tensor
 
 from translate.cli import app as cli
 from translate.contract import DataSpec
-from translate.modelfile.header import LARGEST_HEADER, ModelFileError, read_fields, read_header
-from translate.modelfile.model import build_nets, load_published, save_published
+from translate.modelfile.card import card_of
+from translate.modelfile.header import LARGEST_HEADER, ModelFileError, read_header
+from translate.modelfile.model import build_nets, load_published
+from translate.modelfile.write import save_published
 from translate.plugins import load
 
 
@@ -84,7 +87,7 @@ def rewritten(header: bytes, rest: bytes = b"", length: int | None = None) -> by
         (rewritten(b"[1, 2]"), "not a readable"),
         (rewritten(b"\xff\xfe" * 20), "not a readable"),
         (rewritten(b"[" * 9000), "not a readable"),
-        (rewritten(b'{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'), "from byte 0 to 8, of 0"),
+        (rewritten(b'{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'), "at bytes 0 to 8 of 0"),
         (rewritten(b'{"t":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}', b"\0" * 8), "shape"),
         (rewritten(b'{"t":{"dtype":"F32","shape":[2]}}', b"\0" * 8), "data_offsets"),
         (rewritten(b"{}", b"\0" * 8), "the file has 18"),
@@ -167,6 +170,6 @@ def test_metadata_cannot_make_anything_happen(model: Path, where: tuple[Any, ...
 
 
 def test_fields_are_as_they_were_written(model: Path) -> None:
-    fields = read_fields(read_header(model))
+    fields = asdict(card_of(read_header(model)))
     assert [direction["name"] for direction in fields["directions"]] == ["a2b", "b2a"]
     assert fields["model"]["width"] == 2

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from stranger import WORKING, install
 from translate import plugins
 from translate.cli import app as cli
-from translate.modelfile.header import read_fields, read_header
+from translate.modelfile.card import card_of
+from translate.modelfile.header import read_header
 from translate.modelfile.model import load_published
 
 TIED = (
@@ -87,13 +88,13 @@ def test_a_run_finds_its_models_files_from_any_folder_and_where_they_have_moved(
     Path("w.bin").write_bytes(b"w")
     Path("s.bin").write_bytes(b"s")
     assert train("run", *DATA, "--weights", "w.bin", "--styles", "s.bin", "--steps", "2") == 0
-    card = read_fields(read_header(here / "run" / "model.safetensors"))["model"]
+    card = card_of(read_header(here / "run" / "model.safetensors")).model
     assert (card["weights"], card["styles"]) == (None, ["s.bin"])
 
     monkeypatch.chdir(site)
     assert train(here / "run", "--resume", "--steps", "3") == 0
     assert "from here on" not in capsys.readouterr().err
-    assert read_fields(read_header(here / "run" / "model.safetensors"))["model"] == card
+    assert card_of(read_header(here / "run" / "model.safetensors")).model == card
 
     (here / "w.bin").rename(site / "moved.bin")
     assert train(here / "run", "--resume", "--steps", "4", "--weights", "moved.bin") == 0

@@ -16,7 +16,8 @@ from translate.settings import Run
 from translate.training.checkpoint import list_checkpoints, same_state
 from translate.training.engine import Engine
 from translate.training.journal import Journal
-from translate.training.run import Request, train
+from translate.training.request import Request
+from translate.training.run import train
 
 STEPS = 6
 

@@ -11,7 +11,8 @@ from gantk_dcgan import DCGAN
 from translate.data.images import Images
 from translate.errors import UsageError
 from translate.settings import Run
-from translate.training.run import Request, plan
+from translate.training.request import Request
+from translate.training.run import plan
 
 
 def planned(tmp_path: Path, **settings: int) -> object:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Gt
+from annotated_types import Ge, Gt
 from safetensors import safe_open
 from torch import Tensor
 
@@ -17,11 +17,16 @@ from translate.cli import derived
 from translate.console import current
 from translate.errors import UsageError
 from translate.evaluation.result import of_these_weights
-from translate.export import TOLERANCE, Facts, to_hub, to_onnx, to_spandrel
+from translate.export.check import TOLERANCE
+from translate.export.hub import Facts, to_hub
+from translate.export.onnx import OPSET, Range, to_onnx
+from translate.export.spandrel import to_spandrel
 from translate.fields import Spelling
 from translate.files import make_folder
+from translate.modelfile.card import Card, read_card
 from translate.modelfile.header import locate
-from translate.modelfile.model import Card, Published, load_published, read_card, read_tensors, write_card
+from translate.modelfile.model import Published, load_published, read_tensors
+from translate.modelfile.write import write_card
 from translate.training.checkpoint import list_checkpoints
 from translate.training.folder import CHECKPOINTS
 
@@ -39,7 +44,7 @@ class Options:
     out: Annotated[Path, "file or folder to write; must not exist", Spelling(short="-o")]
     to: Annotated[
         Literal["safetensors", "onnx", "spandrel", "hub"],
-        "our own file, ONNX, names that other upscalers detect (esrgan alone), or a folder for a model hub",
+        "our own file, ONNX, names that other upscalers detect, or a folder for a model hub",
     ] = "safetensors"
     direction: Annotated[str | None, "what to export to onnx or spandrel, if there are several"] = None
     weights: Annotated[
@@ -49,6 +54,8 @@ class Options:
     tolerance: Annotated[
         float | None, f"largest difference of an onnx or spandrel file [{TOLERANCE:g}, on -1 to 1]", Gt(0)
     ] = None
+    range: Annotated[Range | None, "black and white in an onnx file's pictures [-1..1]; most hosts expect 0..1"] = None
+    opset: Annotated[int | None, f"version of an onnx file's operators [{OPSET}]", Ge(18)] = None
     license: Annotated[str, "licence, by the hub's name for it, such as mit", Spelling(panel=HUB)] = ""
     data_note: Annotated[str, "what it was trained on", Spelling(panel=HUB)] = ""
     metric: Annotated[tuple[str, ...], "a measured value", Spelling(metavar="NAME=NUMBER", panel=HUB)] = ()
@@ -60,6 +67,9 @@ class Options:
         for flag, value in (("--direction", self.direction), ("--tolerance", self.tolerance)):
             if value is not None and not self.checked:
                 raise UsageError(f"{flag}: expected --to onnx or --to spandrel, not {self.to}")
+        for flag, value in (("--range", self.range), ("--opset", self.opset)):
+            if value is not None and self.to != "onnx":
+                raise UsageError(f"{flag}: expected --to onnx, not {self.to}")
         cards = {
             "--license": self.license,
             "--data-note": self.data_note,
@@ -101,8 +111,12 @@ def _for_a_tool(published: Published, options: Options) -> tuple[str, dict[str, 
     samplers = {direction.name for direction in published.directions if direction.latent}
     latent = options.direction in samplers or len(samplers) == len(published.directions)
     chosen = published.direction(options.direction, latent=latent)
-    write = to_onnx if options.to == "onnx" else to_spandrel
-    worst = write(published, chosen, options.out, TOLERANCE if options.tolerance is None else options.tolerance)
+    tolerance = TOLERANCE if options.tolerance is None else options.tolerance
+    if options.to == "onnx":
+        range_, opset = options.range or "-1..1", options.opset or OPSET
+        worst = to_onnx(published, chosen, options.out, tolerance, range_=range_, opset=opset)
+    else:
+        worst = to_spandrel(published, chosen, options.out, tolerance)
     record = {"direction": chosen.name, "max_difference": worst}
     return f", direction {chosen.name}, maximum difference {worst:.2g}", record
 

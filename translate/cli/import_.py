@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from translate.cli import derived
 from translate.console import current
@@ -17,16 +17,16 @@ from translate.importing.convert import describe, import_weights
 class Options:
     """Turn a generator from another code into a model file for infer, sample and export.
 
-    Knows the ResNet and U-Net generators of CycleGAN, pix2pix and CUT, RRDBNet (ESRGAN, Real-ESRGAN, BasicSR),
-    MSRResNet, leftthomas/SRGAN and PyTorch's DCGAN. Nothing in the file is run.
+    Which public codes are known depends on the importers that are installed; a file of another one is refused with
+    their list. Nothing in the file is run.
     """
 
     file: Annotated[Path, ".pth, .pt, .ckpt, .tar, .th or .safetensors file", Spelling(positional=True, metavar="FILE")]
     out: Annotated[Path, "model file to write; must not exist", Spelling(short="-o", metavar="FILE")]
     kind: Annotated[
-        Literal["cyclegan", "pix2pix", "srgan", "esrgan", "dcgan"] | None,
+        str | None,
         "the model to import it as; guessed from its tensors otherwise",
-        Spelling(flag="--as"),
+        Spelling(flag="--as", metavar="MODEL"),
     ] = None
 
     def __post_init__(self) -> None:

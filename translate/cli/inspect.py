@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from translate.cli import derived
 from translate.console import current
+from translate.dataspec import DataSpec
+from translate.errors import SomeFailedError
 from translate.fields import Spelling
-from translate.modelfile.header import CardFields, DataFields, Header, locate, read_fields, read_header
+from translate.modelfile.card import Card, DirectionRecord, card_of
+from translate.modelfile.header import Header, ModelFileError, locate, read_header, verify
+
+CHECKPOINTS = "checkpoints"
+"""The folder of a run's states, named here too so that this command needs no torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,16 +25,20 @@ class Options:
 
     model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
     tensors: Annotated[bool, "list every tensor"] = False
+    verify: Annotated[bool, "compare the weights, and a run's checkpoints, with their checksums"] = False
 
 
 def inspect(options: Options) -> None:
     """Show the header's fields, and the tensors where they are asked for."""
     header = read_header(locate(options.model))
-    card = read_fields(header)
+    card = card_of(header)
+    if options.verify:
+        _verify(options.model, header)
+        return
     console = current()
     if console.json:
         listed = {key: {"shape": list(entry.shape), "dtype": entry.dtype} for key, entry in header.tensors.items()}
-        console.record({"file": str(header.path), **card, "bytes": _bytes(header), "tensors": listed})
+        console.record({"file": str(header.path), **asdict(card), "bytes": _bytes(header), "tensors": listed})
         return
     for key, value in _about(header, card).items():
         console.output(f"{key:12}  {value}")
@@ -36,41 +47,56 @@ def inspect(options: Options) -> None:
             console.output(f"  {key}  {' x '.join(map(str, entry.shape)) or 'scalar'}  {entry.dtype}")
 
 
-def _about(header: Header, card: CardFields) -> dict[str, str]:
+def _verify(model: Path, header: Header) -> None:
+    """One line for each file that is whole. Raises ``SomeFailedError`` where one is not."""
+    paths = [header.path, *(sorted((model / CHECKPOINTS).glob("*.safetensors")) if model.is_dir() else [])]
+    damaged = []
+    for path in paths:
+        try:
+            state = "whole" if verify(read_header(path)) else "no checksum"
+        except ModelFileError as error:
+            state = "damaged"
+            damaged.append(str(error))
+        current().table([{"file": str(path), "state": state}])
+    if damaged:
+        raise SomeFailedError("; ".join(damaged))
+
+
+def _about(header: Header, card: Card) -> dict[str, str]:
     numbers: dict[str, int] = {}
     for key, entry in header.tensors.items():
         role = key.partition(".")[0]
         numbers[role] = numbers.get(role, 0) + entry.numbers
-    data, step = card["data"], card["step"]
+    data = card.data
     return {
         "file": f"{header.path} ({header.path.stat().st_size:,} bytes)",
-        "model": f"{card['plugin']} ({card['distribution']} {card['version']})",
-        "weights": f"{card['weights']}, {f'after step {step:,}' if step else 'imported'}",
+        "model": f"{card.plugin} ({card.distribution} {card.version})",
+        "weights": f"{card.weights}, {card.origin}",
         "networks": ", ".join(f"{role}: {count:,} numbers" for role, count in sorted(numbers.items())),
         "tensors": f"{len(header.tensors):,}, {_bytes(header):,} bytes",
-        "directions": "; ".join(_direction(direction) for direction in card["directions"]),
-        **_conditions(card["directions"]),
-        "trained on": f"{data['size']} pixels" if step else "not known, as it was imported",
-        "channels": _pairs(data["channels"]),
+        "directions": "; ".join(_direction(direction) for direction in card.directions),
+        **_conditions(card.directions),
+        "trained on": "not known, as it was imported" if card.imported else f"{data.size} pixels, {card.precision}",
+        "channels": _pairs(data.channels),
         **_numbers(data),
-        "scale": str(data["scale"]),
-        "value range": f"{card['value_range'][0]:g} to {card['value_range'][1]:g}",
-        "model flags": _pairs(card["model"]),
+        "scale": str(data.scale),
+        "value range": f"{card.value_range[0]:g} to {card.value_range[1]:g}",
+        "model flags": _pairs(card.model),
     }
 
 
-def _numbers(data: DataFields) -> dict[str, str]:
+def _numbers(data: DataSpec) -> dict[str, str]:
     """How deep the pictures of each domain were, and which numbers were black and white."""
     depths = {
-        name: f"{data['bits'].get(name, 8)} bits" if data["bits"].get(name, 8) <= 16 else "floats"
-        for name in data["channels"]
-        if name not in data["indexed"]
+        name: f"{data.bits.get(name, 8)} bits" if data.bits.get(name, 8) <= 16 else "floats"
+        for name in data.channels
+        if name not in data.indexed
     }
-    ranges = {name: f"{low:g} to {high:g}" for name, (low, high) in data["ranges"].items()}
+    ranges = {name: f"{low:g} to {high:g}" for name, (low, high) in data.ranges.items()}
     return {
         "depth": _pairs(depths),
         **({"black, white": _pairs(ranges)} if ranges else {}),
-        "under alpha": data["hidden"],
+        "under alpha": data.hidden,
     }
 
 
@@ -78,23 +104,23 @@ def _bytes(header: Header) -> int:
     return sum(entry.bytes for entry in header.tensors.values())
 
 
-def _direction(direction: Any) -> str:
-    source = "noise" if direction["latent"] else " and ".join(direction["inputs"])
-    return f"{direction['name']} ({source} to {direction['outputs']}, multiple {direction['multiple']})"
+def _direction(direction: DirectionRecord) -> str:
+    source = "noise" if direction.latent else " and ".join(direction.inputs)
+    return f"{direction.name} ({source} to {direction.outputs}, multiple {direction.multiple})"
 
 
-def _conditions(directions: Any) -> dict[str, str]:
+def _conditions(directions: Sequence[DirectionRecord]) -> dict[str, str]:
     """What can be set at inference, by name."""
     found: dict[str, str] = {}
     for direction in directions:
-        for name, condition in direction["conditions"].items():
-            choices = f": {', '.join(condition['choices'])}" if condition["choices"] else ""
-            default = "" if condition["default"] is None else f" (default {condition['default']})"
-            found[f"--set {name}"] = f"{condition['help']}{choices}{default}"
+        for name, condition in direction.conditions.items():
+            choices = f": {', '.join(condition.choices)}" if condition.choices else ""
+            default = "" if condition.default is None else f" (default {condition.default})"
+            found[f"--set {name}"] = f"{condition.help}{choices}{default}"
     return found
 
 
-def _pairs(values: Any) -> str:
+def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 

@@ -20,7 +20,7 @@ from translate.contract import TaskModel
 from translate.device import keep_freed_memory
 from translate.distributed import World, world_from_environment
 from translate.fields import Spelling, fields_of
-from translate.modelfile.model import FILE_NAME
+from translate.modelfile.header import FILE_NAME
 from translate.plugins import Plugin
 from translate.training.journal import Journal
 from translate.training.request import make_request, tables_of
@@ -48,6 +48,9 @@ class Options:
     max_restarts: Annotated[
         int, "with --nproc: how often all go back to the last checkpoint after one of them was killed", Ge(0)
     ] = DEFAULT_RESTARTS
+    take_over: Annotated[bool, "with --resume, continue a run whose process was on another machine and has ended"] = (
+        False
+    )
     resume: Annotated[
         bool, "resume the run in --out; settings of the model, batch, size and seed must stay what they were"
     ] = False
@@ -87,7 +90,15 @@ def _train(name: str, cls: type[TaskModel], given: config.Layer, options: Option
     console = current()
     names = [*options.tracker, *(["tensorboard"] if options.tensorboard else [])]
     with Journal(load_trackers(names)) as journal:
-        request = make_request(name, cls, given, out=options.out, config_file=options.config, resume=options.resume)
+        request = make_request(
+            name,
+            cls,
+            given,
+            out=options.out,
+            config_file=options.config,
+            resume=options.resume,
+            take_over=options.take_over,
+        )
         World(size=options.nproc).places(request.run.batch, request.run.accumulate)
         if options.dry_run:
             _show_plan(plan(request))

@@ -1,4 +1,4 @@
-"""Degradation of high-resolution images as photos suffer it (Real-ESRGAN, Wang et al., 2021, section 3).
+"""Degradation of high-resolution images as photos suffer it (Wang et al., 2021, section 3).
 
 Blur, resize, noise and JPEG, twice over, and the overshoot of a sharpening filter: on the device of the images, with
 parameters drawn for each image. The distributions are those of the authors' code; the ranges are settings.

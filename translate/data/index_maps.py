@@ -13,11 +13,9 @@ from torch import Tensor
 from translate.data.decode import Pixels, probe
 from translate.data.formats import ImageError, check_png, image_error, open_header
 from translate.data.transforms import Fit, nearest
+from translate.dataspec import UNLABELLED
 from translate.errors import UsageError
 from translate.reading import STANDARD, Reading
-
-UNLABELLED = 255
-"""Where the picture says nothing, as in COCO-Stuff and Cityscapes, unless there are 256 classes."""
 
 
 def open_index_map(path: Path, classes: int, reading: Reading = STANDARD) -> Pixels:

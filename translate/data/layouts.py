@@ -23,7 +23,7 @@ _TRAINING = "train"
 _HELD_OUT = frozenset({"val", "valid", "validation", "dev", "test"})
 
 DOMAINS = (("trainA", "trainB"), ("A", "B"))
-"""Names of the two sub-folders of a data set of two domains: CycleGAN's and pix2pix's."""
+"""Names of the two sub-folders of a data set of two domains: those of the public data sets."""
 
 _REAL_PAIR = Pattern("{}_real_A", "{}_real_B")
 _RESULT = Pattern("{}_real_A", "{}_fake_B")
@@ -88,7 +88,7 @@ def one_domain(flag: str, roots: Sequence[Path], tell: Tell, both: tuple[str, st
 
 
 def refuse_results(folders: Folders) -> None:
-    """Raise ``UsageError`` where a folder of one domain holds what CycleGAN's or pix2pix's test wrote."""
+    """Raise ``UsageError`` where a folder of one domain holds what the test of a public code wrote."""
     if _has(folders, _RESULT):
         raise UsageError(
             f"{folders}: holds results, such as *_real_A and *_fake_B; expected a folder of images of one domain"
@@ -96,7 +96,7 @@ def refuse_results(folders: Folders) -> None:
 
 
 def _has(folders: Folders, pattern: Pattern) -> bool:
-    """Whether at least a third of the files are in such pairs: CycleGAN writes six files for each picture."""
+    """Whether at least a third of the files are in such pairs: the public code writes six files for each picture."""
     return 6 * fits(folders, pattern) >= len(folders.files)
 
 
@@ -120,7 +120,7 @@ def two_domains(flag: str, roots: Sequence[Path], tell: Tell) -> tuple[tuple[Pat
 def pairs_in_one(folders: Folders, tell: Tell) -> Pattern | None:
     """How the names in one folder make pairs of files, or None where they do not.
 
-    Raises ``UsageError`` where there are two ways, as in a folder of pix2pix's results.
+    Raises ``UsageError`` where there are two ways, as in a folder of a public code's results.
     """
     found = [pattern for pattern in (_RESULT, _REAL_PAIR, _LETTERS) if _has(folders, pattern)]
     if not found:

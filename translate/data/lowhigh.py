@@ -42,7 +42,7 @@ class LowHigh(Degradation, Augmented):
     lr_images: Annotated[tuple[Path, ...], "folder of low-resolution ones (NAME or NAMEx4) [computed from --hr]"] = ()
     pair: Annotated[str, "names of the low-resolution files where they differ, such as '{}_LR'"] = ""
     scale: Annotated[Literal[2, 3, 4, 8], "high- over low-resolution side length"] = 4
-    degradation: Annotated[Literal["bicubic", "real"], "low resolution by MATLAB's bicubic, or as in Real-ESRGAN"] = (
+    degradation: Annotated[Literal["bicubic", "real"], "low resolution by MATLAB's bicubic, or as in real photos"] = (
         "bicubic"
     )
     channels: Annotated[int, CHANNELS, Ge(1)] = 3

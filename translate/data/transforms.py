@@ -20,7 +20,7 @@ Resize = Literal["resize", "scale", "none"]
 """resize: squash to a square; scale: the shorter side, keeping the aspect; none: pixels as they are."""
 
 ENLARGED = 286 / 256
-"""How much larger than the crop the papers load their images (pix2pix, appendix 6.2): 286 pixels for 256."""
+"""How much larger than the crop the papers load their images (Isola et al., 2017, appendix 6.2): 286 pixels for 256."""
 
 
 def side_before_crop(size: int, load_size: int | None) -> int:

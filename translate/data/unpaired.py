@@ -1,4 +1,4 @@
-"""Two sets of pictures without any correspondence, as CycleGAN learns from."""
+"""Two sets of pictures without any correspondence."""
 
 from __future__ import annotations
 

@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from translate.errors import UsageError
 from translate.generators.srresnet import Scale, upsampling_stages
+
+SPANDREL_GROWTH = 32
+"""Channels that each convolution of a dense block adds in spandrel's RRDBNet."""
 
 
 class ResidualDenseBlock(nn.Module):
@@ -85,6 +89,18 @@ class RRDBNet(nn.Module):
             conv_up = self.get_submodule(f"conv_up{number}")
             x = F.leaky_relu(conv_up(F.interpolate(x, scale_factor=float(factor), mode="nearest")), 0.2)
         return cast(Tensor, self.conv_last(F.leaky_relu(self.conv_hr(x), 0.2))) * 2 - 1
+
+    def spandrel_state(self) -> dict[str, Tensor]:
+        """The tensors by the names that community loaders detect, which are ours.
+
+        Raises ``UsageError`` for what those loaders do not build: other growths, and other factors than 2.
+        """
+        if self.growth != SPANDREL_GROWTH or set(self.factors) - {2}:
+            raise UsageError(
+                f"spandrel builds this network with growth {SPANDREL_GROWTH} and a scale of 1, 2, 4 or 8 alone; it has "
+                f"growth {self.growth} and enlarges by {' and '.join(map(str, self.factors))}"
+            )
+        return dict(self.state_dict())
 
 
 def margin(scale: Scale, blocks: int, unshuffle: int = 1) -> int:

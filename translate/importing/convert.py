@@ -16,7 +16,8 @@ from translate.files import make_folder
 from translate.importing.family import Family, Layout, layer_of
 from translate.importing.read import ForeignFile, read_file
 from translate.importing.registry import families_for
-from translate.modelfile.model import build_nets, make_task, save_published
+from translate.modelfile.model import build_nets, make_task
+from translate.modelfile.write import save_published
 
 SHOWN = 3
 """Differing keys that a refusal names of each kind."""
@@ -80,7 +81,7 @@ def recognise(file: ForeignFile, plugin: str | None) -> tuple[Family, Layout]:
     missing = [f"{layer}.weight" for layer in layout.layers if layer not in layers]
     unknown = [key for key in layout.state if layer_of(key) not in layout.layers]
     if layout.problem and not missing:
-        raise UsageError(f"{file.path}: looks like {family.title}, but cannot be taken: {layout.problem}")
+        raise UsageError(f"{file.path}: looks like {family.title}, but cannot be imported: {layout.problem}")
     _compare(file, family, missing, unknown)
     return family, layout
 

@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from translate.errors import UsageError, one_line
-from translate.modelfile.header import LARGEST_HEADER, METADATA_KEY, read_header
+from translate.modelfile.card import METADATA_KEY
+from translate.modelfile.header import LARGEST_HEADER, read_header
 
 AVERAGED = ("params_ema", "g_ema")
 CONTAINERS = (*AVERAGED, "params", "state_dict", "netG", "generator")

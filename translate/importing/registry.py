@@ -1,20 +1,24 @@
-"""The families that `gantk import` knows."""
+"""The families that `gantk import` knows: whatever is installed under the entry points ``gantk.importers``."""
 
 from __future__ import annotations
 
-from translate.importing.families import dcgan, leftthomas, msrresnet, resnet, rrdb, unet
+from translate import plugins
 from translate.importing.family import Family
 
-FAMILIES: tuple[Family, ...] = (
-    resnet.FAMILY,
-    unet.FAMILY,
-    rrdb.FAMILY,
-    msrresnet.FAMILY,
-    leftthomas.FAMILY,
-    dcgan.FAMILY,
-)
+GROUP = "gantk.importers"
 
 
-def families_for(plugin: str | None) -> tuple[Family, ...]:
-    """The families that a plugin can express; all of them for None."""
-    return tuple(family for family in FAMILIES if plugin is None or plugin in family.plugins)
+def families() -> list[Family]:
+    """Every family that may load, by name. Raises ``PluginError`` for an entry point that is none."""
+    found = []
+    for plugin in filter(plugins.permitted, plugins.installed(GROUP)):
+        family = plugins.import_plugin(plugin)
+        if not isinstance(family, Family):
+            raise plugins.PluginError(f"importer {plugin.origin}: expected a Family, found {type(family).__name__}")
+        found.append(family)
+    return found
+
+
+def families_for(plugin: str | None) -> list[Family]:
+    """The families that a model can express; all of them for None."""
+    return [family for family in families() if plugin is None or plugin in family.plugins]

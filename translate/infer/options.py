@@ -32,7 +32,7 @@ class InferOptions:
     """How to apply a trained model to photos, and what the results keep of them."""
 
     direction: Annotated[str | None, "which way to translate, such as b2a; default: the model's first"] = None
-    sample: Annotated[bool, "keep the noise that the model was trained with, such as Pix2Pix's dropout"] = False
+    sample: Annotated[bool, "keep the noise that the model was trained with, such as dropout"] = False
     format: Annotated[str, "keep, png, jpg[:quality], webp[:quality], tiff or npy"] = "keep"
     bits: Annotated[Literal[8, 16, 32] | None, "bit depth of the results, 32 as floats; default: each photo's own"] = (
         None

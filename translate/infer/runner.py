@@ -14,7 +14,7 @@ from torch import Tensor
 
 from translate.contract import Batch, Direction, Nets
 from translate.data.values import Pixels
-from translate.device import AUTOCAST, choose_precision, is_out_of_memory, memory_format
+from translate.device import AUTOCAST, choose_precision, is_out_of_memory
 from translate.errors import GantkError, UsageError
 from translate.infer.canvas import Canvas
 from translate.infer.levels import Levels, extent
@@ -30,6 +30,7 @@ from translate.infer.statistics import (
 )
 from translate.infer.tiling import SMALLEST, Tile, padded, padded_side, rows_of_tiles, up_to
 from translate.layers.dropout import DROPOUT, dropout_on
+from translate.layers.layout import memory_format
 from translate.modelfile.model import Published
 from translate.reading import Reading
 from translate.settings import Precision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from translate.data.index_maps import UNLABELLED
+from translate.dataspec import UNLABELLED
 
 Counts = NDArray[np.int64]
 

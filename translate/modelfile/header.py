@@ -6,23 +6,20 @@ of every tensor, and text metadata) and the tensors.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from annotated_types import Ge, Le, Len
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from typing import Any
 
 from translate.errors import GantkError, one_line
 
-FORMAT = 2
-METADATA_KEY = "gantk"
 FILE_NAME = "model.safetensors"
+CHECKSUM_KEY = "checksum"
+"""Metadata key of the BLAKE2b digest (16 bytes, in hexadecimal) of all that follows the header."""
 LARGEST_HEADER = 16 << 20
 """Bytes; the header of a network of ten thousand tensors has one."""
 
@@ -54,69 +51,8 @@ class Header:
     path: Path
     tensors: Mapping[str, Entry]
     metadata: Mapping[str, str]
-
-
-Count = Annotated[int, Ge(1), Le(1 << 20)]
-"""A side, a scale, a number of channels: more than this is damage."""
-
-
-class NoiseFields(TypedDict):
-    """``translate.contract.Noise`` as JSON."""
-
-    shape: Annotated[list[Count], Len(1, 8)]
-    distribution: Literal["normal", "uniform"]
-
-
-class ConditionFields(TypedDict):
-    """``translate.contract.Condition`` as JSON: everything but its function."""
-
-    help: str
-    default: str | None
-    choices: list[str]
-
-
-class DirectionFields(TypedDict):
-    """``translate.contract.Direction`` as JSON: everything but its function."""
-
-    name: str
-    inputs: Annotated[list[str], Len(1, 64)]
-    outputs: str
-    roles: list[str]
-    multiple: Count
-    scale: Count
-    margin: int | None
-    latent: NoiseFields | None
-    conditions: dict[str, ConditionFields]
-    noise: bool
-    sequence: bool
-
-
-class DataFields(TypedDict):
-    """``translate.contract.DataSpec`` as JSON."""
-
-    size: Count
-    channels: dict[str, Count]
-    names: dict[str, list[str]]
-    scale: Count
-    indexed: list[str]
-    bits: dict[str, Annotated[int, Ge(1), Le(64)]]
-    ranges: dict[str, tuple[float, float]]
-    hidden: Literal["fill", "white"]
-
-
-class CardFields(TypedDict):
-    """What stands under the metadata key ``gantk``; see ``translate.modelfile.model.Card``."""
-
-    plugin: str
-    distribution: str
-    version: str
-    model: dict[str, Any]
-    data: DataFields
-    directions: Annotated[list[DirectionFields], Len(1)]
-    weights: Literal["raw", "averaged"]
-    step: Annotated[int, Ge(0)]
-    value_range: tuple[float, float]
-    format: Literal[2]
+    length: int
+    """Bytes before the tensors."""
 
 
 def locate(path: Path) -> Path:
@@ -149,36 +85,35 @@ def read_header(path: Path) -> Header:
             raise ValueError("metadata other than text")
         end = 8 + length + sum(entry.bytes for entry in tensors.values())
         if end != size:
-            raise ValueError(f"the header tells of {end:,} bytes, the file has {size:,}")
+            raise ValueError(f"the header describes {end:,} bytes but the file has {size:,}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a readable safetensors file ({one_line(error)})") from None
-    return Header(path, tensors, metadata)
+    return Header(path, tensors, metadata, 8 + length)
 
 
-def read_fields(header: Header) -> CardFields:
-    """What a model file says about itself, types and ranges checked. Raises ``ModelFileError``."""
-    path = header.path
-    if METADATA_KEY not in header.metadata:
-        raise ModelFileError(f"{path}: no gantk metadata; convert foreign weights with gantk import")
+def verify(header: Header) -> bool:
+    """Compare the tensors with the checksum; whether there is one. Raises ``ModelFileError`` where they differ."""
+    stated = header.metadata.get(CHECKSUM_KEY)
+    if stated is None:
+        return False
+    digest = hashlib.blake2b(digest_size=16)
     try:
-        fields = json.loads(header.metadata[METADATA_KEY])
-        if fields.get("format") != FORMAT:
-            raise ModelFileError(f"{path}: file format {fields.get('format')!r}; this gantk reads format {FORMAT}")
-        card: CardFields = TypeAdapter(CardFields).validate_python(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelFileError(f"{path}: damaged gantk metadata ({where}: {first['msg']})") from None
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ModelFileError(f"{path}: damaged gantk metadata ({one_line(error)})") from None
-    return card
+        with header.path.open("rb") as file:
+            file.seek(header.length)
+            while part := file.read(1 << 22):
+                digest.update(part)
+    except OSError as error:
+        raise ModelFileError(f"{header.path}: cannot be read ({one_line(error)})") from None
+    if digest.hexdigest() != stated:
+        raise ModelFileError(f"{header.path}: damaged: its tensors are not those that its checksum describes")
+    return True
 
 
 def _entry(fields: Mapping[str, Any], room: int) -> Entry:
     first, last = fields["data_offsets"]
     shape = tuple(fields["shape"])
     if not (0 <= first <= last <= room) or not all(isinstance(side, int) and side >= 0 for side in shape):
-        raise ValueError(f"a tensor of shape {shape} from byte {first} to {last}, of {room} that there are")
+        raise ValueError(f"a tensor of shape {shape} at bytes {first} to {last} of {room}")
     return Entry(str(fields["dtype"]), shape, last - first)
 
 

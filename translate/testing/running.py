@@ -11,7 +11,8 @@ from torch import Tensor
 from translate import plugins
 from translate.contract import Batch, Direction, Nets
 from translate.errors import named_line
-from translate.modelfile.model import build_nets, load_published, needed_roles, save_published
+from translate.modelfile.model import build_nets, load_published, needed_roles
+from translate.modelfile.write import save_published
 from translate.testing.subject import BATCH, Problem, Skipped, Subject
 from translate.training import checkpoint
 
@@ -57,7 +58,7 @@ def _direction(
 
 
 def _seeded(direction: Direction, nets: Nets, x: Batch, seed: int) -> Tensor:
-    torch.manual_seed(seed)  # a direction may draw: pix2pix has its dropout as noise
+    torch.manual_seed(seed)  # a direction may draw
     return direction.run(nets, Batch(x))
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 
 from translate import distributed
-from translate.errors import GantkError, UsageError
-from translate.files import write_whole
-from translate.modelfile.model import load_exactly, unshared
+from translate.errors import GantkError, UsageError, one_line
+from translate.modelfile.header import ModelFileError, read_header, verify
+from translate.modelfile.model import load_exactly, tensors_of
+from translate.modelfile.write import write_tensors
 from translate.training.engine import Engine
 
 FORMAT = 1
@@ -64,22 +64,42 @@ def save_checkpoint(folder: Path, engine: Engine, *, position: int, keep: int) -
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name_of(engine.step)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {METADATA_KEY: json.dumps(state, sort_keys=True)}
-    write_whole(path, lambda temporary: save_file(unshared(plain), temporary, metadata))
-    for old in list_checkpoints(folder)[:-keep]:
+    write_tensors(path, tensors, {METADATA_KEY: json.dumps(state, sort_keys=True)})
+    # What lies beyond this step is none of this run's latest: a stray file, or a damaged one that was passed over.
+    for old in [found for found in list_checkpoints(folder) if step_of(found) <= engine.step][:-keep]:
         old.unlink(missing_ok=True)
     return path
+
+
+def check_readable(path: Path) -> None:
+    """Raise ``CheckpointError`` unless the file is whole and its tensors fit its checksum."""
+    try:
+        verify(read_header(path))
+    except ModelFileError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def newest_readable(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole, and a line for each newer one that is damaged."""
+    faults: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            check_readable(path)
+        except CheckpointError as error:
+            faults.append(str(error))
+            continue
+        return path, faults
+    return None, faults
 
 
 def load_checkpoint(path: Path, engine: Engine) -> int:
     """Put a checkpoint into the engine; returns the loader's position. Raises ``CheckpointError``."""
     try:
-        with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 -- not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint ({' '.join(str(error).split())[:200]})") from None
+        header = read_header(path)
+        tensors = tensors_of(header, finite=False)
+        state = json.loads(header.metadata.get(METADATA_KEY, "{}"))
+    except (ModelFileError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint ({one_line(error, 200)})") from None
     if state.get("format") != FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {state.get('format')!r}; this gantk reads format {FORMAT}")
     now = json.loads(json.dumps(asdict(engine.data)))

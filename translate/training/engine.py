@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from translate import distributed
 from translate.contract import Batch, DataSpec, Nets, Noise, Phase, TaskModel, rate_at
-from translate.device import AUTOCAST, captures_graphs, choose_precision, memory_format
+from translate.device import AUTOCAST, captures_graphs, choose_precision
 from translate.distributed import World
 from translate.errors import GantkError, UsageError
+from translate.layers.layout import memory_format
 from translate.optimizers import initialise
 from translate.settings import Run
 from translate.training.augmentation import Augmentation

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from translate.contract import Batch, DataSpec, Nets, Phase, TaskModel
+from translate.device import is_out_of_memory
+from translate.errors import GantkError
+from translate.settings import Run
 
 
 @dataclass(frozen=True)
@@ -76,3 +80,18 @@ def _activations(phase: Phase, nets: Nets, x: Batch, count: int) -> int:
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@contextmanager
+def naming_what_saves_memory(step: int, run: Run) -> Iterator[None]:
+    """Turn running out of memory into a ``GantkError`` that names the flags that need less."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        cache = "--cache memory, " if run.cache == "device" else ""
+        raise GantkError(
+            f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, {cache}"
+            "--recompute or --precision bf16 would help"
+        ) from error

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from translate import config
-from translate.contract import TaskModel
+from translate.contract import Source, TaskModel
 from translate.distributed import restarted
 from translate.errors import UsageError
 from translate.fields import Field, fields_of
 from translate.settings import Run
 from translate.training.folder import CONFIG
-from translate.training.run import Request
 
 RUNS = Path("runs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to train, on what, how, and where to."""
+
+    plugin: str
+    task: TaskModel
+    source: Source
+    run: Run
+    out: Path
+    resume: bool = False
+    take_over: bool = False
+    """Whether to continue a run whose lock a process on another machine holds."""
 
 
 def tables_of(cls: type[TaskModel]) -> dict[str, list[Field]]:
@@ -34,6 +48,7 @@ def make_request(
     out: Path | None = None,
     config_file: Path | None = None,
     resume: bool = False,
+    take_over: bool = False,
 ) -> Request:
     """What to train, from flags over ``--config`` over the resumed run's settings over the recipe."""
     fields = tables_of(cls)
@@ -53,6 +68,7 @@ def make_request(
         run=config.build(Run, fields["run"], merged["run"], name),
         out=out,
         resume=resume,
+        take_over=take_over,
     )
 
 

@@ -1,61 +1,32 @@
-"""A training run from its settings to its folder: scan, build, resume, step, save."""
+"""A training run from its settings to its folder: scan, build, resume, and the loop."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from translate import distributed, plugins, preview
-from translate.conditions import examples_of
+from translate import distributed
 from translate.config import resolved_toml
 from translate.console import current, speaking
-from translate.contract import Dataset, Nets, Source, TaskModel, parameter_count
+from translate.contract import Nets, parameter_count
 from translate.data.formats import pixel_limit
-from translate.data.loader import Loader, fixed_batch
-from translate.device import choose_device, choose_precision, is_out_of_memory, set_determinism
-from translate.errors import DivergedError, GantkError, InterruptedRunError, LostDataError, UsageError
-from translate.modelfile import model as published
-from translate.settings import UNKNOWN, Run
+from translate.device import choose_device, choose_precision, set_determinism
+from translate.distributed import World
+from translate.errors import UsageError
+from translate.settings import UNKNOWN
 from translate.training import checkpoint, folder
-from translate.training.checkup import Checkup
-from translate.training.engine import Engine, seed_of
-from translate.training.estimate import estimate
-from translate.training.folder import CHECKPOINTS, PREVIEWS
-from translate.training.health import read_records
-from translate.training.journal import METRICS, Journal
+from translate.training.engine import Engine
+from translate.training.folder import CHECKPOINTS
+from translate.training.journal import Journal
+from translate.training.lock import locked
+from translate.training.loop import Training
 from translate.training.opening import one_line_of, open_parts
-from translate.training.pace import seconds_per_step
 from translate.training.recompute import recompute_all
-from translate.training.signals import StopSignal
-from translate.training.validation import BEST, Validation
-
-PREVIEW_SAMPLES = 4
-PREVIEW_LATENTS = 64
-SHOW_EVERY = 0.5
-"""Seconds between updates of the display."""
-ASK_OTHERS_EVERY = 2.0
-"""Seconds between the questions of several processes to each other whether one was told to stop."""
-ASK_OTHERS_WITHIN = 100
-"""Most steps between them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to train, on what, how, and where to."""
-
-    plugin: str
-    task: TaskModel
-    source: Source
-    run: Run
-    out: Path
-    resume: bool = False
+from translate.training.request import Request
 
 
 def train(request: Request, journal: Journal) -> Path:
@@ -76,6 +47,22 @@ def _train(request: Request, journal: Journal) -> Path:
     choose_precision(run.precision, device)  # refused before the data are read
     config = resolved_toml(request.plugin, request.source, request.task, run)
     begun = _check_folder(request, config, resume)
+    with ExitStack() as held:
+        if begun and world.leads:
+            held.enter_context(locked(out, take_over=request.take_over))
+        return _run(request, journal, world, device, config, begun, held)
+
+
+def _run(
+    request: Request,
+    journal: Journal,
+    world: World,
+    device: torch.device,
+    config: str,
+    begun: bool,
+    held: ExitStack,
+) -> Path:
+    run, out = request.run, request.out
     set_determinism(run.deterministic)
     dataset, held_out = open_parts(request.source, run, request.task.networks)
     world.places(run.batch, run.accumulate)  # refused before anything is written
@@ -95,9 +82,10 @@ def _train(request: Request, journal: Journal) -> Path:
         engine = Engine(request.task, dataset.spec, start, world, device)
         if world.leads and not begun:
             folder.make(out, config)
+            held.enter_context(locked(out))
             folder.note_data(out, request.source, one_line_of)
         distributed.barrier(world)
-        with _Training(request, journal, engine, dataset, held_out) as training:
+        with Training(request, journal, engine, dataset, held_out) as training:
             if begun:
                 training.resume_from(out / CHECKPOINTS)
                 if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
@@ -147,251 +135,3 @@ def plan(request: Request) -> dict[str, Any]:
         "parameters": {role: parameter_count(net) for role, net in networks.items()},
         "phases": {phase.name: list(phase.updates) for phase in phases},
     }
-
-
-class _Training:
-    """The state of the loop around the engine: loader, clock, signals."""
-
-    def __init__(
-        self, request: Request, journal: Journal, engine: Engine, dataset: Dataset, held_out: Dataset | None = None
-    ) -> None:
-        self.request, self.run, self.journal, self.engine = request, request.run, journal, engine
-        self.dataset = dataset
-        self.plugin = plugins.find(request.plugin)
-        self.total = self.run.total_steps(len(dataset))
-        self.shown: Mapping[str, Tensor] = {}
-        self.loader = self._loader(0)
-        self.checkup = Checkup(engine, journal, request.out, stops=self.run.stop_when_dead)
-        self.validation: Validation | None = None
-        if held_out is not None:
-            self.validation = Validation(engine, held_out, pairs=request.source.pairs, seed=self.run.seed)
-        self.stop = StopSignal()
-        self._asked = time.monotonic(), engine.step
-        self._ask_at = 0
-
-    def __enter__(self) -> _Training:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.loader.close()
-
-    def _loader(self, position: int) -> Loader:
-        run = self.run
-        return Loader(
-            self.dataset,
-            batch=run.batch,
-            seed=run.seed,
-            workers=run.workers,
-            device=self.engine.device,
-            position=position,
-            places=self.engine.places,
-            left_out=None if run.strict_data else one_line_of,
-        )
-
-    def resume_from(self, checkpoints: Path) -> None:
-        """Go on after the latest checkpoint; from the start where the run was killed before its first one."""
-        found = checkpoint.list_checkpoints(checkpoints)
-        if not found:
-            current().line(f"{checkpoints}: no checkpoint yet; starting from step 0")
-            return
-        position = checkpoint.load_checkpoint(found[-1], self.engine)
-        (before, apart), now = checkpoint.saved_processes(found[-1]), self.engine.world.size
-        self.loader.close()
-        self.loader = self._loader(position)
-        current().line(f"resuming after step {self.engine.step} ({found[-1].name})")
-        if before != now:
-            but = f"; what each process keeps for itself is handed out anew: {', '.join(apart)}" if apart else ""
-            current().line(
-                f"the run was saved by {before} process(es) and goes on with {now}: the batches stay the same{but}"
-            )
-
-    def run_to_the_end(self) -> None:
-        engine, run = self.engine, self.run
-        if engine.world.leads:
-            self.journal.begin(self.request.out, total=self.total, start=engine.step)
-            for record in read_records(self.request.out / METRICS):
-                self.checkup.watch.add(record)
-                if self.validation is not None:
-                    self.validation.follow(record)
-        if engine.step >= self.total:
-            current().line(f"the run is complete at step {engine.step}; more --steps or --epochs would extend it")
-            self._publish()
-            return
-        for phase in engine.phases:
-            if phase.start >= self.total:
-                current().line(f"phase {phase.name} starts at step {phase.start}: this run of {self.total} ends before")
-        if run.precision == "auto" and engine.precision != "fp32":
-            current().line(
-                f"precision: {engine.precision}, which this processor computes; --precision fp32 is exact, and slower"
-            )
-        self.shown = self._preview_batch()
-        if needed := estimate(self.request.task, engine.data, engine.nets, self._micro_batch(), engine.averages):
-            current().line(f"memory: {needed}")
-        if engine.step == 0:
-            engine.try_directions(self.shown)
-            self._preview()
-        if run.minutes is not None:
-            self._fix_steps(run.minutes)
-        started = shown = time.monotonic()
-        self._asked = started, engine.step
-        first, read_at, read_step, waited = engine.step, started, engine.step, self.loader.waited
-        with self.stop.listening():
-            while engine.step < self.total:
-                self._step()
-                step, now = engine.step, time.monotonic()
-                stopping = self._told_to_stop()
-                last = step == self.total
-                enough = False
-                saving, dead = step % run.save_every == 0 or last or stopping, False
-                judging = run.evaluate_every is not None and (step % run.evaluate_every == 0 or last)
-                if step % run.log_every == 0 or saving or judging or self.checkup.due(step):
-                    span = max(now - read_at, 1e-9)
-                    waiting = (self.loader.waited - waited) / span
-                    self._log((step - read_step) * run.batch / span, waiting, judging=judging)
-                    read_at, read_step, waited = time.monotonic(), step, self.loader.waited
-                    dead = self.checkup.is_dead()
-                    enough = judging and self._out_of_patience()
-                elif engine.world.leads and now - shown >= SHOW_EVERY:
-                    rate = (step - first) * run.batch / (now - started)
-                    waiting = self.loader.waited / max(now - started, 1e-9)
-                    self.journal.progress(step, images_per_s=rate, waiting=waiting, terms=engine.ledger.latest())
-                    shown = now
-                if step % run.preview_every == 0 or last:
-                    self._preview()
-                if saving or dead or enough:
-                    self._save()
-                if dead:
-                    raise self.checkup.error()
-                if enough:
-                    current().line(f"stopped at step {step}: no better evaluation in {run.patience} (--patience)")
-                    break
-                if stopping and not last:
-                    raise InterruptedRunError(
-                        f"stopped at step {step}; continue with --out {self.request.out} --resume", self.stop.exit_code
-                    )
-
-    def _step(self) -> None:
-        step, position = self.engine.step, self.loader.position
-        try:
-            with plugins.blamed(self.plugin, f"at step {step}"), _naming_what_saves_memory(step, self.run):
-                self.engine.train_step(self.loader.next_batch, step / self.total)
-        except LostDataError as error:
-            if self.engine.world.size > 1 or not step:  # other processes may still have their data, and save nothing
-                raise
-            self.loader.position = position
-            self._log(0.0, 0.0)
-            self._save()
-            where = f"saved at step {step}; continue with --out {self.request.out} --resume"
-            raise LostDataError(f"{error} ({where})") from None
-
-    def _fix_steps(self, minutes: float) -> None:
-        """Take the first steps, and fix by their pace how many the run has; its folder notes the number."""
-        request, engine = self.request, self.engine
-        pace = seconds_per_step(self._step, engine)
-        self.total = max(engine.step + 1, round(minutes * 60 / pace))
-        settled = replace(self.run, minutes=None, steps=self.total)
-        if engine.world.leads:
-            self.journal.extend(self.total)
-            folder.reopen(request.out, resolved_toml(request.plugin, request.source, request.task, settled))
-        current().line(f"{minutes:g} minutes have room for {self.total:,} steps of {pace:.3g} s")
-
-    def _out_of_patience(self) -> bool:
-        """Whether the last evaluations were no better; all processes must ask at the same step."""
-        engine, patience = self.engine, self.run.patience
-        best = None if self.validation is None else self.validation.best
-        over = patience is not None and best is not None and best.since >= patience
-        return distributed.largest([float(over)], engine.world, engine.device)[0] > 0
-
-    def _log(self, images_per_s: float, waiting: float, *, judging: bool = False) -> None:
-        engine = self.engine
-        try:
-            terms = engine.read()
-        except DivergedError as error:
-            found = checkpoint.list_checkpoints(self.request.out / CHECKPOINTS)
-            kept = f"the last good checkpoint is {found[-1]}" if found else "no checkpoint had been written"
-            raise DivergedError(
-                f"{error}; {kept}; --resume with --clip 1 or --precision fp32 may help, or a new run with a lower --lr"
-            ) from None
-        if engine.world.leads:
-            self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
-            epoch = engine.step * self.run.batch / len(self.dataset)
-            numbers = {"images_per_s": round(images_per_s, 3), "waiting": round(waiting, 4)}
-            seen = self.checkup.numbers(self.shown)
-            if judging and self.validation is not None:
-                seen |= self.validation.numbers()
-            record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **seen}
-            self.journal.metrics(record)
-            self.checkup.follow(record)
-            if judging and self.validation is not None:
-                better = self.validation.follow(record)
-                current().line(self.validation.line(record))
-                if better:
-                    self._publish(BEST)
-
-    def _preview_batch(self) -> Mapping[str, Tensor]:
-        count = min(PREVIEW_SAMPLES, len(self.dataset))
-        tensors = dict(fixed_batch(self.dataset, count, self.run.seed))
-        for direction in self.request.task.directions(self.engine.data):
-            if direction.latent is not None:
-                generator = torch.Generator().manual_seed(seed_of(self.run.seed, "preview", direction.name))
-                count = PREVIEW_LATENTS
-                tensors[direction.input_names[0]] = direction.latent.draw(count, generator)
-            tensors.update(examples_of(direction, tensors, count))
-        return tensors
-
-    def _micro_batch(self) -> Mapping[str, Tensor]:
-        count = self.run.batch // self.engine.world.size // self.run.accumulate
-        return {name: tensor[:1].expand(count, *tensor.shape[1:]) for name, tensor in self.shown.items()}
-
-    def _preview(self) -> None:
-        if self.engine.world.leads:
-            path = self.request.out / PREVIEWS / f"step-{self.engine.step:06d}.png"
-            with _naming_what_saves_memory(self.engine.step, self.run):
-                columns = self.engine.preview(self.shown)
-            preview.save_preview(path, columns)
-            self.journal.picture(self.engine.step, path)
-
-    def _save(self) -> None:
-        # The ledger was read just before, so nothing that is not finite gets here.
-        engine, run = self.engine, self.run
-        checkpoint.save_checkpoint(self.request.out / CHECKPOINTS, engine, position=self.loader.position, keep=run.keep)
-        self._publish()
-
-    def _publish(self, name: str = published.FILE_NAME) -> None:
-        engine, task = self.engine, self.request.task
-        if engine.world.leads:
-            published.save_published(
-                self.request.out / name,
-                plugin=self.request.plugin,
-                task=task,
-                data=engine.data,
-                tensors=checkpoint.published_tensors(engine),
-                weights="averaged" if engine.averages else "raw",
-                step=engine.step,
-            )
-
-    def _told_to_stop(self) -> bool:
-        world, step, now = self.engine.world, self.engine.step, time.monotonic()
-        if world.size > 1 and step < self._ask_at:
-            return False
-        began, first = self._asked
-        pace = (now - began) / max(1, step - first)
-        told, slowest = distributed.largest([float(self.stop.received), pace], world, self.engine.device)
-        # All know the slowest pace, so all ask again at the same step.
-        self._ask_at = step + min(ASK_OTHERS_WITHIN, max(1, int(ASK_OTHERS_EVERY / max(slowest, 1e-6))))
-        self._asked = now, step
-        return told > 0
-
-
-@contextmanager
-def _naming_what_saves_memory(step: int, run: Run) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        cache = "--cache memory, " if run.cache == "device" else ""
-        raise GantkError(
-            f"out of memory at step {step}: a smaller --batch or --size, a larger --accumulate, {cache}"
-            "--recompute or --precision bf16 would help"
-        ) from error

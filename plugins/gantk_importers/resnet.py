@@ -56,12 +56,12 @@ def read(state: State, plugin: str | None) -> Layout:
         if data.channels["a"] != data.channels["b"]:
             model["identity"] = 0.0
         if norm == "batch":
-            problem = "batch norm, which cyclegan's generator has not; expected --as pix2pix"
+            problem = "batch norm, which cyclegan's generator does not support; expected --as pix2pix"
     else:
         model |= {"generator": "resnet", "norm": norm}
         role = "g"
         if blurred_up or blurred_down:
-            problem = "low-pass layers, which pix2pix's generator has not; expected --as cyclegan"
+            problem = "low-pass layers, which pix2pix's generator does not support; expected --as cyclegan"
     notes = ("dropout is part of the layout and off in a2b",) if dropout else ()
     return Layout(
         state={key: tensor for key, tensor in state.items() if not key.endswith(".filt")},

@@ -1,0 +1,137 @@
+"""The house plan holds: no import cycle, no upward import, no large file or function, no model known by name."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(path for path in (ROOT / "translate").rglob("*.py") if "templates" not in path.parts)
+
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"errors", "console", "files"}),
+    frozenset({"settings", "optimizers", "provenance", "reading", "holdout"}),
+    frozenset({"dataspec"}),
+    frozenset({"contract"}),
+    frozenset({"conditions", "fields", "plugins", "device", "distributed", "scaffold"}),
+    frozenset({"config", "layers", "losses", "metrics", "preview"}),
+    frozenset({"generators", "discriminators"}),
+    frozenset({"data", "modelfile"}),
+    frozenset({"sample", "importing", "export", "infer", "evaluation"}),
+    frozenset({"training"}),
+    frozenset({"testing", "report", "api"}),
+    frozenset({"cli"}),
+)
+"""Rooms from the ground up; a room may use what is below it and on its own floor."""
+
+MOST_LINES, MOST_OF_A_FUNCTION = 400, 60
+FREE_OF_NAMES = ("templates", "generators", "discriminators", "losses", "layers")
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imports(path: Path, *, lazy: bool) -> Iterator[str]:
+    """The modules of ours that a file imports when it runs; with ``lazy`` also inside functions."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for statement in node.body
+        for child in ast.walk(statement)
+    }
+    inner = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only or (not lazy and id(node) in inner):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "translate":
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in MODULES else str(node.module)
+
+
+def floor_of(module: str) -> int:
+    room = [*module.split("."), ""][1]
+    return next((number for number, rooms in enumerate(FLOORS) if room in rooms), len(FLOORS))
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {module.split(".")[1] for module in MODULES if "." in module} - {"__main__"}
+    assert rooms <= frozenset().union(*FLOORS)
+
+
+def test_no_import_goes_up() -> None:
+    upward = {
+        f"{module} -> {target}"
+        for module, path in MODULES.items()
+        if module not in ("translate", "translate.__main__")
+        for target in imports(path, lazy=True)
+        if target != "translate" and floor_of(target) > floor_of(module)
+    }
+    assert upward == set()
+
+
+def test_no_import_goes_round() -> None:
+    arrows = {module: set(imports(path, lazy=True)) - {module} for module, path in MODULES.items()}
+    arrows["translate"] = set()  # hands its names out lazily
+    state: dict[str, int] = {}
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        state[module] = 1
+        for target in sorted(arrows[module]):
+            assert state.get(target) != 1, f"circle: {' -> '.join((*trail, module, target))}"
+            if target not in state:
+                visit(target, (*trail, module))
+        state[module] = 2
+
+    for module in MODULES:
+        if module not in state:
+            visit(module, ())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_are_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    long = [
+        f"{node.name}: {(node.end_lineno or 0) - node.lineno + 1} lines"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (node.end_lineno or 0) - node.lineno + 1 > MOST_OF_A_FUNCTION
+    ]
+    assert long == []
+
+
+def test_the_core_names_no_built_in_model() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    table = text.partition('[project.entry-points."gantk.models"]')[2].partition("[")[0]
+    names = re.findall(r"^([a-z0-9_]+) =", table, re.M)
+    assert len(names) >= 6
+    # Ordinary words may be names of models too; what is looked for is what can be nothing else.
+    telling = [name for name in names if name != "gan" and re.search(r"gan|\d", name)]
+    pattern = re.compile(rf"\b(?:gantk_)?({'|'.join(telling)})\b", re.I)
+    found = {
+        f"{path.relative_to(ROOT)}:{number}: {match.group(0)}"
+        for path in FILES
+        if not set(FREE_OF_NAMES) & set(path.parts)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for match in pattern.finditer(line)
+    }
+    assert found == set()

@@ -1,0 +1,55 @@
+"""Whether an exported model computes what the original does, by the other tool's own run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from translate.conditions import examples_of
+from translate.contract import Direction
+from translate.errors import GantkError, UsageError
+from translate.modelfile.model import Published
+
+TOLERANCE = 1e-3
+"""Largest accepted difference of an exported model's pictures, on values in [-1, 1]; 8 bits see 8e-3."""
+
+
+class ExportError(GantkError):
+    """An exported model that does not compute what the original does, or that cannot be exported."""
+
+
+def example(model: Published, direction: Direction, count: int, high: int, wide: int) -> tuple[Tensor, ...]:
+    """Arguments of a direction: so many, and of so many times the multiple (8 at least) on each side."""
+    generator = torch.Generator().manual_seed(count)
+    conditions = examples_of(direction, {}, count).values()
+    if direction.latent is not None:
+        return (direction.latent.draw(count, generator), *conditions)
+    unit = direction.multiple * -(-4 // direction.multiple)
+    shapes = [(count, model.data.channels[name], high * unit, wide * unit) for name in direction.input_names]
+    return (*(torch.rand(shape, generator=generator) * 2 - 1 for shape in shapes), *conditions)
+
+
+def difference(output: Tensor, module: nn.Module, given: Sequence[Tensor]) -> float:
+    """The largest difference from what the original module gives; infinite where one is not a number."""
+    with torch.inference_mode():
+        expected = module(*given)
+    if output.shape != expected.shape:
+        raise ExportError(f"the exported model gives shape {tuple(output.shape)}; expected {tuple(expected.shape)}")
+    worst = (output - expected).abs().max().item()
+    return worst if worst == worst else float("inf")
+
+
+def check(worst: float, tolerance: float, tool: str) -> None:
+    """Raise ``ExportError`` for a difference above the tolerance."""
+    if worst > tolerance:
+        raise ExportError(f"{tool} differs by {worst:.2g}, more than --tolerance {tolerance:g}; nothing was written")
+
+
+def need(extra: str, *modules: str) -> None:
+    """Raise ``UsageError`` naming the extra where one of its packages is missing."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise UsageError(f"--to {extra} needs {', '.join(missing)}, not installed; pip install 'gantk[{extra}]'")

@@ -1,0 +1,133 @@
+"""A folder for a model hub: weights, configuration and a model card."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from translate.evaluation.result import Result
+from translate.files import sync_folder, write_text_whole
+from translate.modelfile.card import Card, DirectionRecord
+from translate.modelfile.header import FILE_NAME
+from translate.modelfile.write import write_card
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model card says beyond what the model file knows."""
+
+    license: str | None = None
+    data_note: str | None = None
+    """What it was trained on."""
+    metrics: Mapping[str, float] | None = None
+    metric_data: str | None = None
+    """What the metrics were measured on, which is seldom what it was trained on."""
+    results: Sequence[Result] = ()
+    """What ``gantk evaluate`` found for these weights."""
+
+
+def to_hub(card: Card, tensors: Mapping[str, Tensor], folder: Path, facts: Facts) -> None:
+    """Write a folder for a model hub: ``model.safetensors``, ``config.json`` and ``README.md``, whole or not at all.
+
+    ``gantk infer`` takes the folder as it is.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name[:200]}.{os.getpid()}.part")
+    fresh.mkdir()
+    try:
+        write_card(fresh / FILE_NAME, card, tensors)
+        config = {"library_name": "gantk", **asdict(card)}
+        write_text_whole(fresh / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
+        write_text_whole(fresh / "README.md", model_card(card, folder.name, facts))
+        fresh.rename(folder)
+    except BaseException:
+        for file in fresh.iterdir():
+            file.unlink(missing_ok=True)
+        fresh.rmdir()
+        raise
+    sync_folder(folder.parent)
+
+
+def model_card(card: Card, name: str, facts: Facts) -> str:
+    """README.md with the front matter that hubs read; strings are quoted as JSON, which YAML contains."""
+    latent = any(direction.latent for direction in card.directions)
+    kind = "unconditional-image-generation" if latent else "image-to-image"
+    front = ["---", "library_name: gantk", f"pipeline_tag: {kind}", "tags:", "- gantk", f"- {json.dumps(card.plugin)}"]
+    if facts.license:
+        front.insert(1, f"license: {json.dumps(facts.license.lower())}")
+    # No `datasets:`, which is for data sets of the hub, by their names there.
+    if facts.metrics and facts.metric_data:
+        front += ["model-index:", f"- name: {json.dumps(name)}", "  results:", f"  - task: {{type: {kind}}}"]
+        front += [f"    dataset: {{name: {json.dumps(facts.metric_data)}, type: unknown}}", "    metrics:"]
+        front += [
+            f"    - {{type: {json.dumps(key.lower())}, name: {json.dumps(key)}, value: {value!r}}}"
+            for key, value in facts.metrics.items()
+        ]
+    channels = ", ".join(f"{domain} {count}" for domain, count in card.data.channels.items())
+    size = "" if card.imported else f"Training images of {card.data.size} pixels. "
+    body = [
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"Made for gantk: {card.plugin} of {card.distribution} {card.version}.",
+        f"Weights: {card.weights}, {card.origin}.",
+        "",
+        "## Use",
+        "",
+        *(f"    {line}" for line in _commands(card.directions, name)),
+        "",
+        "## Data",
+        "",
+        facts.data_note or "Not stated.",
+        "",
+        f"{size}Channels: {channels}; scale {card.data.scale}.",
+        "",
+        "## Metrics",
+        "",
+        *(_all_measured(facts) or ["Not stated."]),
+        "",
+        "## Licence",
+        "",
+        facts.license or "Not stated.",
+    ]
+    return "\n".join([*front, *body]) + "\n"
+
+
+def _all_measured(facts: Facts) -> list[str]:
+    lines = list(_measured(facts.metrics, facts.metric_data)) if facts.metrics else []
+    for result in facts.results:
+        lines += [""] * bool(lines) + list(_evaluated(result))
+    return lines
+
+
+def _evaluated(result: Result) -> Iterator[str]:
+    setting = "; ".join(f"{key}: {value}" for key, value in result.setting.items())
+    protocol = f", protocol {result.protocol}" if result.protocol else ", no published protocol"
+    yield f"By `gantk evaluate`{protocol} ({setting}), with 95 % intervals:"
+    yield ""
+    for figure in result.figures:
+        unit = f" {figure.unit}" if figure.unit else ""
+        mark = "" if figure.published else ", not comparable with published numbers"
+        how = f", {figure.how}" if figure.how else ""
+        yield f"- {figure.name}: {figure.value:.5g}{unit} ({figure.low:.4g} to {figure.high:.4g}{how}{mark})"
+
+
+def _measured(metrics: Mapping[str, float], data: str | None) -> Iterator[str]:
+    if data:
+        yield f"Measured on {data}:"
+        yield ""
+    yield from (f"- {key}: {value:g}" for key, value in metrics.items())
+
+
+def _commands(directions: Sequence[DirectionRecord], name: str) -> Iterator[str]:
+    for direction in directions:
+        if direction.latent:
+            yield f"gantk sample {name} --direction {direction.name} --grid samples.png"
+        else:
+            yield f"gantk infer {name} photos/ --out results/ --direction {direction.name}"

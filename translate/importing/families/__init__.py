@@ -1,1 +1,0 @@
-"""Public codes whose weights can be imported, one file each."""
