@@ -32,7 +32,7 @@ _POINTERS = {
     50838: "ImageJ's planes",
     50839: "ImageJ's planes",
 }
-_OF_PLANES = re.compile(r'\{"shape":|.{0,200}<OME\b|ImageJ=.*\bimages=', re.DOTALL)
+_OF_PLANES = re.compile(r'\{[^{}]*"shape": ?\[|.{0,200}<OME\b|ImageJ=.*\bimages=', re.DOTALL)
 """Descriptions by which programs count the pixels and planes of a file."""
 
 
