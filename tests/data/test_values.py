@@ -297,3 +297,14 @@ def test_damaged_headers_are_refused_in_words(tmp_path: Path) -> None:
         (tmp_path / "x.tif").write_bytes(broken[: rng.integers(100, len(broken))] if seed % 3 == 0 else broken)
         with suppress(ImageError):
             assert open_image(tmp_path / "x.tif", 3, Reading(max_pixels=1 << 20)).ndim == 3
+
+
+def test_a_range_of_numbers_that_pillow_spreads_is_refused(tmp_path: Path) -> None:
+    Image.new("1", (4, 4), 1).save(tmp_path / "1.png")
+    (tmp_path / "2.png").write_bytes(png(2, 0, b"\xe4", 4, 1))
+    for name in ("1.png", "2.png"):
+        with pytest.raises(ImageError, match="less than 8 bits, to which a --range does not apply"):
+            open_image(tmp_path / name, 1, Reading(range=(0, 1)))
+    values = np.array([[217, 50]], np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="miniswhite")
+    assert np.allclose(open_image(tmp_path / "x.tif", 1, Reading(range=(0, 100)))[0, :, 0], [0, 0.5])

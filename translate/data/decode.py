@@ -30,7 +30,7 @@ MOST_LABELS = 64
 
 LUMA = "in colour, but the network takes one channel: its luma"
 FRAMES = "several frames, of which the first is read"
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258
 UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
@@ -159,6 +159,7 @@ class Opened:
             values = turn(np.asarray(image))[:, :, None]
             pixels, numbers = to_pixels(values, 16, self.reading.range)
             return self._with_channels(pixels, None, channels, numbers, notes)
+        few = image.mode != "P" and self._bits() < 8
         labels = image.mode == "P" and image.format != "GIF" and image.getcolors(MOST_LABELS) is not None
         image = to_srgb(image, notes)
         mode: Literal["L", "RGB"] = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
@@ -169,9 +170,21 @@ class Opened:
             image = image.getchannel("R") if mode == "L" else image.convert("RGB")
         pixels, numbers = _planes(turn(np.asarray(image if image.mode == mode else image.convert(mode)))), WHOLE[8]
         if self.reading.range is not None:
+            if few:
+                raise ImageError(self.path, "numbers of less than 8 bits, to which a --range does not apply")
             pixels, numbers = to_pixels(pixels, 8, self.reading.range)
             alpha = None if alpha is None else at_depth(alpha, pixels.dtype)
         return replace(self._with_channels(pixels, alpha, channels, numbers, notes), labels=labels)
+
+    def _bits(self) -> int:
+        """Of a number in a file that Pillow reads."""
+        assert self.image is not None
+        if self.image.mode == "1":
+            return 1
+        stated = getattr(self.image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+        if self.image.format == "PNG":
+            stated = first_bytes(self.path, 25)[24:]
+        return min(stated) if stated else 8
 
     def _with_channels(
         self, colours: Pixels, alpha: Pixels | None, channels: int, numbers: Numbers, notes: list[str]

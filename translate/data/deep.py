@@ -26,7 +26,8 @@ _COLOURS = {0: 1, 1: 1, 2: 3}  # TIFF's photometric interpretation: grey with wh
 # TIFFs that Pillow reads whole: their photometric interpretation, bits, bands and the kinds of the extra bands. Palette
 # pictures (3), prints (5), and video's and Lab's colours (6, 8) are among them.
 _FOR_PILLOW = {
-    *((photometric, bits, 1, ()) for photometric in (0, 1, 3) for bits in (1, 2, 4, 8)),
+    *((photometric, bits, 1, ()) for photometric in (0, 1, 3) for bits in (1, 2, 4)),
+    *((photometric, 8, 1, ()) for photometric in (1, 3)),
     *((2, 8, 3, ()), (5, 8, 4, ()), (6, 8, 3, ()), (8, 8, 3, ())),
     *((photometric, 8, bands, (kind,)) for photometric, bands in ((1, 2), (2, 4)) for kind in (1, 2)),
 }
