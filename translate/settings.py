@@ -34,6 +34,9 @@ class Run:
         Gt(0),
         Le(10**7),
     ] = None
+    schedule_steps: Annotated[
+        int | None, "steps over which the schedules run, where not those of the run", Ge(1), MayChange()
+    ] = None
     batch: Annotated[int, "images per step and domain", Ge(1), Le(10**6)] = 1
     size: Annotated[int, "side in pixels of the training images", Ge(4), Le(2**16)] = 256
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps", MayChange()] = "auto"

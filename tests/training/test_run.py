@@ -78,6 +78,7 @@ def test_the_run_folder(straight: Path) -> None:
         "checkpoints",
         "config.toml",
         "data.json",
+        "environment.json",
         "metrics.jsonl",
         "model.safetensors",
         "previews",

@@ -48,13 +48,21 @@ def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
         raise UsageError(f"--resume: {out} is a run of {saved.get('plugin')}, not of {now.get('plugin')}")
     model = fields_of(plugins.load(now["plugin"]), "model")
     free = {"model": frozenset(field.name for field in model if field.is_path), "run": Run.changeable()}
+    defaults = {
+        "model": {field.name: field.default for field in model},
+        "run": {field.name: field.default for field in fields_of(Run, "run")},
+    }
     for table, may_change in free.items():
         for key, before, after in _changes(saved.get(table, {}), now.get(table, {})):
             flag = key.replace("_", "-")
-            if key not in may_change:
+            if key not in saved.get(table, {}) and after == defaults[table].get(key):
+                tell(f"--{flag} is new since the run began; it has its default, {after}")
+            elif key not in may_change:
                 raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
-            if table == "model":
+            elif table == "model":
                 tell(f"--{flag} was {before}, it is {after} from here on")
+            elif key in ("steps", "epochs"):
+                tell(f"--{flag} was {before}, it is {after}: schedules stretch (--schedule-steps keeps them)")
     for key, before, after in _changes(saved.get("data", {}), now.get("data", {})):
         tell(f"the data have changed: {key} was {before}, it is {after} from here on")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -124,10 +125,10 @@ class Training:
             while engine.step < self.total:
                 self._step()
                 step, now = engine.step, time.monotonic()
-                stopping = self._told_to_stop()
+                stopping, asked_to_save = self._signals()
                 last = step == self.total
                 enough = False
-                saving, dead = step % run.save_every == 0 or last or stopping, False
+                saving, dead = step % run.save_every == 0 or last or stopping or asked_to_save, False
                 judging = run.evaluate_every is not None and (step % run.evaluate_every == 0 or last)
                 if step % run.log_every == 0 or saving or judging or self.checkup.due(step):
                     span = max(now - read_at, 1e-9)
@@ -176,7 +177,7 @@ class Training:
         step, position = self.engine.step, self.loader.position
         try:
             with plugins.blamed(self.plugin, f"at step {step}"), naming_what_saves_memory(step, self.run):
-                self.engine.train_step(self.loader.next_batch, step / self.total)
+                self.engine.train_step(self.loader.next_batch, self._progress(step))
         except LostDataError as error:
             if self.engine.world.size > 1 or not step:  # other processes may still have their data, and save nothing
                 raise
@@ -185,6 +186,10 @@ class Training:
             self._save()
             where = f"saved at step {step}; continue with --out {self.request.out} --resume"
             raise LostDataError(f"{error} ({where})") from None
+
+    def _progress(self, step: int) -> float:
+        """The share of the schedules that is done, in [0, 1)."""
+        return min(step / (self.run.schedule_steps or self.total), math.nextafter(1.0, 0.0))
 
     def _fix_steps(self, minutes: float) -> None:
         """Take the first steps, and fix by their pace how many the run has; its folder notes the number."""
@@ -274,14 +279,16 @@ class Training:
                 init=[Path(text.rpartition("=")[2]).name for text in self.request.run.init],
             )
 
-    def _told_to_stop(self) -> bool:
+    def _signals(self) -> tuple[bool, bool]:
+        """Whether some process got a signal to stop, or to save; all processes get the same answer."""
         world, step, now = self.engine.world, self.engine.step, time.monotonic()
         if world.size > 1 and step < self._ask_at:
-            return False
+            return False, False
         began, first = self._asked
         pace = (now - began) / max(1, step - first)
-        told, slowest = distributed.largest([float(self.stop.received), pace], world, self.engine.device)
+        mine = [float(self.stop.received), float(self.stop.take_save()), pace]
+        stops, saves, slowest = distributed.largest(mine, world, self.engine.device)
         # All know the slowest pace, so all ask again at the same step.
         self._ask_at = step + min(ASK_OTHERS_WITHIN, max(1, int(ASK_OTHERS_EVERY / max(slowest, 1e-6))))
         self._asked = now, step
-        return told > 0
+        return stops > 0, saves > 0

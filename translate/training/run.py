@@ -18,7 +18,7 @@ from translate.device import choose_device, choose_precision, set_determinism
 from translate.distributed import World
 from translate.errors import UsageError
 from translate.settings import UNKNOWN
-from translate.training import checkpoint, folder
+from translate.training import checkpoint, circumstances, folder
 from translate.training.engine import Engine
 from translate.training.folder import CHECKPOINTS
 from translate.training.journal import Journal
@@ -84,6 +84,7 @@ def _run(
             folder.make(out, config)
             held.enter_context(locked(out))
             folder.note_data(out, request.source, one_line_of)
+            circumstances.note(out, circumstances.circumstances(request.plugin, engine), current().line)
         distributed.barrier(world)
         with Training(request, journal, engine, dataset, held_out) as training:
             if begun:
@@ -91,6 +92,7 @@ def _run(
                 if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
                     folder.reopen(out, config)
                     folder.note_data(out, request.source, one_line_of)
+                    circumstances.note(out, circumstances.circumstances(request.plugin, engine), current().line)
             training.run_to_the_end()
     finally:
         distributed.leave()

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal as a polite question."""
+"""Signals to a run: Ctrl-C, SIGTERM and a closed terminal stop it after a step, SIGUSR1 has it save and continue."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from types import FrameType
 
 
 class StopSignal:
-    """Ctrl-C, SIGTERM and SIGHUP ask for a stop after the current step; a second Ctrl-C does not wait."""
+    """Ctrl-C, SIGTERM and SIGHUP stop the run after the current step; a second Ctrl-C does not wait.
+
+    SIGUSR1, which SLURM sends before a time limit, has the run save and continue.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self._save = False
+
+    def take_save(self) -> bool:
+        """Whether a save was asked for since the last call."""
+        wanted, self._save = self._save, False
+        return wanted
 
     @property
     def received(self) -> bool:
@@ -32,11 +41,16 @@ class StopSignal:
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             numbers.append(signal.SIGHUP)  # under nohup it is ignored, and stays so
         before = {number: signal.signal(number, self._note) for number in numbers}
+        if hasattr(signal, "SIGUSR1"):
+            before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._note_save)
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _note_save(self, number: int, frame: FrameType | None) -> None:
+        self._save = True
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received and number == signal.SIGINT:

@@ -1,0 +1,51 @@
+"""What a run is made with: versions, machine, number format. A resumed run says what has changed."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from translate import plugins
+from translate.files import write_text_whole
+from translate.training.engine import Engine
+
+FILE = "environment.json"
+
+
+def circumstances(plugin: str, engine: Engine) -> dict[str, str]:
+    """Versions, machine, device, number format and processes, by name."""
+    distribution, version = plugins.origin(plugin)
+    return {
+        "gantk": metadata.version("gantk"),
+        f"plugin {plugin}": f"{distribution} {version}",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.node()} ({platform.system()} {platform.machine()})",
+        "device": _name(engine.device),
+        "precision": engine.precision,
+        "processes": str(engine.world.size),
+    }
+
+
+def note(folder: Path, now: Mapping[str, str], tell: Callable[[str], None]) -> None:
+    """Record the circumstances in a run folder, and tell what differs from those recorded there."""
+    file = folder / FILE
+    if file.is_file():
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+            changed = [(name, before.get(name), value) for name, value in now.items() if before.get(name) != value]
+        except (ValueError, AttributeError):
+            tell(f"{file} is damaged: what has changed since the last start is not known")
+        else:
+            for name, old, new in changed:
+                tell(f"{name} was {old}, it is {new} from here on")
+    write_text_whole(file, json.dumps(dict(now), indent=0) + "\n")
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
