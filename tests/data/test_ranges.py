@@ -81,7 +81,7 @@ def test_other_bands_are_left_out(tmp_path: Path) -> None:
     lines: list[str] = []
     dataset = Images(images=(place,), channels=5).open(settings(tmp_path, tell=lines.append))
     assert len(dataset) == 3
-    assert any("x.tif: it has 4 bands; expected 5 channels" in line for line in lines)
+    assert any("x.tif: it has 4 bands (grey and 3 more); expected 5 channels" in line for line in lines)
 
 
 def test_a_range_for_each_domain(tmp_path: Path) -> None:

@@ -310,3 +310,22 @@ def test_a_broken_file_is_one_error(tmp_path: Path) -> None:
     Image.new("L", (9, 9), 1).save(tmp_path / "map.png")
     with pytest.raises(ImageError, match="it has 81 pixels, more than the limit of 80"):
         read_photo(tmp_path / "map.png", 2, reading=Reading(max_pixels=80), indexed=True)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP"])
+def test_metadata_that_cannot_be_written_never_costs_the_picture(format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Image.Image.save
+
+    def picky(image: Image.Image, file: object, format: str, **given: object) -> None:
+        if given.get("exif"):
+            file.write(b"half of it")  # type: ignore[attr-defined]
+            raise ValueError("exif of no use")
+        save(image, file, format=format, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "save", picky)
+    file = io.BytesIO()
+    notes = write_photo(file, format_, Canvas.of(pixels(8, 8, 3)), None, Kept(exif=b"Exif\0\0II*\0"))
+    assert notes == [f"its metadata cannot be written as {format_.lower()}, and is left out"]
+    image = Image.open(file)
+    assert image.size == (8, 8)
+    assert COMPOSITE.encode() in xmp_of(image)

@@ -125,7 +125,7 @@ class Opened:
 
     def _deep(self, deep: Deep, channels: int) -> Decoded:
         if not deep.colours and deep.bands != channels:
-            raise ImageError(self.path, f"it has {deep.bands} bands; expected {channels} channels")
+            raise ImageError(self.path, f"it has {deep.counted}; expected {channels} channels")
         if self.image is not None:
             check_png(self.path, self.image)
         values = deep.read()

@@ -64,7 +64,7 @@ class Deep:
     bands, 1 for grey, 3 for RGB, 0 where they are no colours; ``alpha``: whether the last band is transparency, and
     ``premultiplied`` whether the colours are multiplied by it. ``inverted``: the smallest number is white. ``bits``: of
     each number. ``frames``: pictures in the file, of which this is the first. ``by_pillow``: whether Pillow opens it
-    too, for what belongs to the picture.
+    too, for what belongs to the picture. ``named``: what the bands are, where they are more than colours.
     """
 
     width: int
@@ -79,6 +79,12 @@ class Deep:
     orientation: int = 1
     frames: int = 1
     by_pillow: bool = False
+    named: str = ""
+
+    @property
+    def counted(self) -> str:
+        """Its bands, counted and, as far as the file does, named."""
+        return f"{self.bands} bands ({self.named})" if self.named else f"{self.bands} bands"
 
     @property
     def mode(self) -> str:
@@ -148,6 +154,7 @@ def _tiff(path: Path) -> Deep | None:
             raise RefusedError(f"a volume of {page.imagedepth} slices; expected a picture")
         alpha = extra in ((1,), (2,)) and bands == _COLOURS[photometric] + 1
         tag = page.tags.get(274)
+        more = bands - _COLOURS[photometric]
         return Deep(
             page.imagewidth,
             page.imagelength,
@@ -160,6 +167,7 @@ def _tiff(path: Path) -> Deep | None:
             inverted=photometric == 0,
             orientation=tag.value if tag is not None and isinstance(tag.value, int) else 1,
             frames=1 if page.is_reduced else len(file.pages),
+            named=f"{'RGB' if photometric == 2 else 'grey'} and {more} more" if more > 0 else "",
         )
 
 

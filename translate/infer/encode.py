@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -119,7 +120,14 @@ def write_photo(
         case _:
             pixels = _whole(canvas, layer, format_, notes)
             picture = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0])
-            picture.save(file, format=format_, **_settings(format_, kept, xmp, quality, lossless, notes))
+            try:
+                picture.save(file, format=format_, **_settings(format_, kept, xmp, quality, lossless, notes))
+            except (ValueError, TypeError, LookupError, struct.error):  # what Pillow makes of metadata it cannot write
+                file.seek(0)
+                file.truncate()
+                bare = _settings(format_, Kept(), _packet(source), quality, lossless, [])
+                picture.save(file, format=format_, **bare)
+                notes.append(f"its metadata cannot be written as {format_.lower()}, and is left out")
     return notes
 
 
@@ -269,7 +277,11 @@ def _xmp(kept: Kept, format_: str, source: str | None, notes: list[str]) -> byte
         if xmp is None or (format_ == "JPEG" and len(xmp) > LONGEST_XMP):
             notes.append("its XMP cannot be carried over and is left out")
             xmp = None
-    return provenance.packet(source) if xmp is None and source is not None else xmp
+    return _packet(source) if xmp is None else xmp
+
+
+def _packet(source: str | None) -> bytes | None:
+    return None if source is None else provenance.packet(source)
 
 
 def _app13(iptc: bytes) -> bytes:
