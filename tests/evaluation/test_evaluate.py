@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import translate
 from translate.cli import app as cli
+from translate.conditions import choice
 from translate.contract import Batch, DataSpec, Direction, Nets, Noise
 from translate.data import bicubic
 from translate.errors import UsageError
@@ -154,6 +155,32 @@ def test_samples_depend_on_the_seed_alone(b: Path) -> None:
     assert first.setting["results"] == 20
     other = translate.evaluate(model, against=b, count=20, seed=1)
     assert other["frechet"].value != first["frechet"].value
+
+
+def test_classes_are_judged_each_by_itself(tmp_path: Path) -> None:
+    """A sampler that paints the classes the wrong way round fits the whole, but no class."""
+    for number, name in enumerate(("dark", "light")):
+        (tmp_path / "reals").mkdir(exist_ok=True)
+        write(tmp_path / "reals" / name, 10, first=50 * number, brightness=60 * number)
+
+    def sampler(swapped: bool) -> Published:
+        def run(nets: Nets, x: Batch) -> Tensor:
+            level = (1 - x.label if swapped else x.label).float().reshape(-1, 1, 1, 1) * 60 / 127.5
+            return (level - 0.14 + x.z / 3).clamp(-1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+        conditions = {"label": choice(("dark", "light"), "class")}
+        noise = Noise((3, SIDE // 4, SIDE // 4))
+        return published(Direction("sample", "z", "image", ("g",), run, latent=noise, conditions=conditions))
+
+    right, wrong = (translate.evaluate(sampler(s), against=tmp_path / "reals", count=21) for s in (False, True))
+    assert right.setting["results"] == 20
+    assert right["frechet"].value == pytest.approx(wrong["frechet"].value, rel=0.2)
+    assert wrong["intra-frechet"].value > 1.5 * right["intra-frechet"].value
+    assert "dark: " in right["intra-frechet"].detail
+    one = translate.evaluate(sampler(False), against=tmp_path / "reals", count=10, settings=("label=dark",))
+    assert "intra-frechet" not in [figure.name for figure in one.figures]
+    with pytest.raises(UsageError, match="expected two pictures or more of each of 2 classes"):
+        translate.evaluate(sampler(False), against=tmp_path / "reals", count=3)
 
 
 def test_maps_of_classes(tmp_path: Path) -> None:

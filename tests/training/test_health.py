@@ -34,7 +34,7 @@ def batch(index: int) -> dict[str, Tensor]:
 
 def found(task: Toy, steps: int = STEPS) -> Iterator[Finding]:
     """What a run of the task model shows, looked at as `translate.training.run` does."""
-    engine = Engine(task, toy_data(), Run(batch=4))
+    engine = Engine(task, toy_data(), Run(batch=16 if isinstance(task, Sampler) else 4))
     watch = Watch.of(task, engine.phases)
     samples = {**batch(0), "z": torch.randn(8, 5, generator=torch.Generator().manual_seed(0))}
     for step in range(steps):
@@ -100,7 +100,7 @@ PLANTED: list[tuple[str, str, Toy]] = [
     ("no-learning-rate", "generator", Planted(rate=0.0)),
     ("constant", "a2b", Planted(goal=lambda nets, x: nets.g(x.a).square().mean())),
     ("saturated", "a2b", Planted(goal=lambda nets, x: -nets.g(x.a).abs().mean(), lr=0.2)),
-    ("collapse", "sample", Sampler(goal=lambda nets, x: (nets.g(x.z).tanh() - CHECKS).square().mean())),
+    ("collapse", "sample", Sampler(goal=lambda nets, x: (nets.g(x.z).tanh() - CHECKS).square().mean(), lr=0.03)),
     ("copy", "a2b", Copying()),
     ("inverted", "a2b", Planted(goal=lambda nets, x: (nets.g(x.a).tanh() + x.a).square().mean())),
     ("explosion", "generator/goal", Planted(goal=lambda nets, x: -nets.g(x.a).pow(4).mean(), lr=0.01)),

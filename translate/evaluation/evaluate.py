@@ -36,7 +36,7 @@ from translate.evaluation.measures import (
     cycle,
     edges,
 )
-from translate.evaluation.options import CONTENT, DEFAULTS, FIDELITY, ON_FEATURES, EvaluateOptions, Kind
+from translate.evaluation.options import CONTENT, DEFAULTS, FIDELITY, ON_FEATURES, PER_CLASS, EvaluateOptions, Kind
 from translate.evaluation.pictures import Subject, fingerprint, opened
 from translate.evaluation.result import Result, checksum, keep, place
 from translate.infer.options import InferOptions
@@ -122,6 +122,8 @@ def _wanted(
     """The metrics to compute, and what the user should know of those that are not."""
     maps = subject.classes > 0
     wanted: list[str] = list(options.metric or (("pixel-accuracy", "iou") if maps else DEFAULTS[kind]))
+    if kind == "samples" and subject.groups and not options.metric:
+        wanted.append(PER_CLASS)
     left_out: dict[str, list[str]] = {}
     for name in list(wanted):
         missing = _missing(name, subject, model, options)
@@ -150,6 +152,8 @@ def _missing(name: str, subject: Subject, model: Published | None, options: Eval
         return "the inputs are maps of class indices"
     if name == "change" and subject.network is not None and subject.network.levels.channels != subject.channels:
         return "inputs and results have other channels"
+    if name == PER_CLASS and not subject.groups:
+        return "expected a model of several classes, and --against with a sub-folder of pictures for each"
     if name == "cycle-l1" and (model is None or subject.network is None or _way_back(model, subject.network) is None):
         return "the model has no direction back"
     package = EXTRA.get(name)
@@ -183,7 +187,7 @@ def _measures(
         yield Labels(subject.classes, maps)
     if "swd" in wanted:
         yield SlicedWasserstein(_pyramid_side(subject, options), (subject.count, len(subject.reals)), options.seed)
-    if on_features := [name for name in wanted if name in ON_FEATURES]:
+    if on_features := [name for name in wanted if name in (*ON_FEATURES, PER_CLASS)]:
         network: FeatureNetwork = RandomFeatures()
         if options.features is not None:
             network = TorchvisionFeatures(options.network, options.features)
@@ -227,7 +231,7 @@ def _look(subject: Subject, measures: Sequence[Measure], options: EvaluateOption
         for path in subject.reals:
             picture = opened(path, subject.channels, options.size)
             for measure in of_sets:
-                measure.add_real(picture)
+                measure.add_real(picture, subject.groups.get(path))
 
 
 def _pyramid_side(subject: Subject, options: EvaluateOptions) -> int:

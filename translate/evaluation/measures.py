@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from translate.data.values import Pixels, at_depth, white_of
 from translate.errors import UsageError
 from translate.evaluation.features import FeatureNetwork, Inception, rows_of
+from translate.evaluation.options import PER_CLASS
 from translate.evaluation.pictures import Shown
 from translate.evaluation.result import Better, Figure
 from translate.infer.runner import Network
@@ -54,8 +55,8 @@ class SetMeasure(Measure):
     """Looks at every real picture as well."""
 
     @abstractmethod
-    def add_real(self, picture: Pixels) -> None:
-        """Look at a real picture."""
+    def add_real(self, picture: Pixels, group: str | None = None) -> None:
+        """Look at a real picture, of a class where there are classes."""
 
 
 def to_tensor(picture: Pixels) -> Tensor:
@@ -186,7 +187,7 @@ class SlicedWasserstein(SetMeasure):
     def add(self, shown: Shown) -> None:
         self._take(0, shown.output)
 
-    def add_real(self, picture: Pixels) -> None:
+    def add_real(self, picture: Pixels, group: str | None = None) -> None:
         self._take(1, picture)
 
     def _take(self, which: int, picture: Pixels) -> None:
@@ -226,11 +227,14 @@ class OnFeatures(SetMeasure):
         self._rows = rows_of(network, device)
         self._waiting: list[list[Tensor]] = [[], []]
         self._done: list[list[np.ndarray]] = [[], []]
+        self._groups: list[list[str | None]] = [[], []]
 
     def add(self, shown: Shown) -> None:
+        self._groups[0].append(shown.group)
         self._take(0, to_rgb_bytes(shown.output))
 
-    def add_real(self, picture: Pixels) -> None:
+    def add_real(self, picture: Pixels, group: str | None = None) -> None:
+        self._groups[1].append(group)
         self._take(1, to_rgb_bytes(picture))
 
     def _take(self, which: int, picture: Tensor) -> None:
@@ -263,7 +267,7 @@ class Distances(OnFeatures):
             "density": (lambda a, b: density_coverage(a, b)[0], "higher"),
             "coverage": (lambda a, b: density_coverage(a, b)[1], "higher"),
         }
-        for name in self.names:
+        for name in (each for each in self.names if each in of):
             function, better = of[name]
             try:
                 value = function(fakes, reals)
@@ -271,6 +275,23 @@ class Distances(OnFeatures):
                 raise UsageError(f"--metric {name}: {error}") from None
             estimate = of_sets(_resampled(function, fakes, reals), (len(fakes), len(reals)), value, draws=draws)
             yield _figure(name, estimate, better, how=self.label, published=False)
+        if PER_CLASS in self.names:
+            yield self._within_classes(fakes, reals)
+
+    def _within_classes(self, fakes: Features, reals: Features) -> Figure:
+        groups = [np.array(names, dtype=object) for names in self._groups]
+        both = sorted({name for name in groups[1] if name is not None} & {n for n in groups[0] if n is not None})
+        estimates = {}
+        for name in both:
+            a, b = fakes[groups[0] == name], reals[groups[1] == name]
+            if len(b) < 2:
+                raise UsageError(f"--metric {PER_CLASS}: class {name} has {len(b)} real pictures; expected 2 or more")
+            estimates[name] = of_sets(_resampled(frechet, a, b), (len(a), len(b)), frechet(a, b), draws=FEW_DRAWS)
+        mean = float(np.mean([each.value for each in estimates.values()]))
+        error = float(np.sqrt(np.sum([each.error**2 for each in estimates.values()])) / len(estimates))
+        detail = ", ".join(f"{name}: {each.value:.4g}" for name, each in estimates.items())
+        how = f"{self.label}; {len(estimates)} classes"
+        return _figure(PER_CLASS, Estimate(mean, error), "lower", how=how, published=False, detail=detail)
 
 
 class Fidelity(OnFeatures):

@@ -17,7 +17,7 @@ Kind = Literal["translations", "pairs", "super-resolution", "samples", "pictures
 
 Metric = Literal[
     "psnr", "ssim", "l1", "ms-ssim", "lpips", "pixel-accuracy", "iou",
-    "swd", "frechet", "kernel", "density", "coverage",
+    "swd", "frechet", "kernel", "density", "coverage", "intra-frechet",
     "fid", "kid", "is", "precision", "recall",
     "edges", "cycle-l1", "change",
 ]  # fmt: skip
@@ -29,6 +29,8 @@ FIDELITY = ("fid", "kid", "is", "precision", "recall")
 """Metrics on torch-fidelity's Inception."""
 ON_FEATURES = ("frechet", "kernel", "density", "coverage")
 """The same kind of metrics on the features that ``--features`` names."""
+PER_CLASS = "intra-frechet"
+"""The Frechet distance within each class, in the mean over the classes."""
 CONTENT = ("edges", "cycle-l1", "change")
 """Metrics that compare each result with the picture that it was made from."""
 
@@ -36,7 +38,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     "translations": (*CONTENT, "swd", *ON_FEATURES, *FIDELITY),
     "pairs": (*PAIRED, *CONTENT, "swd", *ON_FEATURES, *FIDELITY),
     "super-resolution": ("psnr", "ssim", "l1", "ms-ssim", "lpips", "swd", *ON_FEATURES, *FIDELITY),
-    "samples": ("swd", *ON_FEATURES, *FIDELITY),
+    "samples": ("swd", *ON_FEATURES, PER_CLASS, *FIDELITY),
     "pictures": ("swd", *ON_FEATURES, *FIDELITY),
 }
 DEFAULTS: Mapping[Kind, tuple[str, ...]] = {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from translate.conditions import parse_settings
+from translate.conditions import ALL, each_choice, parse_settings
 from translate.contract import Loading
 from translate.data import bicubic
 from translate.data.decode import ImageError, Pixels, open_image
@@ -32,13 +32,14 @@ Tell = Callable[[str], None]
 class Shown:
     """A result, the picture that it should be and the one that it was made from, where there are such.
 
-    uint8 (H, W, C), or class indices (H, W, 1) where the domain is indexed.
+    Pixels (H, W, C), or class indices (H, W, 1) where the domain is indexed. ``group``: the class that was drawn.
     """
 
     name: str
     output: Pixels
     target: Pixels | None = None
     source: Pixels | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Subject:
     """What is judged: ``count`` results, which ``results`` makes in the order of their names, and the real pictures.
 
     ``network``: what makes them, where pictures are translated. ``classes``: of results that are class-index maps, 0
-    for pictures.
+    for pictures. ``groups``: of the real pictures, the class of each that is one of those drawn.
     """
 
     count: int
@@ -56,6 +57,7 @@ class Subject:
     network: Network | None = None
     classes: int = 0
     files: tuple[Path, ...] = ()
+    groups: Mapping[Path, str] = field(default_factory=dict)
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
@@ -86,27 +88,38 @@ def folder_of_pictures(options: EvaluateOptions) -> Subject:
 
 
 def samples(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
-    """Pictures that a sampler draws."""
+    """Pictures that a sampler draws, as many of each class where it has classes."""
     assert options.against is not None
     direction = model.direction(options.direction, latent=True)
     reals = _files("--against", options.against)
+    settings = parse_settings(options.settings)
+    needed = [name for name, each in direction.conditions.items() if each.default is None and name not in settings]
+    if len(needed) == 1 and direction.conditions[needed[0]].choices:
+        settings[needed[0]] = ALL
+    each = each_choice(direction, settings)
+    varied = next((name for name in each[0] if len(each) > 1 and each[0][name] != each[1][name]), None)
+    groups = [one[varied] for one in each] if varied is not None else []
+    share = options.count // len(each)
+    if share < 2:
+        raise UsageError(f"--count {options.count}: expected two pictures or more of each of {len(each)} classes")
 
     def results() -> Iterator[Shown]:
         batches = sample_batches(
-            *(model, options.count),
+            *(model, share),
             seed=options.seed,
             direction=direction.name,
-            settings=parse_settings(options.settings),
+            settings=settings,
             batch=options.batch,
             device=device,
         )
-        number = 0
-        for batch in batches:
-            for picture in to_bytes(batch):
-                yield Shown(f"{number:06d}", picture)
-                number += 1
+        pictures = (picture for batch in batches for picture in to_bytes(batch))
+        for number, picture in enumerate(pictures):
+            yield Shown(f"{number:06d}", picture, group=groups[number // share] if groups else None)
 
-    return Subject(options.count, results, reals, model.data.channels[direction.outputs])
+    found = {path: path.relative_to(options.against).parts[0] for path in reals}
+    known = {path: name for path, name in found.items() if name in groups}
+    channels = model.data.channels[direction.outputs]
+    return Subject(share * len(each), results, reals, channels, groups=known)
 
 
 def translations(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:

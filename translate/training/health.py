@@ -185,7 +185,7 @@ def _of_results(history: History, direction: str) -> Iterator[Finding]:
     if full is not None:
         what = f"results of {direction} are black or white nearly everywhere"
         yield Finding("saturated", direction, full, what, restart)
-    alike = lasting("spread", lambda value: value < 0.05)
+    alike = lasting("spread", lambda value: value < 0.03)
     if alike is not None:
         what = f"results of {direction} are nearly all the same picture (mode collapse)"
         advice = "a lower --lr-d, a larger --batch, --ada or another loss usually helps"
