@@ -29,8 +29,8 @@ class CGAN(TaskModel):
     """Images of a class from noise (Mirza and Osindero, 2014).
 
     The perceptrons are the paper's for MNIST. The optimizer is Adam, where the paper had stochastic gradient descent
-    whose rate falls from 0.1 by 1.00004 a step; ``--optimizer sgd --lr 0.1 --lr-schedule cosine`` comes near it. The
-    convolutional networks are DCGAN's, with the class beside the latent and on planes beside the image.
+    whose rate falls from 0.1 by 1.00004 a step. The convolutional networks are DCGAN's, with the class beside the
+    latent and on planes beside the image.
     """
 
     api = 2
@@ -43,7 +43,8 @@ class CGAN(TaskModel):
     width: Annotated[
         int | None, "units of mlp's first layers [200 and 240], channels of conv's layers next to the image [64]", Ge(1)
     ] = None
-    dropout: Annotated[float | None, "dropout in both networks of mlp [0.5], in conv's D [0]", Ge(0), Lt(1)] = None
+    dropout: Annotated[float | None, "dropout in the discriminator [0.5 in mlp, 0 in conv]", Ge(0), Lt(1)] = None
+    g_dropout: Annotated[float, "dropout in mlp's generator, noise that sampling is without", Ge(0), Lt(1)] = 0.5
     projection: Annotated[bool, "projection discriminator (Miyato and Koyama, 2018), for conv"] = False
     spectral: Annotated[bool, "spectral norm in the discriminator instead of batch norm, for conv"] = False
     loss: Annotated[GanLoss, "adversarial loss"] = "vanilla"
@@ -58,11 +59,13 @@ class CGAN(TaskModel):
     def networks(self, data: DataSpec) -> Networks:
         channels, size, classes = data.channels["image"], data.size, len(data.names["label"])
         if self.network == "mlp":
-            shape, dropout = (channels, size, size), 0.5 if self.dropout is None else self.dropout
+            shape, g_dropout, dropout = (channels, size, size), self.g_dropout, self.dropout
             units, maxouts = self.width or 200, self.width or 240
             return {
-                "g": lambda: ConditionalPerceptron(self.latent, classes, shape, width=units, dropout=dropout),
-                "d": lambda: ConditionalMaxout(math.prod(shape), classes, width=maxouts, dropout=dropout),
+                "g": lambda: ConditionalPerceptron(self.latent, classes, shape, width=units, dropout=g_dropout),
+                "d": lambda: ConditionalMaxout(
+                    math.prod(shape), classes, width=maxouts, dropout=0.5 if dropout is None else dropout
+                ),
             }
         dcgan_halvings(size)  # refuses a size that they cannot have, before anything is built
         return {

@@ -24,7 +24,7 @@ Network = Callable[[Tensor, Tensor], Tensor]
 
 def step(monkeypatch: pytest.MonkeyPatch, **form: Any) -> tuple[nn.ModuleDict, nn.ModuleDict, Tensor, Tensor]:
     """One step: the networks after it and before it, the images and the latents."""
-    engine, real = engine_of(CGAN(latent=5, dropout=0.0, **form), SPEC), images(SPEC)
+    engine, real = engine_of(CGAN(latent=5, dropout=0.0, g_dropout=0.0, **form), SPEC), images(SPEC)
     seen = given(engine, monkeypatch)
     before = copy.deepcopy(engine.nets)
     engine.train_step(lambda: {"image": real, "label": LABELS}, 0.0)
