@@ -57,6 +57,11 @@ class Model:
         self.data: DataSpec = published.data
         self.directions: tuple[Direction, ...] = published.directions
 
+    @property
+    def published(self) -> Published:
+        """What the file holds."""
+        return self._published
+
     def __repr__(self) -> str:
         names = ", ".join(direction.name for direction in self.directions)
         return f"<Model {self.plugin} ({names}) of {self.path} on {self.device}>"
@@ -96,7 +101,7 @@ class Model:
         ``precision``, ``sample`` and ``seed``. Raises ``UsageError`` for what the direction does not take, and
         ``GantkError`` where the network fails on this picture.
         """
-        options = _checked(InferOptions, _OF_A_CALL, flags)
+        options = checked(InferOptions, _OF_A_CALL, flags)
         if isinstance(picture, Image.Image):
             return self._image(picture, options)
         if isinstance(picture, np.ndarray):
@@ -121,7 +126,7 @@ class Model:
         fails later is counted and named in the summary.
         """
         places = [inputs] if isinstance(inputs, (str, PathLike)) else list(inputs)
-        options = _checked(InferOptions, _INFER, {"device": str(self.device), **flags})
+        options = checked(InferOptions, _INFER, {"device": str(self.device), **flags})
         return infer(self._published, [_path(place) for place in places], _path(out), options, tell=tell, record=record)
 
     def sample(
@@ -261,7 +266,7 @@ def train(
         return train_request(request, journal)
 
 
-def _checked(cls: type[T], fields: Sequence[Field], flags: Mapping[str, Any]) -> T:
+def checked(cls: type[T], fields: Sequence[Field], flags: Mapping[str, Any]) -> T:
     """The dataclass of flags that were given as keywords, with the errors that they would give as flags."""
     return build(cls, fields, _values({field.name: field for field in fields}, flags), cls.__name__)
 

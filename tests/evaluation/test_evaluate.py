@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import translate
+from translate.api import Model
 from translate.cli import app as cli
 from translate.conditions import choice
 from translate.contract import Batch, DataSpec, Direction, Nets, Noise
@@ -244,7 +245,7 @@ def test_results_are_kept_beside_the_model(tmp_path: Path, a: Path, b: Path) -> 
             r"expected one of .*did you mean set5-y",
         ),
         ({"inputs": "a", "against": "a", "protocol": "set5-y"}, "it is for super-resolution"),
-        ({"inputs": "none", "against": "a"}, "--inputs none: no such folder"),
+        ({"inputs": "absent", "against": "a"}, "--inputs absent: no such folder"),
         ({"pictures": "a", "against": "a"}, "--pictures goes without a MODEL"),
         ({"inputs": "a", "against": "a", "metric": ("cycle-l1",)}, "the model has no direction back"),
         ({"inputs": "a", "against": "a", "metric": ("iou",)}, "not for translations"),
@@ -257,6 +258,16 @@ def test_wrong_usage(a: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str
              for name, value in options.items()}  # fmt: skip
     with pytest.raises(UsageError, match=message):
         translate.evaluate(published(darker()), **paths)
+
+
+def test_python_takes_what_the_command_takes(a: Path, b: Path) -> None:
+    model = published(darker())
+    plain = translate.evaluate(model, inputs=a, against=b, metric=("edges",), size=16)
+    assert translate.evaluate(Model(model), inputs=str(a), against=str(b), metric="edges", size=16) == plain
+    with pytest.raises(UsageError, match=r"no such flag: metrics \(did you mean metric\?\)"):
+        translate.evaluate(model, inputs=a, against=b, metrics=("edges",))
+    with pytest.raises(UsageError, match="--size 8: expected a whole number >= 16"):
+        translate.evaluate(model, inputs=a, against=b, size=8)
 
 
 def test_an_unreadable_picture_stops_it(a: Path, b: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from translate.api import Model, checked
 from translate.data.decode import probe
 from translate.device import choose_device
 from translate.errors import UsageError
@@ -39,6 +40,7 @@ from translate.evaluation.measures import (
 from translate.evaluation.options import CONTENT, DEFAULTS, FIDELITY, ON_FEATURES, PER_CLASS, EvaluateOptions, Kind
 from translate.evaluation.pictures import Subject, fingerprint, opened
 from translate.evaluation.result import Result, checksum, keep, place
+from translate.fields import fields_of
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.metrics.sliced import SMALLEST
@@ -53,7 +55,7 @@ Tell = Callable[[str], None]
 
 
 def evaluate(
-    model: Path | Published | None = None,
+    model: str | Path | Model | Published | None = None,
     options: EvaluateOptions | None = None,
     *,
     tell: Tell = lambda line: None,
@@ -61,13 +63,13 @@ def evaluate(
 ) -> Result:
     """Judge a model, or with ``pictures`` a folder of results, as ``gantk evaluate`` does.
 
-    ``model``: run folder, model file or a loaded model. ``options``, or its fields as keywords: what to compare with
-    what, and how; ``translate.evaluate("runs/zebras", inputs=..., against=...)``. The result is kept in
+    ``model``: run folder, model file or what `translate.load` gave. ``options``, or its fields as keywords: what to
+    compare with what, and how; ``translate.evaluate("runs/zebras", inputs=..., against=...)``. The result is kept in
     ``evaluation.json`` beside the model's file, if there is one. ``tell`` receives lines for the user. Raises
     ``UsageError`` before any picture is translated where folders, flags or weights do not fit, and ``ImageError`` for a
     picture that cannot be read: figures of the others alone would be of another set.
     """
-    options = options or EvaluateOptions(**given)
+    options = options or checked(EvaluateOptions, fields_of(EvaluateOptions, "evaluate"), given)
     kind = options.checked()
     if options.protocol is not None:
         options = protocols.apply(options.protocol, options)
@@ -76,7 +78,7 @@ def evaluate(
             "expected a MODEL, or --pictures DIR without one" if model is None else "--pictures goes without a MODEL"
         )
     device = choose_device(options.device)
-    published = load_published(Path(model)) if isinstance(model, (str, Path)) else model
+    published = _published(model)
     subject = _subject(kind, published, options, device, tell)
     wanted, notes = _wanted(kind, subject, published, options)
     inception = find_inception(options.inception) if set(wanted) & set(FIDELITY) else None
@@ -100,6 +102,12 @@ def evaluate(
     if published is not None and published.path.is_file():
         keep(place(published.path), result)
     return result
+
+
+def _published(model: str | Path | Model | Published | None) -> Published | None:
+    if isinstance(model, (str, Path)):
+        return load_published(Path(model))
+    return model.published if isinstance(model, Model) else model
 
 
 def _subject(
