@@ -69,7 +69,7 @@ class CGAN(TaskModel):
             }
         dcgan_halvings(size)  # refuses a size that they cannot have, before anything is built
         return {
-            # As large as a latent is long: the class has to be heard beside it.
+            # A one-hot class of the size of a whole latent: with 1 for the class, it would hardly change a first map.
             "g": lambda: WithLabel(
                 DCGANGenerator(channels, size, latent=self.latent + classes, width=self.width or 64),
                 classes,

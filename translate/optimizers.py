@@ -8,6 +8,9 @@ from typing import Literal
 import torch
 from torch import nn
 
+ORIGINAL = "parametrizations.weight.original"
+"""The name of the parameter from which a parametrised layer, such as a spectrally normalised one, has its weight."""
+
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["paper", "constant", "linear", "cosine"]
 """``paper``: the model's own."""
@@ -53,15 +56,17 @@ def initialise(net: nn.Module, kind: Literal["normal", "xavier", "kaiming", "ort
     """
     for layer in net.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)):
+            # Under spectral norm ``layer.weight`` is computed: writing to it would do nothing.
+            weight = next(own for name, own in layer.named_parameters() if name in ("weight", ORIGINAL))
             match kind:
                 case "normal":
-                    nn.init.normal_(layer.weight, 0.0, gain)
+                    nn.init.normal_(weight, 0.0, gain)
                 case "xavier":
-                    nn.init.xavier_normal_(layer.weight, gain)
+                    nn.init.xavier_normal_(weight, gain)
                 case "kaiming":
-                    nn.init.kaiming_normal_(layer.weight)
+                    nn.init.kaiming_normal_(weight)
                 case "orthogonal":
-                    nn.init.orthogonal_(layer.weight, gain)
+                    nn.init.orthogonal_(weight, gain)
         elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, 0.02)
         else:
