@@ -14,6 +14,9 @@ from translate.errors import UsageError, did_you_mean
 ALL = "all"
 """``--set NAME=all``: every choice in turn."""
 
+NONE = "none"
+"""``--set NAME=none``: no name of several."""
+
 MOST_WORDS = 24
 """Words of a caption that sources keep, and the length of ``x.text``: the ``length`` of their conditions."""
 
@@ -29,6 +32,19 @@ def choice(names: Sequence[str], help: str, default: str | None = None) -> Condi
         return torch.tensor(index[text])
 
     return Condition(help, encode, default, tuple(names))
+
+
+def several(names: Sequence[str], help: str) -> Condition:
+    """Any of ``names``, parted by commas, or ``none``; given to the networks as 0 or 1 for each, float32 (N, names)."""
+
+    def encode(text: str) -> Tensor:
+        given = [] if text == NONE else [name.strip() for name in text.split(",")]
+        for name in given:
+            if name not in names:
+                raise ValueError(f"expected some of {_listed(names)}, or {NONE}{did_you_mean(name, list(names))}")
+        return torch.tensor([float(name in given) for name in names])
+
+    return Condition(help, encode)
 
 
 def number(low: float, high: float, help: str, default: float | None = None) -> Condition:
