@@ -18,8 +18,10 @@ from translate.cli import app as cli
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, Terms
 from translate.errors import UsageError
 from translate.settings import Run
+from translate.training.checkup import Checkup
 from translate.training.engine import Engine
 from translate.training.health import Finding, Watch, examine, read_records
+from translate.training.journal import Journal
 from translate.training.probe import probe
 
 STEPS = 200
@@ -245,3 +247,8 @@ def test_a_good_run_says_nothing(run_folder: list[str], tmp_path: Path, capsys: 
     assert cli.run(["health", str(tmp_path / "run")]) == 0
     assert "nothing found" in capsys.readouterr().err
     assert cli.run(["health", str(tmp_path / "a")]) == 2
+
+
+def test_looks_grow_rare(tmp_path: Path) -> None:
+    checkup = Checkup(Engine(Toy(), toy_data(), Run(batch=4)), Journal(), tmp_path, stops=True)
+    assert [step for step in range(1, 900) if checkup.due(step)] == [50, 100, 150, 200, 400, 600, 800]

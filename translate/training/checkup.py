@@ -12,7 +12,7 @@ from translate import distributed
 from translate.console import current
 from translate.errors import DeadError
 from translate.training.engine import Engine
-from translate.training.health import PROBE_EVERY, Finding, Watch
+from translate.training.health import EARLY, PROBE_EVERY, Finding, Watch
 from translate.training.journal import Journal
 from translate.training.probe import probe
 
@@ -27,7 +27,7 @@ class Checkup:
 
     def due(self, step: int) -> bool:
         """Whether to look at what the networks give after so many steps."""
-        return step % PROBE_EVERY == 0
+        return step % (PROBE_EVERY if step <= EARLY else EARLY) == 0
 
     def numbers(self, samples: Mapping[str, Tensor]) -> dict[str, float]:
         """What the networks give for these samples, where this is due."""
