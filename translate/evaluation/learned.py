@@ -16,7 +16,7 @@ from translate.evaluation.pictures import Shown
 BACKBONE = "alexnet-owt-7be5be79.pth"
 """torchvision's file of AlexNet in torch's cache, which LPIPS 0.1 is published on."""
 
-SMALLEST = 161
+SMALLEST = 176
 """Side from which five scales of MS-SSIM fit."""
 
 
