@@ -207,6 +207,29 @@ class BreaksTheGraph(Sound):
         return {"adv": -nets.d(fake).mean() * (2.0 if fake.mean().item() > 0 else 1.0)}
 
 
+class MovesItsOwn(Sound):
+    def critic(self, nets: Nets, x: Batch) -> Terms:
+        with torch.no_grad():
+            nets.d.weight.clamp_(-0.01, 0.01)
+        return super().critic(nets, x)
+
+
+class ReadsOnTheHost(Sound):
+    def critic(self, nets: Nets, x: Batch) -> Terms:
+        return {"gap": nets.d(x.image).mean() * x.image.mean().item()}
+
+
+class BranchesOnProgress(Sound):
+    def critic(self, nets: Nets, x: Batch) -> Terms:
+        scale = 1.0 if x.progress > 0.5 else 2.0
+        return {"gap": nets.d(x.image).mean() * scale}
+
+
+class TakesTheLength(Sound):
+    def paint(self, nets: Nets, x: Batch) -> Tensor:
+        return nets.g(x.image) + torch.zeros(len(x.image), 1, 1, 1)  # type: ignore[no-any-return]
+
+
 class BadPreview(Sound):
     def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Any:
         return {"paint": x.image[0]}
@@ -234,6 +257,10 @@ FAULTS: list[tuple[type[Sound], str, str, str]] = [
     (NoSuchRole, "builds", "no error", "phase 'critic' updates 'q'"),
     (OtherApi, "builds", "api = 2", "api = 99"),
     (NotInBf16, "bfloat16", "no error", "RuntimeError"),
+    (MovesItsOwn, "roles", "phase critic: weights that no loss moves", "d.weight moved"),
+    (ReadsOnTheHost, "device_only", "phase critic: values that stay on the device", "in critic"),
+    (BranchesOnProgress, "device_only", "phase critic: values that stay on the device", "in critic"),
+    (TakesTheLength, "directions", "any number of samples when it is exported", "len(x)"),
     (BadPreview, "preview", "column paint: shape (N, C, H, W)", "(3, 8, 8)"),
 ]
 

@@ -15,6 +15,7 @@ from translate.testing.training import (
     accumulation,
     bfloat16,
     builds,
+    device_only,
     gradients,
     resume,
     roles,
@@ -29,7 +30,7 @@ __all__ = ["BATCH", "CHECKS", "SLOW_CHECKS", "Check", "Problem", "Skipped", "Sub
 Check = Callable[[Subject], Iterator[Problem]]
 
 CHECKS: Sequence[Check] = (
-    *(builds, settings, stateless, terms, roles, gradients, accumulation, seeds, resume, bfloat16),
+    *(builds, settings, stateless, terms, device_only, roles, gradients, accumulation, seeds, resume, bfloat16),
     *(directions, preview, published),
 )
 """In the order in which a report shows them. The first must hold for the others to run."""

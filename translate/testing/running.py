@@ -14,6 +14,7 @@ from translate.errors import named_line
 from translate.modelfile.model import build_nets, load_published, needed_roles
 from translate.modelfile.write import save_published
 from translate.testing.subject import BATCH, Problem, Skipped, Subject
+from translate.testing.watching import Lengths
 from translate.training import checkpoint
 
 
@@ -53,8 +54,17 @@ def _direction(
         return
     if not torch.equal(first, again):
         yield Problem(f"{title}: the same output from the same torch seed", "another", where)
-    elif torch.equal(first, chance) and (difference := (first[:1] - alone).abs().max().item()) > 1e-3:
+    for place in _lengths(subject, direction, nets, x):
+        yield Problem(f"{title}: any number of samples when it is exported: x.shape[0]", "len(x)", place or where)
+    difference = (first[:1] - alone).abs().max().item()
+    if torch.equal(first, again) and torch.equal(first, chance) and difference > 1e-3:
         yield Problem(f"{title}: an output that the rest of the batch does not change", f"{difference:.2g}", where)
+
+
+def _lengths(subject: Subject, direction: Direction, nets: Nets, x: Batch) -> list[str]:
+    with torch.inference_mode(), Lengths(subject.code) as lengths:
+        direction.run(nets, Batch(x))
+    return list(lengths.places)
 
 
 def _seeded(direction: Direction, nets: Nets, x: Batch, seed: int) -> Tensor:

@@ -115,15 +115,19 @@ class Subject:
         except (OSError, TypeError):  # made up at run time
             return cls.__name__
 
+    @property
+    def code(self) -> Path:
+        """The file of the plugin's module, or the folder of its package."""
+        module = sys.modules[type(self.task).__module__]
+        top = sys.modules.get(module.__name__.partition(".")[0], module)
+        file = Path(getattr(top, "__file__", None) or getattr(module, "__file__", None) or "?")
+        return file.parent if file.name == "__init__.py" else file
+
     def place_of(self, error: Exception) -> str:
         """``file:line`` of the innermost call in the plugin's own module or package, or of the class if none is."""
-        top = sys.modules.get(type(self.task).__module__.partition(".")[0])
-        file = getattr(top, "__file__", None)
-        if file is not None:
-            own = Path(file).parent if Path(file).name == "__init__.py" else Path(file)
-            for frame in reversed(traceback.extract_tb(error.__traceback__)):
-                if Path(frame.filename).is_relative_to(own):
-                    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            if Path(frame.filename).is_relative_to(self.code):
+                return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
         return self.place
 
 

@@ -14,6 +14,7 @@ from translate import API_VERSION
 from translate.contract import Batch, Nets, Phase, Terms
 from translate.errors import UsageError, one_line
 from translate.testing.subject import COMPARES, Gradients, Problem, Skipped, Subject, freeze, unequal
+from translate.testing.watching import HostReads
 from translate.training import checkpoint
 from translate.training.engine import Engine
 
@@ -103,6 +104,22 @@ def terms(subject: Subject) -> Iterator[Problem]:
     yield from found.values()
 
 
+def device_only(subject: Subject) -> Iterator[Problem]:
+    """a loss reads no value on the host: no .item(), no branch on a tensor"""
+    found: dict[str, Problem] = {}
+
+    def spy(phase: Phase, nets: Nets, x: Batch) -> Terms:
+        with HostReads(subject.code) as reads:
+            result = phase.loss(nets, x)
+        for place in reads.places:
+            expected = f"phase {phase.name}: values that stay on the device, as torch.where keeps them"
+            found.setdefault(place, Problem(expected, "one read on the host", place or subject.where(phase.loss)))
+        return result
+
+    subject.train(subject.engine(spy=spy), rounds=1)
+    yield from found.values()
+
+
 def roles(subject: Subject) -> Iterator[Problem]:
     """a phase moves the parameters of the roles it declares, and no others"""
     found: dict[str, Problem] = {}
@@ -126,7 +143,12 @@ def roles(subject: Subject) -> Iterator[Problem]:
         compare(nets)
         state.update(parameters(nets))
         running[:] = [phase]
-        return phase.loss(nets, x)
+        result = phase.loss(nets, x)
+        for name, value in parameters(nets).items():
+            if name.partition(".")[0] in phase.updates and not torch.equal(value, state[name]):
+                expected = f"phase {phase.name}: weights that no loss moves; Phase.after may clip them"
+                found.setdefault(name, Problem(expected, f"{name} moved", subject.where(phase.loss)))
+        return result
 
     engine = subject.engine(spy=spy)
     subject.train(engine, rounds=2)
