@@ -154,6 +154,8 @@ def test_samples_depend_on_the_seed_alone(b: Path) -> None:
     again = translate.evaluate(model, against=b, count=20)
     assert first == again
     assert first.setting["results"] == 20
+    with pytest.raises(UsageError, match="draws pictures from noise; expected --against DIR alone"):
+        translate.evaluate(model, inputs=b, against=b)
     other = translate.evaluate(model, against=b, count=20, seed=1)
     assert other["frechet"].value != first["frechet"].value
 
@@ -236,6 +238,7 @@ def test_results_are_kept_beside_the_model(tmp_path: Path, a: Path, b: Path) -> 
         ({"inputs": "a", "hr": "a"}, "got --inputs and --hr"),
         ({"a": "a"}, "expected --a DIR and --b DIR"),
         ({"a": "a", "b": "a", "ab": "a"}, "expected --a DIR and --b DIR, or --ab DIR alone"),
+        ({"against": "a"}, "does not draw pictures; expected --inputs DIR to translate as well"),
         ({"hr": "a", "metric": ("fid", "cycle-l1")}, "--metric cycle-l1: not for super-resolution"),
         ({"inputs": "a", "against": "a", "lr_images": "a"}, "--lr-images goes with --hr"),
         ({"inputs": "a", "against": "a", "network": "resnet5"}, r"did you mean resnet50\?"),

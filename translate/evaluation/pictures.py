@@ -90,6 +90,8 @@ def folder_of_pictures(options: EvaluateOptions) -> Subject:
 def samples(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
     """Pictures that a sampler draws, as many of each class where it has classes."""
     assert options.against is not None
+    if not any(each.latent for each in model.directions):
+        raise UsageError(f"--against: {model.path} does not draw pictures; expected --inputs DIR to translate as well")
     direction = model.direction(options.direction, latent=True)
     reals = _files("--against", options.against)
     settings = parse_settings(options.settings)
@@ -215,6 +217,8 @@ def _matched(
 
 
 def _network(model: Published, name: str | None, device: torch.device, options: EvaluateOptions) -> Network:
+    if all(each.latent for each in model.directions):
+        raise UsageError(f"{model.path} draws pictures from noise; expected --against DIR alone")
     infer = InferOptions(tile="off", precision="fp32", seed=options.seed)
     return Network(model, model.direction(name), device, infer)
 
