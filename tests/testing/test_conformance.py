@@ -23,6 +23,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "lsgan": {"width": 4, "latent": 6},
     "sagan": {"width": 2, "latent": 6},
     "biggan": {"width": 2, "latent": 8, "embedding": 3},
+    "cut": {"width": 2, "blocks": 2, "patches": 4, "projection": 4, "patch_layers": 1},
+    "fastcut": {"width": 2, "blocks": 2, "patches": 4, "projection": 4, "patch_layers": 1},
     "stargan": {"width": 2, "blocks": 1, "d_layers": 2, "critic": 2},
 }
 """Hyper-parameters that make a built-in quick to train; a stranger's model is checked with its defaults."""

@@ -38,6 +38,11 @@ def init_xavier(module: M) -> M:
     return _init(module, nn.init.xavier_uniform_)
 
 
+def init_xavier_normal(module: M, gain: float = 0.02) -> M:
+    """Normal weights by Glorot and Bengio (2010), times ``gain``, in the same layers, biases 0; as in CUT's code."""
+    return _init(module, lambda weight: nn.init.xavier_normal_(weight, gain))
+
+
 def _init(module: M, draw: Callable[[Tensor], Tensor]) -> M:
     for layer in module.modules():
         if isinstance(layer, (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)):

@@ -1,1 +1,1 @@
-"""CUT and FastCUT as a gantk plugin."""
+"""GcGAN as a gantk plugin."""

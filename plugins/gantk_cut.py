@@ -1,15 +1,16 @@
 """CUT: translation in one direction, learnt by comparing patches (Park et al., 2020, arXiv 2007.15651).
 
 A patch of the output should have more in common with the patch of the input at its place than with the input's other
-patches. That replaces the way back of CycleGAN, so one generator and one discriminator do.
+patches. That replaces the way back of CycleGAN, so that one generator and one discriminator suffice. Networks are those
+of the authors' code, anti-aliased and initialised as there.
 
-What is done otherwise than in the authors' code:
+What is done otherwise than in that code:
 
-- The features are those behind norm and activation of five layers (the image, two of the encoder, two of the residual
-  blocks), theirs those behind the convolution or the downsampling.
+- The first of the five feature layers is the picture, theirs the picture with its padding.
 - A step moves generator and projection first and the discriminator then, on the same outputs; theirs starts with the
   discriminator.
-- Patches are drawn with replacement, for each image anew; a place that was drawn twice is no negative of itself.
+- Patches are drawn with replacement, for each picture anew; a place that was drawn twice is no negative of itself.
+- FastCUT mirrors half of the pictures, theirs all pictures of half of the batches.
 """
 
 from __future__ import annotations
@@ -19,35 +20,26 @@ from dataclasses import dataclass
 from typing import Annotated, cast
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
-from translate import (
-    Batch,
-    DataSpec,
-    Direction,
-    Nets,
-    Networks,
-    Noise,
-    Phase,
-    Run,
-    TaskModel,
-    Terms,
-    UsageError,
-    linear_decay,
-)
+
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms, linear_decay
 from translate.data.unpaired import Unpaired
 from translate.discriminators.patch import PatchDiscriminator, smallest_input
+from translate.errors import UsageError
 from translate.generators.resnet import ResnetGenerator, resnet_margin
+from translate.layers.init import init_xavier_normal
+from translate.layers.projection import Projection, places_in
+from translate.layers.resample import Downsample, Upsample
 from translate.losses.adversarial import adversarial
-
-from gantk_example.patchnce import patch_nce
-from gantk_example.projection import Projection, places_in
+from translate.losses.contrastive import patch_nce
+from translate.settings import Run
 
 GAME = adversarial("lsgan")
 LAYERS = 5
 """Feature layers whose patches are compared."""
 
-# The hyper-parameters whose defaults tell the two models apart.
+# The hyper-parameters in whose defaults the two models differ.
 Nce = Annotated[float, "weight of the patch-wise contrastive term", Ge(0)]
 Identity = Annotated[bool, "contrast pictures of b with themselves repainted as well"]
 Mirror = Annotated[bool, "mirror half of the inputs, and compare what comes out mirrored back"]
@@ -59,7 +51,8 @@ class CUT(TaskModel):
 
     api = 2
     source = Unpaired
-    recipe = Run(batch=1, size=256, epochs=400)
+    recipe = Run(batch=1, size=256, epochs=400, ema=0.0)  # the paper publishes the weights of the last step
+    averaged = ("g",)
 
     nce: Nce = 1.0
     identity: Identity = True
@@ -71,7 +64,9 @@ class CUT(TaskModel):
     blocks: Annotated[
         int, "residual blocks of the generator; patches are taken behind the first and the fifth", Ge(2)
     ] = 9
-    patch_layers: Annotated[int, "stride-2 layers of the discriminator; 3 sees 70x70 pixels", Ge(0)] = 3
+    patch_layers: Annotated[int, "halvings in the discriminator; 3 sees 70x70 pixels", Ge(0), Le(6)] = 3
+    upsample: Annotated[Upsample, "how the generator upsamples; blur is the paper's"] = "blur"
+    downsample: Annotated[Downsample, "how generator and discriminator downsample; blur is the paper's"] = "blur"
 
     def networks(self, data: DataSpec) -> Networks:
         a, b = data.channels["a"], data.channels["b"]
@@ -79,13 +74,20 @@ class CUT(TaskModel):
         if data.size % 4 or data.size < smallest:
             raise UsageError(f"--size {data.size}: expected a multiple of 4, {smallest} or more")
         if a != b:
-            raise UsageError(f"the domains have {a} and {b} channels; CUT compares their pictures, expected equal ones")
+            raise UsageError(
+                f"the domains have {a} and {b} channels; CUT compares their pictures: expected equal numbers"
+            )
         channels = (a, self.width * 2, self.width * 4, self.width * 4, self.width * 4)
-        return {
-            "g": lambda: ResnetGenerator(a, b, self.width, self.blocks),
-            "f": lambda: Projection(channels, self.projection),
-            "d": lambda: PatchDiscriminator(b, self.width, self.patch_layers),
-        }
+
+        def generator() -> nn.Module:
+            net = ResnetGenerator(a, b, self.width, self.blocks, upsample=self.upsample, downsample=self.downsample)
+            return init_xavier_normal(net)
+
+        def discriminator() -> nn.Module:
+            net = PatchDiscriminator(b, self.width, self.patch_layers, downsample=self.downsample)
+            return init_xavier_normal(net)
+
+        return {"g": generator, "f": lambda: Projection(channels, self.projection), "d": discriminator}
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:
         # Chance comes from the engine, a sample's own: the same from one process as from two, and after a resume.
@@ -118,12 +120,15 @@ class CUT(TaskModel):
         return torch.stack([patch_nce(query, key, at, self.temperature) for query, key, at in pairs]).mean()
 
     def features(self, g: nn.Module, image: Tensor) -> list[Tensor]:
-        """The image and what four layers of the generator make of it."""
+        """The picture, the convolutions of the encoder and what comes out of the first and the fifth block."""
         net = cast(ResnetGenerator, g)
         found, hidden = [image], net.stem(image)
         for layer in net.down:
-            hidden = layer(hidden)
+            convolution, *others = cast(nn.Sequential, layer)
+            hidden = convolution(hidden)
             found.append(hidden)
+            for other in others:
+                hidden = other(hidden)
         for index, block in enumerate(list(net.blocks)[:LAYERS]):
             hidden = block(hidden)
             if index == 0:
@@ -133,14 +138,14 @@ class CUT(TaskModel):
     def judge(self, nets: Nets, x: Batch) -> Terms:
         """Tell pictures of b from translations; halved, as in CycleGAN."""
         real, fake = nets.d(x.b), nets.d(x.fake)
-        x.log(score=real, score_fake=fake)
+        x.scores("d", real=real, fake=fake)
         return {"adv": 0.5 * GAME.discriminator(real, fake)}
 
     def lr_at(self, progress: float) -> float:
         return linear_decay(progress, 0.5)
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
-        margin = resnet_margin(self.blocks)
+        margin = resnet_margin(self.blocks, self.upsample, self.downsample)
         return [Direction("a2b", "a", "b", ("g",), lambda nets, x: nets.g(x.a), multiple=4, margin=margin)]
 
     def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
@@ -152,7 +157,8 @@ class CUT(TaskModel):
 class FastCUT(CUT):
     """CUT without its identity term, in half the time (Park et al., 2020)."""
 
-    recipe = Run(batch=1, size=256, epochs=200)
+    api = 2
+    recipe = Run(batch=1, size=256, epochs=200, ema=0.0)
 
     nce: Nce = 10.0
     identity: Identity = False
