@@ -38,7 +38,7 @@ Whole = TypeVar("Whole", np.uint8, np.uint16)
 Place = str | PathLike[str]
 
 _INFER = fields_of(InferOptions, "infer")
-_OF_A_CALL = [f for f in _INFER if f.name in ("direction", "tile", "precision", "sample", "seed")]
+_OF_A_CALL = [f for f in _INFER if f.name in ("direction", "tile", "precision", "sample", "seed", "settings")]
 
 
 class Model:
@@ -98,10 +98,10 @@ class Model:
         times its size.
 
         ``flags``: those of ``gantk infer`` that concern pixels, by the same names: ``direction``, ``tile``,
-        ``precision``, ``sample`` and ``seed``. Raises ``UsageError`` for what the direction does not take, and
-        ``GantkError`` where the network fails on this picture.
+        ``precision``, ``sample`` and ``seed``; and the conditions of the direction, such as ``domain="winter"``. Raises
+        ``UsageError`` for what the direction does not take, and ``GantkError`` where the network fails on this picture.
         """
-        options = checked(InferOptions, _OF_A_CALL, flags)
+        options = checked(InferOptions, _OF_A_CALL, self._with_settings(flags))
         if isinstance(picture, Image.Image):
             return self._image(picture, options)
         if isinstance(picture, np.ndarray):
@@ -121,12 +121,12 @@ class Model:
     ) -> Summary:
         """Translate photos and folders of photos into the folder ``out``, as ``gantk infer`` does.
 
-        ``flags``: those of ``gantk infer``, by the same names (``format="png"``, ``overwrite=True``). ``tell`` receives
-        lines for people, ``record`` an entry for each file. Raises ``UsageError`` before the first photo is read; what
-        fails later is counted and named in the summary.
+        ``flags``: those of ``gantk infer``, by the same names (``format="png"``, ``overwrite=True``), and conditions of
+        the direction (``domain="winter"``). ``tell`` receives lines for people, ``record`` an entry for each file.
+        Raises ``UsageError`` before the first photo is read; what fails later is counted and named in the summary.
         """
         places = [inputs] if isinstance(inputs, (str, PathLike)) else list(inputs)
-        options = checked(InferOptions, _INFER, {"device": str(self.device), **flags})
+        options = checked(InferOptions, _INFER, {"device": str(self.device), **self._with_settings(flags)})
         return infer(self._published, [_path(place) for place in places], _path(out), options, tell=tell, record=record)
 
     def sample(
@@ -189,6 +189,14 @@ class Model:
         results = self._translate(network, list(shares), options)
         values = torch.from_numpy(np.stack(results)).permute(0, 3, 1, 2) * 2 - 1
         return values.to(picture.device, picture.dtype).contiguous()
+
+    def _with_settings(self, flags: Mapping[str, Any]) -> dict[str, Any]:
+        """Keywords that name conditions of the model as ``--set`` has them; all others as they are."""
+        known = {field.name for field in _INFER}
+        offered = {name for direction in self.directions for name in direction.conditions} - known
+        given = tuple(f"{name}={value}" for name, value in flags.items() if name in offered)
+        others = {name: value for name, value in flags.items() if name not in offered}
+        return {**others, "settings": (*others.get("settings", ()), *given)} if given else others
 
     def _network(self, options: InferOptions) -> Network:
         with self._published.lock:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from translate.errors import UsageError
+from translate.fields import Spelling
 from translate.reading import Percentiles, Reading, formats_with, parse_range
 from translate.settings import Precision
 
@@ -32,6 +33,11 @@ class InferOptions:
     """How to apply a trained model to photos, and what the results keep of them."""
 
     direction: Annotated[str | None, "which way to translate, such as b2a; default: the model's first"] = None
+    settings: Annotated[
+        tuple[str, ...],
+        "what the model is to make of the photos, such as domain=winter; gantk inspect lists the conditions",
+        Spelling(flag="--set", metavar="NAME=VALUE"),
+    ] = ()
     sample: Annotated[bool, "keep the noise that the model was trained with, such as dropout"] = False
     format: Annotated[str, "keep, png, jpg[:quality], webp[:quality], tiff or npy"] = "keep"
     bits: Annotated[Literal[8, 16, 32] | None, "bit depth of the results, 32 as floats; default: each photo's own"] = (

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from translate.conditions import conditions_of, parse_settings
 from translate.contract import Batch, Direction, Nets
 from translate.data.values import Pixels
 from translate.device import AUTOCAST, choose_precision, is_out_of_memory
@@ -75,10 +76,12 @@ class Network:
 
     def __init__(self, model: Published, direction: Direction, device: torch.device, options: InferOptions) -> None:
         self.direction = direction
-        if len(direction.arguments) > 1:
-            others = ", ".join(direction.arguments[1:])
-            raise UsageError(f"{model.path}: {direction.name} needs {others} beside the photo, which gantk infer lacks")
-        (self.input,) = direction.arguments
+        self.input, *others = direction.input_names
+        if others:
+            more = ", ".join(others)
+            raise UsageError(f"{model.path}: {direction.name} needs {more} beside the photo, which infer cannot read")
+        conditions = conditions_of(direction, parse_settings(options.settings), 1)
+        self._conditions = {name: value.to(device) for name, value in conditions.items()}
         self.levels = Levels.of(model.data, self.input, direction.outputs, options.bits)
         self.reading: Reading = replace(
             options.reading,
@@ -359,7 +362,8 @@ class Network:
             torch.autocast(self.device.type, AUTOCAST.get(self.precision), enabled=half, cache_enabled=False),
             dropout_on(self._nets) if self._options.sample else nullcontext(),
         ):
-            y = self.direction.run(self._nets, Batch({self.input: x})).float()
+            conditions = {name: value.expand(len(x), *value.shape[1:]) for name, value in self._conditions.items()}
+            y = self.direction.run(self._nets, Batch({self.input: x, **conditions})).float()
         expected = (len(x), self.levels.out_channels, *(side * self.direction.scale for side in x.shape[2:]))
         if tuple(y.shape) != expected:
             raise CannotTranslateError(f"the network gives {tuple(y.shape)} of {tuple(x.shape)}; expected {expected}")
