@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from translate.contract import Batch, DataSpec
-from translate.export import to_onnx
+from translate.export.onnx import to_onnx
 from translate.modelfile.model import build_nets, load_published
 from translate.modelfile.write import save_published
 from translate.plugins import load

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from translate.layers.dense import Maxout
+from translate.layers.labels import one_hot
 
 
 class ConditionalMaxout(nn.Module):
@@ -25,6 +25,6 @@ class ConditionalMaxout(nn.Module):
         self.joint = nn.Sequential(Maxout(width + narrow, width, 4), nn.Dropout(dropout), nn.Linear(width, 1))
 
     def forward(self, image: Tensor, label: Tensor) -> Tensor:
-        hot = F.one_hot(label, self.classes).to(image.dtype)
+        hot = one_hot(label, self.classes, image)
         logits: Tensor = self.joint(torch.cat([self.of_image(image), self.of_label(hot)], 1))
         return logits.flatten()

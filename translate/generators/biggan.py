@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from translate.errors import UsageError
 from translate.layers.attention import SelfAttention
+from translate.layers.labels import one_hot
 from translate.layers.norms import spectrally_normalised
 from translate.layers.resblocks import UpBlock
 from translate.layers.standing import ROWS, ConditionalNorm, StandingNorm, kept_share, truncated
@@ -103,7 +104,7 @@ class ClassGenerator(nn.Module):
     def _draw(self, z: Tensor, label: Tensor, place: Tensor | None) -> Tensor:
         parts = z.chunk(self.pieces, 1)
         if self.embedding is None:
-            conditions = [F.one_hot(label, self.classes).to(z.dtype)] * len(self.blocks)
+            conditions = [one_hot(label, self.classes, z)] * len(self.blocks)
         else:
             conditions = [torch.cat([self.embedding(label), part], 1) for part in parts[1:]]
         x: Tensor = self.first(parts[0]).unflatten(1, (-1, 4, 4))

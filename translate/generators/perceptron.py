@@ -8,7 +8,8 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from translate.layers.labels import one_hot
 
 
 class ConditionalPerceptron(nn.Module):
@@ -29,5 +30,5 @@ class ConditionalPerceptron(nn.Module):
         )
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        hot = F.one_hot(label, self.classes).to(z.dtype)
+        hot = one_hot(label, self.classes, z)
         return cast(Tensor, self.joint(torch.cat([self.of_latent(z), self.of_label(hot)], 1)))

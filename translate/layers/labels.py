@@ -6,7 +6,14 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+
+def one_hot(label: Tensor, classes: int, like: Tensor) -> Tensor:
+    """Labels (N,) int64 as (N, classes) of the type of ``like``: 1 for the class, 0 for others.
+
+    That of torch reads the labels on the host, to check them.
+    """
+    return (label[:, None] == torch.arange(classes, device=label.device)).to(like.dtype)
 
 
 class WithLabel(nn.Module):
@@ -20,6 +27,6 @@ class WithLabel(nn.Module):
         self.net, self.classes, self.weight = net, classes, weight
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        hot = self.weight * F.one_hot(label, self.classes).to(x.dtype)
+        hot = self.weight * one_hot(label, self.classes, x)
         planes = hot.reshape(-1, self.classes, *[1] * (x.dim() - 2))
         return cast(Tensor, self.net(torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)))
