@@ -505,7 +505,7 @@ def test_a_photo_that_kills_its_process_is_left_out_the_third_time(photos: Path,
     out, _ = third.communicate(timeout=120)
     failed = [line for line in out.splitlines() if line.startswith("failed")]
     assert len(failed) == 1
-    assert "deadly.png two processes died at work on it; delete .gantk-" in failed[0]
+    assert "deadly.png 2 processes died while they worked on it; delete .gantk-" in failed[0]
     results = {name for name in files(tmp_path / "out") if "gantk" not in name}
     assert len(results) == 6
     # By hand: the claim is what is remembered.

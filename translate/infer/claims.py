@@ -143,6 +143,16 @@ def claim_path(target: Path) -> Path:
     return target.with_name(f".gantk-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}{SUFFIX}")
 
 
+def remove_if_dead(path: Path) -> None:
+    """Remove the claim on a result that exists: its process died after it had written it."""
+    if path.exists() and (handle := open_if_dead(path)) is not None:
+        if fcntl is None:
+            os.close(handle)
+        path.unlink(missing_ok=True)
+        if fcntl is not None:
+            os.close(handle)
+
+
 def open_if_dead(path: Path) -> int | None:
     """The claim, opened and locked; None where a living process holds it. Created where there is none."""
     while True:

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import Any, BinaryIO
 
 from translate import reading
 from translate.data.decode import Opened, open_file
 from translate.data.formats import ImageError, TooLargeError
 from translate.errors import GantkError, named_line
-from translate.infer.claims import Claim, Claims
+from translate.infer.claims import Claim, Claims, claim_path, remove_if_dead
 from translate.infer.encode import unfit, write_photo
 from translate.infer.gate import Gate
 from translate.infer.options import InferOptions
@@ -31,6 +33,7 @@ from translate.infer.plan import RAW, Job
 from translate.infer.runner import Network, Result
 from translate.infer.summary import Status, Summary
 from translate.infer.tiling import padded_side
+from translate.infer.trial import PROOF, can_fork, survives
 from translate.provenance import COMPOSITE
 
 RETRY = 0.2
@@ -78,7 +81,7 @@ class Stages:
         self.claims = Claims()
         self._claimed: dict[int, Claim] = {}
         self._elsewhere: list[Job] = []
-        self._suspects: list[Job] = []
+        self._suspects: list[tuple[int, Job]] = []  # deaths, photo
         self._ticket = 0
         self._clock = threading.Lock()
         self._encoding: deque[tuple[_Decoded, Result, Future[tuple[Path, list[str]]]]] = deque()
@@ -90,8 +93,8 @@ class Stages:
         encoders = ThreadPoolExecutor(self.workers, "encode")
         try:
             self._work(jobs, decoders, encoders)
-            for job in self._suspects:  # alone, so that it is clear which one it is
-                self._work([job], decoders, encoders, alone=True)
+            for _, job in sorted(self._suspects, key=lambda suspect: suspect[0]):
+                self._work([job], decoders, encoders, alone=True)  # so that it is clear which one it is
         finally:
             self.gate.close()
             for pool in (decoders, encoders):
@@ -132,14 +135,15 @@ class Stages:
             if claim is None:
                 self._elsewhere.append(job)
                 continue
-            if self.options.overwrite and not alone and claim.deaths > 1:
-                claim.deaths = 0
-            if claim.deaths == 1 and not alone:
+            if claim.deaths and not alone:
                 self.claims.release(claim, keep=True)
-                self._suspects.append(job)
-            elif claim.deaths > 1:
+                self._suspects.append((claim.deaths, job))
+            elif claim.deaths > 1 and not self._survivable(job, claim.deaths):
                 self.claims.release(claim, keep=True)
-                reason = f"two processes died at work on it; delete {claim.path.name} beside its result to try again"
+                reason = (
+                    f"{claim.deaths} processes died while they worked on it; "
+                    f"delete {claim.path.name} beside its result to try it again"
+                )
                 self._finish(job, "failed", reason=reason)
             else:
                 self._claimed[job.number] = claim
@@ -154,9 +158,30 @@ class Stages:
         if not self.options.overwrite:
             for path in (job.target, job.alternative):
                 if os.path.lexists(path) and not path.is_dir():
+                    with suppress(OSError):
+                        remove_if_dead(claim_path(job.target))
                     self._finish(job, "skipped", output=path)
                     return False
         return True
+
+    def _survivable(self, job: Job, deaths: int) -> bool:
+        """Whether a photo on which processes died may be done here.
+
+        Deaths alone prove nothing: whoever kills processes at random hits the same photo twice before long. What proves
+        it is a copy of this process that dies of it too. Where none can be started, the deaths have to do.
+        """
+        if not can_fork(self.network.device):
+            return deaths < PROOF
+        with self.lock:
+            return survives(lambda: self._try(job))
+
+    def _try(self, job: Job) -> None:
+        with open_file(job.path, self.network.reading) as opened:
+            self._weight(opened)
+            photo = self._photo(opened)
+        (result,) = self.network.translate([photo.pixels], self._seed(job))
+        with tempfile.TemporaryFile(prefix="gantk-") as file:
+            self._write(file, job.format if self._unfit(job, photo, result) is None else "PNG", photo, result)
 
     def _decode(self, job: Job, ticket: int) -> _Decoded:
         weight, entered = 0, False
@@ -170,15 +195,7 @@ class Stages:
                     return _Decoded(job, None, "stopped", weight)
                 start = time.perf_counter()
                 try:
-                    photo = photo_of(
-                        opened,
-                        self.network.levels.channels,
-                        indexed=self.network.levels.indexed,
-                        alpha=self.options.alpha == "keep",
-                        strip=self.options.strip,
-                        location=not self.options.strip_location,
-                        scale=self.network.direction.scale,
-                    )
+                    photo = self._photo(opened)
                 finally:
                     self._spent("decode", start)
                     claim.note("waiting")
@@ -192,6 +209,17 @@ class Stages:
             if not entered:  # each ticket has its turn
                 self.gate.enter(ticket, 0)
             return _Decoded(job, None, reason, weight)
+
+    def _photo(self, opened: Opened) -> Photo:
+        return photo_of(
+            opened,
+            self.network.levels.channels,
+            indexed=self.network.levels.indexed,
+            alpha=self.options.alpha == "keep",
+            strip=self.options.strip,
+            location=not self.options.strip_location,
+            scale=self.network.direction.scale,
+        )
 
     def _weight(self, opened: Opened) -> int:
         """What the photo takes of the gate. Raises ``ImageError`` where padding makes it too large."""
@@ -262,45 +290,18 @@ class Stages:
     def _encode(self, item: _Decoded, result: Result) -> tuple[Path, list[str]]:
         """Write one result; where it went, and notes."""
         start = time.perf_counter()
-        job, photo, network, options = item.job, item.photo, self.network, self.options
+        job, photo = item.job, item.photo
         claim = self._claimed[job.number]
         claim.note("encode")
         assert photo is not None
         try:
-            height, width, channels = result.canvas.shape
-            alpha = photo.alpha is not None or channels == 4
-            asked = options.format != "keep"
-            numbers = network.levels.numbers(photo.numbers)
-            bands = photo.bands and channels == photo.pixels.shape[2]
-            why = unfit(
-                job.format,
-                height,
-                width,
-                alpha=alpha,
-                indexed=network.levels.index_out,
-                asked=asked,
-                channels=channels,
-                bands=bands,
-                numbers=numbers,
-            )
+            why = self._unfit(job, photo, result)
             target, format_ = (job.target, job.format) if why is None else (job.alternative, "PNG")
-            source = COMPOSITE if options.provenance else None
+            height, width, channels = result.canvas.shape
             notes = write_result(
                 target,
-                lambda file: write_photo(
-                    file,
-                    format_,
-                    result.canvas,
-                    photo.alpha,
-                    photo.kept,
-                    quality=options.quality,
-                    lossless=photo.lossless and options.format == "keep",
-                    indexed=network.levels.index_out,
-                    numbers=numbers,
-                    bands=bands,
-                    source=source,
-                ),
-                overwrite=options.overwrite,
+                lambda file: self._write(file, format_, photo, result),
+                overwrite=self.options.overwrite,
                 part=claim.part,
                 most=height * width * channels * result.canvas.kind.itemsize,
             )
@@ -311,6 +312,40 @@ class Stages:
             result.canvas.close()
             self.gate.leave(item.weight)
             self._spent("encode", start)
+
+    def _unfit(self, job: Job, photo: Photo, result: Result) -> str | None:
+        """Why the job's format cannot hold the result."""
+        height, width, channels = result.canvas.shape
+        return unfit(
+            job.format,
+            height,
+            width,
+            alpha=photo.alpha is not None or channels == 4,
+            indexed=self.network.levels.index_out,
+            asked=self.options.format != "keep",
+            channels=channels,
+            bands=self._bands(photo, result),
+            numbers=self.network.levels.numbers(photo.numbers),
+        )
+
+    def _write(self, file: BinaryIO, format_: str, photo: Photo, result: Result) -> list[str]:
+        return write_photo(
+            file,
+            format_,
+            result.canvas,
+            photo.alpha,
+            photo.kept,
+            quality=self.options.quality,
+            lossless=photo.lossless and self.options.format == "keep",
+            indexed=self.network.levels.index_out,
+            numbers=self.network.levels.numbers(photo.numbers),
+            bands=self._bands(photo, result),
+            source=COMPOSITE if self.options.provenance else None,
+        )
+
+    @staticmethod
+    def _bands(photo: Photo, result: Result) -> bool:
+        return photo.bands and result.canvas.shape[2] == photo.pixels.shape[2]
 
     def _collect(self, most: int) -> None:
         """Report what is written, and wait while more than ``most`` results are not."""
