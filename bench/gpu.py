@@ -61,6 +61,9 @@ def questions(given: argparse.Namespace, work: Path) -> Iterator[tuple[str, Comm
     for name in "first", "second":
         words = ("--device", device, "--deterministic")
         yield f"deterministic, {name} run", gantk_train(photos, work / name, steps, *words)
+    yield "half a run", gantk_train(photos, work / "resumed", steps // 2, "--device", device, "--deterministic")
+    words = ("--device", device, "--deterministic", "--resume")
+    yield "the other half, resumed", gantk_train(photos, work / "resumed", steps, *words)
     least = ("--batch", 2, "--rounds", 1) if smoke else ("--memory",)
     for model in ["gan"] if smoke else CASES:
         sizes = ("--sizes", 256) if model in {"cyclegan", "pix2pix"} else ()
@@ -129,9 +132,10 @@ def main() -> int:
             append(given.json, "gpu", {"title": title, "command": shlex.join(command), "good": good}, device)
         for run in sorted(work.glob("cache_*/metrics.jsonl")):
             print(f"\nwaiting share, {run.parent.name}: {waiting(run.parent)}")
-        same = same_weights(work / "first", work / "second")
-        print(f"\nTwo runs with --deterministic: {'the same bytes' if same else 'NOT the same bytes'}")
-    failed += [] if same else ["the same bytes twice"]
+        for name, what in ("second", "Two runs with --deterministic"), ("resumed", "Resumed halfway"):
+            same = same_weights(work / "first", work / name)
+            print(f"\n{what}: {'the same bytes' if same else 'NOT the same bytes'}")
+            failed += [] if same else [f"the same bytes, {name}"]
     if failed:
         print(f"\nDid not end well: {', '.join(failed)}")
     return 1 if failed else 0

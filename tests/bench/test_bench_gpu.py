@@ -33,6 +33,7 @@ def test_smoke_answers_every_question(
     assert {record["bench"] for record in records} == {"gpu", "train", "infer"}
     assert all(record["good"] for record in records if record["bench"] == "gpu")
     assert "Two runs with --deterministic: the same bytes" in text
+    assert "Resumed halfway: the same bytes" in text
 
 
 def test_a_question_that_fails_or_takes_too_long_is_not_good(
