@@ -1,7 +1,7 @@
 """Everything that only a GPU can answer, in one run of at most 30 minutes, as Markdown and as lines of JSON.
 
     python bench/gpu.py --json gpu.jsonl > gpu.md
-    python bench/gpu.py --data DATA --json gpu.jsonl > gpu.md    # with bf16 against fp32 over whole runs
+    python bench/gpu.py --data DATA --features WEIGHTS --json gpu.jsonl > gpu.md  # and bf16 over whole runs
     python bench/gpu.py --smoke                                  # everything at its smallest, on the CPU
 
 Each question runs other scripts of bench/, or ``gantk train`` on generated pictures, in processes of their own; one
@@ -76,7 +76,8 @@ def questions(given: argparse.Namespace, work: Path) -> Iterator[tuple[str, Comm
     if not smoke:
         yield "one large photo", script("infer", "--megapixels", 50, "--device", device, *log(given))
     if given.data:
-        words = ("--data", given.data, "--work", work / "precision", "--device", device, "--steps", steps)
+        words = ("--features", given.features, *log(given))
+        words += ("--data", given.data, "--work", work / "precision", "--device", device, "--steps", steps)
         yield "bf16 against fp32 over whole runs", script("precision", "pix2pix", *words)
 
 
@@ -113,9 +114,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="everything at its smallest, on the CPU")
     parser.add_argument("--data", type=Path, help="folder of facades/, as bench/precision.py takes it")
+    parser.add_argument("--features", type=Path, help="with --data: weights, as bench/precision.py takes them")
     parser.add_argument("--minutes", type=float, default=30, help="most minutes for everything")
     add_json(parser)
     given = parser.parse_args()
+    if (given.data is None) != (given.features is None):
+        parser.error("--data and --features: expected both or neither")
     if not given.smoke and not torch.cuda.is_available():
         parser.error("no CUDA device: --smoke runs everything at its smallest on the CPU")
     device = choose_device("cpu" if given.smoke else "cuda")
