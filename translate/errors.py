@@ -54,6 +54,12 @@ def one_line(error: BaseException, most: int = 300) -> str:
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 
+def shortened(text: object, most: int = 80) -> str:
+    """Text from a file, which may have any length, on one line of at most ``most`` characters."""
+    line = " ".join(str(text)[: 2 * most].split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
+
+
 def named_line(error: BaseException, most: int = 300) -> str:
     """As ``one_line``, with the type in front: ``ValueError: what it says``."""
     named = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -107,3 +107,18 @@ def test_equal_states_are_equal_bytes(tmp_path: Path) -> None:
     assert paths[0] is not None
     assert paths[1] is not None
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_every_byte_of_the_header_counts(folder: Path) -> None:
+    path = list_checkpoints(folder)[-1]
+    whole = path.read_bytes()
+    for place in range(0, 8 + int.from_bytes(whole[:8], "little"), 41):
+        flip(path, place)
+        assert newest_readable(folder)[0] != path, place
+        with pytest.raises(CheckpointError):
+            load_checkpoint(path, engine())
+        path.write_bytes(whole)
+    path.write_bytes(whole.replace(b'"checksum"', b'"checksun"'))
+    assert newest_readable(folder)[0] != path
+    with pytest.raises(CheckpointError, match="no checksum"):
+        load_checkpoint(path, engine())

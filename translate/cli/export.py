@@ -23,11 +23,11 @@ from translate.export.onnx import OPSET, Range, to_onnx
 from translate.export.spandrel import to_spandrel
 from translate.fields import Spelling
 from translate.files import make_folder
-from translate.modelfile.card import Card, read_card
+from translate.modelfile.card import Card
 from translate.modelfile.header import locate
-from translate.modelfile.model import Published, load_published, read_tensors
+from translate.modelfile.model import Published, load_published
 from translate.modelfile.write import write_card
-from translate.training.checkpoint import list_checkpoints
+from translate.training.checkpoint import newest_readable, step_of
 from translate.training.folder import CHECKPOINTS
 
 HUB = "Model card (--to hub)"
@@ -99,7 +99,7 @@ def export(options: Options) -> None:
     if options.checked:
         card, details, record = published.card, *_for_a_tool(published, options)
     else:
-        card, details, record = _for_gantk(options), "", {}
+        card, details, record = _for_gantk(published, options), "", {}
     console = current()
     console.line(f"{options.out}: {card.plugin}, {card.weights} weights, {card.origin}{details}")
     about = {"file": str(options.out), "to": options.to, **record}
@@ -121,8 +121,8 @@ def _for_a_tool(published: Published, options: Options) -> tuple[str, dict[str, 
     return f", direction {chosen.name}, maximum difference {worst:.2g}", record
 
 
-def _for_gantk(options: Options) -> Card:
-    card, tensors = read_card(options.model), read_tensors(options.model)
+def _for_gantk(published: Published, options: Options) -> Card:
+    card, tensors = published.card, dict(published.nets.state_dict())
     if options.weights == "raw":
         card, tensors = _raw(options.model, card, tensors)
     if options.to == "hub":
@@ -154,15 +154,17 @@ def _metrics(given: Sequence[str]) -> dict[str, float]:
 
 def _raw(folder: Path, card: Card, tensors: dict[str, Tensor]) -> tuple[Card, dict[str, Tensor]]:
     """The weights as the optimizers left them, from the run's latest checkpoint."""
-    found = list_checkpoints(folder / CHECKPOINTS)
-    if not found:
-        raise UsageError(f"--weights raw: {folder} has no checkpoint; expected a run folder")
-    with safe_open(found[-1], framework="pt") as file:
+    found, faults = newest_readable(folder / CHECKPOINTS)
+    if found is None:
+        reason = f"has no readable checkpoint ({faults[0]})" if faults else "has no checkpoint; expected a run folder"
+        raise UsageError(f"--weights raw: {folder} {reason}")
+    for fault in faults:
+        current().warning(f"{found} is exported in place of {fault}")
+    with safe_open(found, framework="pt") as file:
         present = set(file.keys())
         # Constant networks are not in a checkpoint, and have no average.
         raw = {key: file.get_tensor(f"nets/{key}") if f"nets/{key}" in present else t for key, t in tensors.items()}
-    step = int(found[-1].stem.removeprefix("step-"))
-    return dataclasses.replace(card, weights="raw", step=step), raw
+    return dataclasses.replace(card, weights="raw", step=step_of(found)), raw
 
 
 command = derived.command("export", Options, export)

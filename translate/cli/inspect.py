@@ -13,10 +13,11 @@ from translate.dataspec import DataSpec
 from translate.errors import SomeFailedError
 from translate.fields import Spelling
 from translate.modelfile.card import Card, DirectionRecord, card_of
-from translate.modelfile.header import Header, ModelFileError, locate, read_header, verify
+from translate.modelfile.header import FILE_NAME, Header, ModelFileError, locate, read_header, verify
 
 CHECKPOINTS = "checkpoints"
-"""The folder of a run's states, named here too so that this command needs no torch."""
+BEST = "best.safetensors"
+"""Names in a run folder, here too so that this command needs no torch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +31,11 @@ class Options:
 
 def inspect(options: Options) -> None:
     """Show the header's fields, and the tensors where they are asked for."""
+    if options.verify:
+        _verify(options.model)
+        return
     header = read_header(locate(options.model))
     card = card_of(header)
-    if options.verify:
-        _verify(options.model, header)
-        return
     console = current()
     if console.json:
         listed = {key: {"shape": list(entry.shape), "dtype": entry.dtype} for key, entry in header.tensors.items()}
@@ -47,13 +48,20 @@ def inspect(options: Options) -> None:
             console.output(f"  {key}  {' x '.join(map(str, entry.shape)) or 'scalar'}  {entry.dtype}")
 
 
-def _verify(model: Path, header: Header) -> None:
-    """One line for each file that is whole. Raises ``SomeFailedError`` where one is not."""
-    paths = [header.path, *(sorted((model / CHECKPOINTS).glob("*.safetensors")) if model.is_dir() else [])]
+def _verify(model: Path) -> None:
+    """One line for each file. Raises ``SomeFailedError`` where one is not whole."""
+    folder = model / CHECKPOINTS
+    published = [model / FILE_NAME, model / BEST] if model.is_dir() else [model]
+    paths = [path for path in (*published, *sorted(folder.glob("*.safetensors"))) if path.is_file()]
     damaged = []
-    for path in paths:
+    for path in paths or [locate(model)]:
         try:
-            state = "whole" if verify(read_header(path)) else "no checksum"
+            header = read_header(path)
+            state = "whole" if verify(header) else "no checksum"
+            if path.parent == folder and state == "no checksum":
+                raise ModelFileError(f"{path}: damaged: no checksum; every checkpoint has one")
+            if path.parent != folder:
+                card_of(header)
         except ModelFileError as error:
             state = "damaged"
             damaged.append(str(error))

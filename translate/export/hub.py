@@ -65,7 +65,7 @@ def model_card(card: Card, name: str, facts: Facts) -> str:
         front += ["model-index:", f"- name: {json.dumps(name)}", "  results:", f"  - task: {{type: {kind}}}"]
         front += [f"    dataset: {{name: {json.dumps(facts.metric_data)}, type: unknown}}", "    metrics:"]
         front += [
-            f"    - {{type: {json.dumps(key.lower())}, name: {json.dumps(key)}, value: {value!r}}}"
+            f"    - {{type: {json.dumps(key.lower())}, name: {json.dumps(key)}, value: {_number(value)}}}"
             for key, value in facts.metrics.items()
         ]
     channels = ", ".join(f"{domain} {count}" for domain, count in card.data.channels.items())
@@ -97,6 +97,12 @@ def model_card(card: Card, name: str, facts: Facts) -> str:
         facts.license or "Not stated.",
     ]
     return "\n".join([*front, *body]) + "\n"
+
+
+def _number(value: float) -> str:
+    """As YAML 1.1 reads a number, which takes ``1e-05`` for text and ``1.0e-05`` for a number."""
+    text = repr(value)
+    return text if "." in text else text.replace("e", ".0e")
 
 
 def _all_measured(facts: Facts) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Len
+from annotated_types import Ge, Len, MaxLen
 from pydantic import TypeAdapter, ValidationError
 
 from translate.dataspec import Count, DataSpec
@@ -23,6 +23,7 @@ FORMAT: Literal[2] = 2
 METADATA_KEY = "gantk"
 
 Weights = Literal["raw", "averaged"]
+Name = Annotated[str, MaxLen(200)]
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class ConditionRecord:
 class DirectionRecord:
     """``translate.contract.Direction`` without its functions."""
 
-    name: str
-    inputs: Annotated[tuple[str, ...], Len(1, 64)]
-    outputs: str
-    roles: tuple[str, ...]
+    name: Name
+    inputs: Annotated[tuple[Name, ...], Len(1, 64)]
+    outputs: Name
+    roles: tuple[Name, ...]
     multiple: Count
     scale: Count
     margin: int | None
@@ -63,9 +64,9 @@ class DirectionRecord:
 class Card:
     """What a model file says about itself."""
 
-    plugin: str
-    distribution: str
-    version: str
+    plugin: Name
+    distribution: Name
+    version: Name
     model: Mapping[str, Any]
     """Hyper-parameters: the fields of the task model. Paths of the training machine do not travel."""
     data: DataSpec

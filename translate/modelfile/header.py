@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from translate.errors import GantkError, one_line
+from translate.errors import GantkError, one_line, shortened
 
 FILE_NAME = "model.safetensors"
 CHECKSUM_KEY = "checksum"
-"""Metadata key of the BLAKE2b digest (16 bytes, in hexadecimal) of all that follows the header."""
+"""Metadata key of the BLAKE2b digest (16 bytes, in hexadecimal) of the whole file, with zeros in the digest's place."""
+NO_CHECKSUM = "0" * 32
 LARGEST_HEADER = 16 << 20
 """Bytes; the header of a network of ten thousand tensors has one."""
+MOST_SIDES = 64
+"""PyTorch has no tensor of more."""
 
 
 class ModelFileError(GantkError):
@@ -79,42 +82,63 @@ def read_header(path: Path) -> Header:
                     raise ModelFileError(f"{path}: PyTorch weights; gantk import makes a model file of them")
                 raise ModelFileError(f"{path}: not a readable safetensors file ({_wrong_length(length, size)})")
             fields = json.loads(file.read(length))
+        if not isinstance(fields, dict):
+            raise ValueError("its header is no JSON object")
         metadata = fields.pop("__metadata__", {})
-        tensors = {name: _entry(fields[name], size - 8 - length) for name in fields}
-        if not all(isinstance(value, str) for value in metadata.values()):
+        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
             raise ValueError("metadata other than text")
+        tensors = {name: _entry(name, fields[name], size - 8 - length) for name in fields}
         end = 8 + length + sum(entry.bytes for entry in tensors.values())
         if end != size:
             raise ValueError(f"the header describes {end:,} bytes but the file has {size:,}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: not a readable safetensors file ({one_line(error)})") from None
     return Header(path, tensors, metadata, 8 + length)
 
 
 def verify(header: Header) -> bool:
-    """Compare the tensors with the checksum; whether there is one. Raises ``ModelFileError`` where they differ."""
+    """Compare the file with its checksum; whether it has one. Raises ``ModelFileError`` where they differ."""
     stated = header.metadata.get(CHECKSUM_KEY)
     if stated is None:
         return False
     digest = hashlib.blake2b(digest_size=16)
     try:
         with header.path.open("rb") as file:
-            file.seek(header.length)
+            digest.update(_without_checksum(file.read(header.length), stated))
             while part := file.read(1 << 22):
                 digest.update(part)
     except OSError as error:
         raise ModelFileError(f"{header.path}: cannot be read ({one_line(error)})") from None
     if digest.hexdigest() != stated:
-        raise ModelFileError(f"{header.path}: damaged: its tensors are not those that its checksum describes")
+        raise ModelFileError(f"{header.path}: damaged: its content is not what its checksum describes")
     return True
 
 
-def _entry(fields: Mapping[str, Any], room: int) -> Entry:
-    first, last = fields["data_offsets"]
-    shape = tuple(fields["shape"])
-    if not (0 <= first <= last <= room) or not all(isinstance(side, int) and side >= 0 for side in shape):
-        raise ValueError(f"a tensor of shape {shape} at bytes {first} to {last} of {room}")
-    return Entry(str(fields["dtype"]), shape, last - first)
+def _without_checksum(start: bytes, stated: str) -> bytes:
+    """The bytes before the tensors as they were when the checksum was computed."""
+    field, zeros = (f'"{CHECKSUM_KEY}":"{value}"'.encode() for value in (stated, NO_CHECKSUM))
+    return start.replace(field, zeros)
+
+
+def _entry(name: str, fields: Any, room: int) -> Entry:
+    tensor = f"tensor {shortened(name)}"
+    keys = ("dtype", "shape", "data_offsets")
+    if not isinstance(fields, dict) or not all(key in fields for key in keys):
+        raise ValueError(f"{tensor}: expected {', '.join(keys)}")
+    dtype, shape, place = (fields[key] for key in keys)
+    if not isinstance(dtype, str) or len(dtype) > MOST_SIDES:
+        raise ValueError(f"{tensor}: its dtype is no name")
+    if not _sizes(shape) or len(shape) > MOST_SIDES:
+        raise ValueError(f"{tensor}: its shape is {shortened(shape)}")
+    if not _sizes(place) or len(place) != 2 or not place[0] <= place[1] <= room:
+        where = " to ".join(map(str, place)) if _sizes(place) else place
+        raise ValueError(f"{tensor}: at bytes {shortened(where)} of {room}")
+    return Entry(dtype, tuple(shape), place[1] - place[0])
+
+
+def _sizes(values: object) -> bool:
+    """Whether these are sizes that a file can have."""
+    return isinstance(values, list) and all(isinstance(value, int) and 0 <= value < 1 << 63 for value in values)
 
 
 def _wrong_length(length: int, size: int) -> str:

@@ -22,9 +22,10 @@ from torch.nn.parameter import is_lazy
 
 from translate.console import current
 from translate.contract import Batch, DataSpec, Direction, Nets, TaskModel
-from translate.errors import GantkError, UsageError, one_line
+from translate.errors import GantkError, UsageError, one_line, shortened
 from translate.modelfile.card import Card, card_of
 from translate.modelfile.header import Header, ModelFileError, locate, read_header, verify
+from translate.modelfile.write import DTYPES
 from translate.plugins import PluginError, load, origin
 
 
@@ -82,13 +83,13 @@ def make_task(cls: type[TaskModel], model: Mapping[str, Any], path: Path) -> Tas
     """Build the task model from recorded hyper-parameters; a key it does not know is an error that names it."""
     known = {f.name for f in dataclasses.fields(cls)}
     if unknown := sorted(set(model) - known):
-        raise ModelFileError(f"{path}: unknown hyper-parameter {unknown[0]!r} for {cls.__name__}")
+        raise ModelFileError(f"{path}: unknown hyper-parameter {shortened(unknown[0])!r} for {cls.__name__}")
     try:
         return TypeAdapter(cls).validate_python(dict(model))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ModelFileError(f"{path}: hyper-parameter {where}: {first['msg']}") from None
+        raise ModelFileError(f"{path}: hyper-parameter {shortened(where)}: {shortened(first['msg'], 160)}") from None
 
 
 def needed_roles(directions: Sequence[Direction]) -> list[str]:
@@ -107,6 +108,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def tensors_of(header: Header, *, finite: bool = True) -> dict[str, Tensor]:
     """The tensors that a header describes, compared with its checksum; ``finite``: refuse other values."""
     path = header.path
+    for key, entry in header.tensors.items():
+        if entry.dtype not in DTYPES.values():
+            raise ModelFileError(
+                f"{path}: tensor {shortened(key)} is of type {entry.dtype}; expected {', '.join(DTYPES.values())}"
+            )
     verify(header)
     try:
         with safe_open(path, framework="pt") as file:
@@ -115,7 +121,7 @@ def tensors_of(header: Header, *, finite: bool = True) -> dict[str, Tensor]:
         raise ModelFileError(f"{path}: not a readable safetensors file ({one_line(error)})") from None
     for key, tensor in tensors.items():
         if finite and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ModelFileError(f"{path}: tensor {key} holds values that are not finite")
+            raise ModelFileError(f"{path}: tensor {shortened(key)} holds values that are not finite")
     return tensors
 
 
@@ -143,7 +149,7 @@ def load_published(path: Path) -> Published:
     except ModelFileError:
         raise
     except GantkError as error:
-        raise ModelFileError(f"{path}: {error}") from None
+        raise ModelFileError(f"{path}: {one_line(error)}") from None
     except Exception as error:  # sizes that no memory holds, and whatever a plugin does with strange values
         raise ModelFileError(f"{path}: its networks cannot be built ({one_line(error)})") from error
     check_shapes(nets, {key: entry.shape for key, entry in header.tensors.items()}, str(path))
@@ -156,7 +162,9 @@ def _offered(task: TaskModel, card: Card, path: Path) -> tuple[Direction, ...]:
     known = {direction.name: direction for direction in task.directions(card.data)}
     for name in (recorded.name for recorded in card.directions):
         if name not in known:
-            raise ModelFileError(f"{path}: direction {name!r} is none of {card.plugin}'s: {', '.join(known)}")
+            raise ModelFileError(
+                f"{path}: direction {shortened(name)!r} is none of {card.plugin}'s: {', '.join(known)}"
+            )
     return tuple(known[recorded.name] for recorded in card.directions)
 
 
@@ -192,13 +200,15 @@ def check_shapes(nets: nn.Module, shapes: Mapping[str, Sequence[int]], origin: s
     own = nets.state_dict()
     missing, extra = sorted(own.keys() - shapes.keys()), sorted(shapes.keys() - own.keys())
     if missing:
-        raise ModelFileError(f"{origin}: tensor {missing[0]} is missing ({len(missing)} missing, {len(extra)} unknown)")
+        raise ModelFileError(
+            f"{origin}: tensor {shortened(missing[0])} is missing ({len(missing)} missing, {len(extra)} unknown)"
+        )
     if extra:
-        raise ModelFileError(f"{origin}: unknown tensor {extra[0]} ({len(extra)} unknown)")
+        raise ModelFileError(f"{origin}: unknown tensor {shortened(extra[0])} ({len(extra)} unknown)")
     for key, tensor in own.items():
         if tuple(tensor.shape) != tuple(shapes[key]):
-            seen, expected = tuple(shapes[key]), tuple(tensor.shape)
-            raise ModelFileError(f"{origin}: tensor {key} has shape {seen}, expected {expected}")
+            found, expected = shortened(tuple(shapes[key])), tuple(tensor.shape)
+            raise ModelFileError(f"{origin}: tensor {key} has shape {found}, expected {expected}")
 
 
 def _plugin_of(card: Card) -> type[TaskModel]:
@@ -221,10 +231,10 @@ def _compare_origin(card: Card, path: Path) -> None:
 
 
 def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Load a state. Raises ``ModelFileError`` for a tensor that is missing, unknown, of another shape or kind."""
+    """Load a state. Raises ``ModelFileError`` for a tensor that is missing, unknown, of another shape or type."""
     check_shapes(nets, {key: tensor.shape for key, tensor in tensors.items()}, origin)
     for key, own in nets.state_dict().items():
-        if own.is_floating_point() != tensors[key].is_floating_point():
+        if own.dtype != tensors[key].dtype:
             found, expected = (str(dtype).removeprefix("torch.") for dtype in (tensors[key].dtype, own.dtype))
             raise ModelFileError(f"{origin}: tensor {key} is of type {found}; expected {expected}")
     nets.load_state_dict(dict(tensors))

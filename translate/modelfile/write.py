@@ -12,7 +12,7 @@ import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter
@@ -22,7 +22,7 @@ from translate.contract import DataSpec, Direction, TaskModel
 from translate.fields import map_paths
 from translate.files import write_whole
 from translate.modelfile.card import METADATA_KEY, Card, ConditionRecord, DirectionRecord, LatentRecord, Weights
-from translate.modelfile.header import CHECKSUM_KEY
+from translate.modelfile.header import CHECKSUM_KEY, NO_CHECKSUM, ModelFileError
 from translate.plugins import origin
 from translate.settings import Precision
 
@@ -86,7 +86,7 @@ def write_card(path: Path, card: Card, tensors: Mapping[str, Tensor]) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file, whole or not at all, with a checksum of its tensors in its metadata.
+    """Write a safetensors file, whole or not at all, with a checksum of it in its metadata.
 
     One tensor at a time is copied to the host, so that the file costs no second copy of them all.
     """
@@ -101,21 +101,25 @@ def stream(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str
     place = 0
     for name in names:
         tensor = tensors[name]
+        if tensor.dtype not in DTYPES:
+            kinds = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+            found = str(tensor.dtype).removeprefix("torch.")
+            raise ModelFileError(f"tensor {name} is of type {found}; a safetensors file of ours holds {kinds}")
         end = place + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
         place = end
     # The checksum has a fixed length, so the header is as long with it as with zeros in its place.
-    header["__metadata__"][CHECKSUM_KEY] = "0" * 32
-    room = len(_header_bytes(header))
+    header["__metadata__"][CHECKSUM_KEY] = NO_CHECKSUM
+    start = _header_bytes(header)
     with path.open("wb") as file:
-        file.seek(8 + room)
-        digest = hashlib.blake2b(digest_size=16)
+        file.write(start)
+        digest = hashlib.blake2b(start, digest_size=16)
         for part in _parts(tensors, names):
             file.write(part)
             digest.update(part)
         header["__metadata__"][CHECKSUM_KEY] = digest.hexdigest()
         file.seek(0)
-        _write_header(file, _header_bytes(header))
+        file.write(_header_bytes(header))
 
 
 def _parts(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[memoryview]:
@@ -126,12 +130,8 @@ def _parts(tensors: Mapping[str, Tensor], names: Sequence[str]) -> Iterator[memo
 
 def _header_bytes(header: Mapping[str, Any]) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=True).encode()
-    return text + b" " * (-len(text) % 8)
-
-
-def _write_header(file: BinaryIO, text: bytes) -> None:
-    file.write(struct.pack("<Q", len(text)))
-    file.write(text)
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def hyper_parameters(task: TaskModel) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from translate import distributed
-from translate.errors import GantkError, UsageError, one_line
-from translate.modelfile.header import ModelFileError, read_header, verify
+from translate.errors import GantkError, UsageError, named_line, one_line, shortened
+from translate.modelfile.header import CHECKSUM_KEY, ModelFileError, read_header, verify
 from translate.modelfile.model import load_exactly, tensors_of
 from translate.modelfile.write import write_tensors
 from translate.training.engine import Engine
@@ -72,9 +72,10 @@ def save_checkpoint(folder: Path, engine: Engine, *, position: int, keep: int) -
 
 
 def check_readable(path: Path) -> None:
-    """Raise ``CheckpointError`` unless the file is whole and its tensors fit its checksum."""
+    """Raise ``CheckpointError`` unless the file is whole and is what its checksum describes."""
     try:
-        verify(read_header(path))
+        if not verify(read_header(path)):
+            raise ModelFileError(f"{path}: damaged: no checksum; every checkpoint has one")
     except ModelFileError as error:
         raise CheckpointError(str(error)) from None
 
@@ -95,17 +96,31 @@ def newest_readable(folder: Path) -> tuple[Path | None, list[str]]:
 def load_checkpoint(path: Path, engine: Engine) -> int:
     """Put a checkpoint into the engine; returns the loader's position. Raises ``CheckpointError``."""
     try:
+        return _load(path, engine)
+    except GantkError:
+        raise
+    except Exception as error:  # whatever strange values make the optimizers raise
+        raise CheckpointError(f"{path}: not a readable checkpoint ({named_line(error, 200)})") from error
+
+
+def _load(path: Path, engine: Engine) -> int:
+    try:
         header = read_header(path)
+        if CHECKSUM_KEY not in header.metadata:
+            raise ValueError("no checksum")
         tensors = tensors_of(header, finite=False)
         state = json.loads(header.metadata.get(METADATA_KEY, "{}"))
     except (ModelFileError, ValueError) as error:
         raise CheckpointError(f"{path}: not a readable checkpoint ({one_line(error, 200)})") from None
-    if state.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: checkpoint format {state.get('format')!r}; this gantk reads format {FORMAT}")
+    found = state.get("format") if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise CheckpointError(f"{path}: checkpoint format {shortened(found)}; this gantk reads format {FORMAT}")
     now = json.loads(json.dumps(asdict(engine.data)))
     for key, before in state.get("data", now).items():
         if before != now[key]:
-            raise UsageError(f"--resume: the data had {key} {before} when {path} was saved, and have {now[key]} now")
+            raise UsageError(
+                f"--resume: the data had {key} {shortened(before, 200)} when {path} was saved, and have {now[key]} now"
+            )
     own = engine.world.rank % state["processes"]
     groups: dict[str, dict[str, Tensor]] = {"nets": {}, "averages": {}, "optimizers": {}, "process": {}}
     for name, tensor in tensors.items():
