@@ -59,7 +59,7 @@ def to_onnx(
     """Write a direction as one ONNX file with any batch, height and width; returns the maximum difference.
 
     Height and width are multiples of the direction's; conditions are inputs of their own. ONNX Runtime runs the file on
-    two sizes that the exporter has not had; a difference above ``tolerance`` raises ``ExportError`` and leaves no file.
+    two sizes other than the exporter's; a difference above ``tolerance`` raises ``ExportError`` and leaves no file.
     Metadata: ``gantk``, the model's card, and ``range``. Nothing of this machine is in the file.
     """
     need("onnx", "onnx", "onnxruntime", "onnxscript")
