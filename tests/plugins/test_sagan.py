@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -203,3 +204,28 @@ def test_a_small_truncation_gives_pictures_that_are_alike(name: str) -> None:
 def test_what_cannot_be_is_refused(task: TaskModel, size: int, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         task.networks(DataSpec(size, {"image": 1}, {"label": ("ship", "horse")}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_short_run_learns_its_classes(name: str) -> None:
+    """Dark and bright pictures: the averaged generator gives the one that it is asked for, at any truncation."""
+    spec = DataSpec(32, {"image": 1}, {"label": ("dark", "bright")})
+    task = replace(SMALL[name], width=4, latent=16, lr=1e-3, lr_d=1e-3)  # type: ignore[call-arg]
+    engine, generator = engine_of(task, spec, batch=16, ema=0.9), torch.Generator().manual_seed(0)
+    for step in range(150):
+        label = torch.randint(2, (16,), generator=generator)
+        light = label[:, None, None, None] * 1.2 - 0.6
+        batch = {"image": light + 0.1 * torch.randn(16, 1, 32, 32, generator=generator), "label": label}
+        engine.train_step(lambda batch=batch: batch, step / 150)  # type: ignore[misc]
+    engine.read()
+    (direction,) = task.directions(spec)
+    label = torch.arange(32) % 2
+    for limit in (0.3, 1.0, 4.0):
+        x = Batch(
+            {"z": torch.randn(32, 16, generator=generator), "label": label, "truncation": torch.full((32,), limit)}
+        )
+        with torch.no_grad(), engine.averages.in_place_of(engine.nets) as nets:
+            brightness = direction.run(nets, x).mean((1, 2, 3))
+        assert brightness[label == 0].mean() < -0.2
+        assert brightness[label == 1].mean() > 0.2
