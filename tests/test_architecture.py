@@ -21,7 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"config", "layers", "losses", "metrics", "preview"}),
     frozenset({"generators", "discriminators"}),
     frozenset({"data", "modelfile"}),
-    frozenset({"sample", "importing", "export", "infer", "evaluation"}),
+    frozenset({"sample", "importing", "export", "infer", "evaluation", "model"}),
     frozenset({"training"}),
     frozenset({"testing", "report", "api"}),
     frozenset({"cli"}),

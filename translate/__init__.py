@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from translate.api import Model, load, train
+    from translate.api import train
     from translate.contract import (
         Batch,
         Condition,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from translate.errors import GantkError, UsageError
     from translate.evaluation.evaluate import evaluate
+    from translate.model import Model, load
     from translate.settings import Run
 
 API_VERSION = 2
@@ -65,9 +66,9 @@ _ELSEWHERE = {
     "GantkError": "translate.errors",
     "UsageError": "translate.errors",
     "evaluate": "translate.evaluation.evaluate",
-    "Model": "translate.api",
+    "Model": "translate.model",
     "Run": "translate.settings",
-    "load": "translate.api",
+    "load": "translate.model",
     "train": "translate.api",
 }
 """Where a public name is defined, if not in `translate.contract`."""

@@ -16,7 +16,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 import translate
-from translate.api import Model
 from translate.cli import app as cli
 from translate.conditions import choice
 from translate.contract import Batch, DataSpec, Direction, Nets, Noise
@@ -25,6 +24,7 @@ from translate.errors import UsageError
 from translate.evaluation import result as results
 from translate.evaluation.options import EvaluateOptions
 from translate.metrics.restoration import psnr
+from translate.model import Model
 from translate.modelfile.card import Card
 from translate.modelfile.model import Published
 

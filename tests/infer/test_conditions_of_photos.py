@@ -12,13 +12,13 @@ from infer_fakes import publish
 from PIL import Image
 from torch import nn
 
-from translate.api import Model
 from translate.conditions import choice, number
 from translate.contract import Direction
 from translate.errors import UsageError
 from translate.infer.folder import infer
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
+from translate.model import Model
 from translate.modelfile.model import Published
 
 PICTURE = np.full((20, 24, 3), 128, np.uint8)

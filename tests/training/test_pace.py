@@ -13,7 +13,7 @@ from toy import Toy, toy_data
 from translate.cli import app as cli
 from translate.modelfile.model import load_published
 from translate.settings import Run
-from translate.training import pace, run
+from translate.training import loop, pace
 from translate.training.engine import Engine
 
 
@@ -51,7 +51,7 @@ def test_minutes_become_steps_that_a_resumed_run_keeps(
             step()  # type: ignore[operator]
         return 6.0
 
-    monkeypatch.setattr(run, "seconds_per_step", fixed)
+    monkeypatch.setattr(loop, "seconds_per_step", fixed)
     assert cli.run([*command, "--minutes", "0.8"]) == 0
     assert "0.8 minutes have room for 8 steps of 6 s" in capsys.readouterr().err
     noted = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["run"]
@@ -59,7 +59,7 @@ def test_minutes_become_steps_that_a_resumed_run_keeps(
     assert noted.get("minutes") in (None, "none")
     assert load_published(tmp_path / "run").card.step == 8
     (tmp_path / "run" / "checkpoints" / "step-00000008.safetensors").unlink()
-    monkeypatch.setattr(run, "seconds_per_step", None)
+    monkeypatch.setattr(loop, "seconds_per_step", None)
     assert cli.run([*command, "--resume"]) == 0
     assert load_published(tmp_path / "run").card.step == 8
 

@@ -209,7 +209,8 @@ def test_a_damaged_checkpoint_is_named(folders: tuple[Path, Path], tmp_path: Pat
     damaged.write_bytes(damaged.read_bytes()[:100])
     result = run(arguments(folders, out, "--resume"))
     assert result.returncode == 1
-    assert f"{damaged}: not a readable checkpoint" in result.stderr
+    assert f"passed over {damaged}" in result.stderr
+    assert f"no checkpoint in {damaged.parent} can be read" in result.stderr
 
 
 def test_memory_that_the_processor_lacks_is_no_fault_of_the_plugins(

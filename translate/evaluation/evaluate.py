@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from translate.api import Model, checked
 from translate.data.decode import probe
 from translate.device import choose_device
 from translate.errors import UsageError
@@ -44,6 +43,7 @@ from translate.fields import fields_of
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.metrics.sliced import SMALLEST
+from translate.model import Model, checked
 from translate.modelfile.model import Published, load_published
 
 EXTRA = {"lpips": "torchmetrics", "ms-ssim": "torchmetrics", **dict.fromkeys(FIDELITY, "torch_fidelity")}

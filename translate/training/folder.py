@@ -61,7 +61,7 @@ def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
                 raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
             elif table == "model":
                 tell(f"--{flag} was {before}, it is {after} from here on")
-            elif key in ("steps", "epochs"):
+            elif key in ("steps", "epochs") and before is not None and after is not None and after > before:
                 tell(f"--{flag} was {before}, it is {after}: schedules stretch (--schedule-steps keeps them)")
     for key, before, after in _changes(saved.get("data", {}), now.get("data", {})):
         tell(f"the data have changed: {key} was {before}, it is {after} from here on")

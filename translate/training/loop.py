@@ -17,7 +17,7 @@ from translate.config import resolved_toml
 from translate.console import current
 from translate.contract import Dataset
 from translate.data.loader import Loader, fixed_batch
-from translate.errors import DivergedError, InterruptedRunError, LostDataError, UsageError
+from translate.errors import DivergedError, InterruptedRunError, LostDataError
 from translate.modelfile.header import FILE_NAME
 from translate.modelfile.write import save_published
 from translate.training import checkpoint, folder
@@ -89,7 +89,7 @@ class Training:
             current().warning(f"passed over {fault}")
         if newest is None:
             if faults:
-                raise UsageError(f"--resume: no checkpoint in {checkpoints} can be read; a new run can --init from one")
+                raise checkpoint.CheckpointError(f"--resume: no checkpoint in {checkpoints} can be read")
             current().line(f"{checkpoints}: no checkpoint yet; starting from step 0")
             return
         position = checkpoint.load_checkpoint(newest, self.engine)
