@@ -26,6 +26,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "cut": {"width": 2, "blocks": 2, "patches": 4, "projection": 4, "patch_layers": 1},
     "fastcut": {"width": 2, "blocks": 2, "patches": 4, "projection": 4, "patch_layers": 1},
     "stargan": {"width": 2, "blocks": 1, "d_layers": 2, "critic": 2},
+    "stylegan2": {"width": 8, "latent": 6, "mapping": 2, "base": 64, "most": 8},
+    "r3gan": {"width": 8, "latent": 5, "group": 4, "blocks": 1},
 }
 """Hyper-parameters that make a built-in quick to train; a stranger's model is checked with its defaults."""
 

@@ -133,3 +133,19 @@ class RelativisticAverageLoss:
         """The discriminator's loss."""
         real, fake = _fp32(real), _fp32(fake)
         return _cross_entropy(real - fake.mean(), 1.0) + _cross_entropy(fake - real.mean(), 0.0)
+
+
+class RelativisticPairingLoss:
+    """Relativistic pairing (Jolicoeur-Martineau, 2018; Huang et al., 2024, eq. 3 with f(t) = -log(1 + exp(-t))).
+
+    Each fake is compared with one real picture, that of the same row, so that micro-batches change nothing. Logits of
+    any shape, equal for both; needs gradient penalties at both, R1 and R2, to converge.
+    """
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The generator's loss; its gradient flows through ``fake`` and, where it has any, through ``real``."""
+        return F.softplus(_fp32(real) - _fp32(fake)).mean()
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss."""
+        return F.softplus(_fp32(fake) - _fp32(real)).mean()

@@ -6,12 +6,14 @@ image's score is the mean of its logits; where there are several scales, the sum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-Critic = Callable[[Tensor], Tensor | Sequence[Tensor]]
+from translate.losses.adversarial import Logits
+
+Critic = Callable[[Tensor], Logits]
 """Images (N, C, H, W) -> logits with N first, or one such tensor for each scale."""
 
 
@@ -25,7 +27,8 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, eps: Tensor | N
         eps = torch.rand(real.shape[0], device=real.device)
     real, fake = _full(real), _full(fake)
     eps = eps.to(real.dtype).view(-1, 1, 1, 1)
-    norms: Tensor = torch.linalg.vector_norm(_input_gradient(critic, fake + eps * (real - fake)).flatten(1), dim=1)
+    gradient, _ = _input_gradient(critic, fake + eps * (real - fake))
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     loss: Tensor = (norms - 1.0).square().mean()
     return loss
 
@@ -35,22 +38,34 @@ def r1(critic: Critic, real: Tensor) -> Tensor:
 
     ``real``: (N, C, H, W). Raises ``ValueError`` for a critic with batch norm.
     """
-    return 0.5 * _input_gradient(critic, _full(real)).square().flatten(1).sum(1).mean()
+    return logits_and_penalty(critic, real)[1]
+
+
+def logits_and_penalty(critic: Critic, images: Tensor) -> tuple[Logits, Tensor]:
+    """The logits of images and half their mean squared gradient norm, in one pass: for penalties on every step.
+
+    R1 at real images, R2 at generated ones (Mescheder et al., 2018, eq. 9 and the one after it), without gamma.
+    ``images``: (N, C, H, W). Raises ``ValueError`` for a critic with batch norm.
+    """
+    gradient, logits = _input_gradient(critic, _full(images))
+    return logits, 0.5 * gradient.square().flatten(1).sum(1).mean()
 
 
 def _full(images: Tensor) -> Tensor:
     return images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
 
 
-def _input_gradient(critic: Critic, images: Tensor) -> Tensor:
+def _input_gradient(critic: Critic, images: Tensor) -> tuple[Tensor, Logits]:
     if isinstance(critic, nn.Module) and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in critic.modules()):
         raise ValueError("a gradient penalty needs a critic without batch norm; take norm instance or none")
 
-    def score(x: Tensor) -> Tensor:
+    def score(x: Tensor) -> tuple[Tensor, Logits]:
         logits = critic(x)
         scales = [logits] if isinstance(logits, Tensor) else logits
-        return torch.stack([scale.flatten().sum() * (len(x) / scale.numel()) for scale in scales]).sum()
+        return torch.stack([scale.flatten().sum() * (len(x) / scale.numel()) for scale in scales]).sum(), logits
 
     with torch.autocast(images.device.type, enabled=False):
-        gradient: Tensor = torch.func.grad(score)(images)
-    return gradient
+        gradient: Tensor
+        logits: Logits
+        gradient, logits = torch.func.grad(score, has_aux=True)(images)
+    return gradient, logits
