@@ -31,7 +31,7 @@ def read(state: State, plugin: str | None) -> Layout:
     scale = 2**count // shuffle
     problem = ""
     if any(".conv1x1." in key for key in state):
-        problem = "this is ESRGAN+ (conv1x1), which gantk has not"
+        problem = "this is ESRGAN+ (conv1x1), which gantk does not support"
     elif channels_in != channels_out * shuffle**2:
         problem = f"{channels_in} channels in and {channels_out} out; expected as many, or 4 or 16 times as many in"
     elif not 1 <= scale <= 8:

@@ -34,7 +34,7 @@ class Layout:
     layers: Mapping[str, str]
     """Their name of each layer with tensors, and ours."""
     problem: str = ""
-    """Why a state with these very names still cannot be taken."""
+    """Why a state with these very names still cannot be imported."""
     notes: tuple[str, ...] = field(default=())
     """What the tensors could not tell and was assumed."""
 

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import cast
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from translate.errors import UsageError
-
-_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Width and number of convolutions of each block of VGG19 (Simonyan and Zisserman, 2015, table 1, column E)."""
 
 _CACHED = "vgg19-dcbb9e9d.pth"
 
@@ -26,17 +24,7 @@ class VGGFeatures(nn.Module):
 
     def __init__(self, layer: str) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        names: list[str] = []
-        last = 3
-        for block, (width, convolutions) in enumerate(_BLOCKS, 1):
-            for number in range(1, convolutions + 1):
-                layers += [nn.Conv2d(last, width, 3, padding=1), nn.ReLU()]
-                names += [f"conv{block}_{number}", f"relu{block}_{number}"]
-                last = width
-            layers.append(nn.MaxPool2d(2))
-            names.append(f"pool{block}")
-        self.features = nn.Sequential(*layers[: names.index(layer) + 1])
+        self.features = _features(layer)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
@@ -44,6 +32,31 @@ class VGGFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return cast(Tensor, self.features(((image + 1) / 2 - self.mean) / self.std))
+
+
+def _features(layer: str) -> nn.Sequential:
+    """torchvision's layers of VGG19 (Simonyan and Zisserman, 2015, table 1, column E) up to one, newly initialised."""
+    with torch.device("meta"):  # the classifier behind them has a hundred million weights
+        everything = torchvision.models.vgg19(weights=None, init_weights=False).features
+    block, number, chosen = 1, 0, nn.Sequential()
+    for module in everything:
+        if isinstance(module, nn.MaxPool2d):
+            name, block, number = f"pool{block}", block + 1, 0
+        elif isinstance(module, nn.Conv2d):
+            number += 1
+            name = f"conv{block}_{number}"
+        else:
+            name = f"relu{block}_{number}"
+        chosen.append(module)
+        if name == layer:
+            break
+    else:
+        raise ValueError(f"VGG19 has no layer {layer!r}")
+    chosen.to_empty(device="cpu")
+    for module in chosen:
+        if isinstance(module, nn.Conv2d):
+            module.reset_parameters()
+    return chosen
 
 
 def vgg19(layer: str, weights: Path | None = None) -> VGGFeatures:
