@@ -29,7 +29,7 @@ LAST_RATE, LAST_GAMMA = 0.25, 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class R3GAN(TaskModel):
-    """Images from noise by the simplest network and game that work, the first choice for it (Huang et al., 2024).
+    """Images from noise by a relativistic game with two penalties (Huang et al., 2024).
 
     Relativistic pairing with R1 and R2 in each step, residual blocks of grouped convolutions without normalisation, a
     rate and a gamma that fall by a cosine, an average of the weights. The defaults are those of the authors' code for

@@ -66,7 +66,8 @@ class Codes:
 
     def of_index(self, index: Tensor) -> Tensor:
         """Exclusive domains (N,) int64 -> (N, names)."""
-        return F.one_hot(index, len(self.names)).to(torch.get_default_dtype())
+        places = torch.arange(len(self.names), device=index.device)
+        return (index[:, None] == places).to(torch.get_default_dtype())  # torch's one_hot reads on the host
 
     def noise(self) -> Noise:
         return Noise((1 if self.exclusive else len(self.names),), "uniform")

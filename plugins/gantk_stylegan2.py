@@ -59,7 +59,10 @@ class StyleGAN2(TaskModel):
     averaged = ("g",)
 
     lr: Annotated[float, "learning rate", Gt(0)] = 2e-3
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (0, 0.99)
+    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
+        0.0,
+        0.99,
+    )
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 512
     width: Annotated[int, "numbers in a style", Ge(1)] = 512
     mapping: Annotated[int, "layers of the mapping network", Ge(1)] = 8

@@ -44,7 +44,7 @@ def test_a_text_is_padded_with_the_empty_word() -> None:
         (DIRECTION, {"x": "1"}, "--set x=1: sample has no condition 'x'; expected label, truncation"),
         (DIRECTION, {"label": "cat", "truncation": "2"}, "--set truncation=2: expected a number from 0 to 1"),
         (DIRECTION, {"label": "cat", "truncation": "nan"}, "--set truncation=nan: expected a number from 0 to 1"),
-        (CAPTIONED, {"text": "a rad square"}, "the model does not know the word 'rad' (did you mean red?)"),
+        (CAPTIONED, {"text": "a red squares"}, "the model does not know the word 'squares' (did you mean square?)"),
         (CAPTIONED, {"text": "..."}, "--set text=...: expected 1 to 4 words"),
         (CAPTIONED, {"text": "a a a a a"}, "expected 1 to 4 words"),
         (CAPTIONED, {}, "--set text=...: expected caption"),
