@@ -549,7 +549,7 @@ def test_initial_weights_can_be_chosen(kind: Any) -> None:
 
 
 WORKER = """
-import json, sys, torch
+import json, os, sys, torch
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import toy
@@ -575,6 +575,8 @@ save_checkpoint(Path(sys.argv[2]).parent, engine, position=drawn, keep=1)
 if world.leads:
     torch.save({"weights": engine.nets.state_dict(), "terms": terms}, sys.argv[2])
 distributed.leave()
+sys.stdout.flush()
+os._exit(0)  # gloo's threads may abort the end of the interpreter on a busy machine
 """
 
 
