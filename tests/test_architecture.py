@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for path in (ROOT / "translate").rglob("*.py") if "templates" not in path.parts)
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "console", "files"}),
+    frozenset({"errors", "console", "files", "owner"}),
     frozenset({"settings", "optimizers", "provenance", "reading", "holdout"}),
     frozenset({"dataspec"}),
     frozenset({"contract"}),

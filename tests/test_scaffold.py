@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,12 @@ def test_an_existing_folder_is_left_alone(tmp_path: Path, capsys: pytest.Capture
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder"):
         new_package("brown", tmp_path / "nowhere")
+
+
+def test_a_killed_one_leaves_nothing_after_the_next(tmp_path: Path, killed_writer: Callable[..., Path]) -> None:
+    killed_writer(tmp_path / "gantk-brown", "folder")
+    package = new_package("brown", tmp_path)
+    assert list(tmp_path.iterdir()) == [package]
 
 
 def test_a_failure_midway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

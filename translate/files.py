@@ -1,55 +1,100 @@
-"""Writing files so that they appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and the one rule for what killed processes leave behind."""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
+from translate import owner
 from translate.errors import UsageError, one_line
 
+T = TypeVar("T")
 
-def make_folder(folder: Path, said: str) -> None:
-    """Create a folder for results where it is missing, and try whether a file can be made in it.
+_TEMPORARY = re.compile(r"\.gantk-[0-9a-f]{8}-([0-9a-f]{8}-\d{1,10}-\d*)-\d+\.part")
+_STALE = 24 * 3600
+"""Seconds after which a leftover is removed whose process is out of sight: on another host, in another container."""
+_numbers = count()
 
-    Raises ``UsageError`` that begins with ``said``, the flag and its value, before any work is done for nothing.
+
+def make_folder(folder: Path, flag: str) -> None:
+    """Create a folder for results where it is missing, remove leftovers from it, and check that a file can be created.
+
+    Raises ``UsageError`` that begins with ``flag``, the flag and its value, before any work is done in vain.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{said}: a file is in the way; expected a folder") from None
+        raise UsageError(f"{flag}: a file is in the way; expected a folder") from None
     except OSError as error:
         reason = error.strerror or one_line(error)
-        raise UsageError(f"{said}: cannot be written to ({reason[:1].lower()}{reason[1:]})") from None
+        raise UsageError(f"{flag}: cannot be written to ({reason[:1].lower()}{reason[1:]})") from None
+    remove_leftovers(folder)
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary name beside ``path``, flush it to the disk and rename it to ``path``.
+def write_whole(path: Path, write: Callable[[Path], T], *, replace: bool = True) -> T:
+    """Call ``write`` with a temporary name beside ``path``, flush the file to the disk and rename it to ``path``.
 
-    A crash at any moment leaves the old file or the new one. A leftover temporary name starts with a dot and ends in
-    ``.part``.
+    A crash at any moment leaves the old file or the new one. Returns what ``write`` returned. Without ``replace``,
+    raises ``FileExistsError`` where ``path`` exists by now.
     """
-    # A digest and not the name itself, which may be as long as a file system allows.
-    temporary = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.part")
+    temporary = temporary_beside(path)
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        value = write(temporary)
+        put_in_place(temporary, path, replace=replace)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    return value
 
 
 def write_text_whole(path: Path, text: str) -> None:
     """Write UTF-8 text with ``\\n`` line ends, whole or not at all."""
     write_whole(path, lambda temporary: temporary.write_bytes(text.encode()))
+
+
+def write_folder_whole(folder: Path, write: Callable[[Path], object]) -> None:
+    """Call ``write`` with a new temporary folder beside ``folder``, and rename it to ``folder``, which must not exist.
+
+    ``write`` writes each file with ``write_whole``, which flushes it to the disk.
+    """
+    temporary = temporary_beside(folder)
+    temporary.mkdir()
+    try:
+        write(temporary)
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name beside ``path`` that no other writer uses, and that names this process for ``remove_leftovers``."""
+    # A digest and not the name itself, which may be as long as a file system allows.
+    digest = zlib.crc32(os.fsencode(path.name))
+    return path.with_name(f".gantk-{digest:08x}-{owner.current().mark}-{next(_numbers)}.part")
+
+
+def put_in_place(temporary: Path, path: Path, *, replace: bool = True) -> None:
+    """Flush a finished file to the disk and rename it to ``path``. Raises as ``write_whole``."""
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    if not replace and os.path.lexists(path):
+        raise FileExistsError(f"{path} exists by now")
+    temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,7 +111,28 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed process left half-written in ``folder``."""
-    for leftover in folder.glob(".*.part"):
-        leftover.unlink(missing_ok=True)
+def is_leftover(path: Path) -> bool:
+    """Whether a file or folder was left half-written by a process that has ended, as far as can be known from here."""
+    if (match := _TEMPORARY.fullmatch(path.name)) is None:
+        return False
+    process = owner.current().of_mark(match.group(1))
+    if process is not None:
+        return not process.alive()
+    try:
+        return time.time() - max(each.lstat().st_mtime for each in (path, *path.rglob("*"))) > _STALE
+    except OSError:  # somebody is busy with it
+        return False
+
+
+def remove_leftovers(folder: Path, *, below: bool = False) -> None:
+    """Remove what killed processes left half-written in ``folder``, with ``below`` also in the folders below it.
+
+    What living processes are writing stays, and so does what a process out of sight may still be writing.
+    """
+    for place, folders, files in os.walk(folder):
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if is_leftover(path):
+                with suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        if not below:
+            return

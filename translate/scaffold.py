@@ -5,15 +5,13 @@ from __future__ import annotations
 import ast
 import importlib.util
 import keyword
-import os
 import re
-import shutil
 from importlib import metadata, resources
 from pathlib import Path
 
 from translate import API_VERSION, plugins
 from translate.errors import UsageError, did_you_mean
-from translate.files import sync_folder, write_text_whole
+from translate.files import remove_leftovers, write_folder_whole, write_text_whole
 
 LICENCE = "Apache-2.0"
 LICENCES = (
@@ -54,17 +52,15 @@ def new_package(name: str, folder: Path, licence: str = LICENCE) -> Path:
     target = folder / words["distribution"]
     if target.exists() or target.is_symlink():
         raise UsageError(f"{target}: exists already; choose another name or --dir")
-    unfinished = folder / f".{target.name}.{os.getpid()}.part"
-    try:
+
+    def write(unfinished: Path) -> None:
         for path, template in FILES.items():
             file = unfinished / _fill(path, words)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_text_whole(file, _fill(_template(template), words))
-        unfinished.rename(target)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    sync_folder(folder)
+
+    remove_leftovers(folder)
+    write_folder_whole(target, write)
     return target
 
 

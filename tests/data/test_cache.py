@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -188,6 +189,13 @@ def test_a_damaged_cache_file_is_built_anew(folder: Path, damage: str) -> None:
     assert agree(load(folder, later, "disk"))
     assert later.seen["0.png"] == 1
     assert agree(load(folder, Counted(), "disk"))
+
+
+def test_what_a_killed_scan_leaves_goes_at_the_next(folder: Path, killed_writer: Callable[..., Path]) -> None:
+    (folder.parent / "cache").mkdir()
+    left = killed_writer(folder.parent / "cache" / "x.pixels")
+    load(folder, Counted(), "disk")
+    assert not left.exists()
 
 
 def test_a_crash_leaves_the_old_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,17 @@ def test_the_card_of_imported_weights_does_not_know_how_they_were_trained(
     assert "not known, as it was imported" in about
 
 
+@pytest.mark.parametrize("form", ["safetensors", "hub"])
+def test_a_killed_export_leaves_nothing_after_the_next_one(
+    form: str, made: Callable[..., Path], tmp_path: Path, killed_writer: Callable[..., Path]
+) -> None:
+    (tmp_path / "out").mkdir()
+    killed_writer(tmp_path / "out" / "dcgan", "folder")
+    killed_writer(tmp_path / "out" / "dcgan")
+    assert export(made("dcgan"), "-o", tmp_path / "out" / "dcgan", "--to", form) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["dcgan"]
+
+
 def test_a_hub_folder_appears_whole_or_not_at_all(
     made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from torch import nn
 from translate import reading
 from translate.data.decode import open_image
 from translate.errors import InterruptedRunError, UsageError
-from translate.infer import claims, outputs
-from translate.infer.claims import MACHINE, Claims, claim_path
+from translate.files import temporary_beside
+from translate.infer import claims
+from translate.infer.claims import Claims, claim_path
 from translate.infer.folder import InferOptions, infer
 from translate.infer.gate import Gate
-from translate.infer.outputs import DiskFullError, TakenError, remove_leftovers, write_result
+from translate.infer.outputs import DiskFullError, TakenError, write_result
 from translate.infer.runner import Network
 from translate.infer.stages import Stages
 from translate.infer.summary import Summary
@@ -355,7 +357,7 @@ def test_a_full_disk_ends_the_work(photos: Path, tmp_path: Path, monkeypatch: py
 
     for seed in range(20):
         Image.fromarray(pixels(seed)).save(photos / f"more{seed}.png")
-    monkeypatch.setattr(outputs.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     said: list[str] = []
     with pytest.raises(DiskFullError, match=r"out/.*: the disk is full \(up to [\d,]+ bytes .* [\d,]+ are free\)"):
         infer(publish(Counts()), [photos], tmp_path / "out", InferOptions(workers=1), tell=said.append)
@@ -444,16 +446,14 @@ def test_results_are_whole_and_never_replace_what_came_between(tmp_path: Path) -
     write_result(target, write, overwrite=True)
 
 
-def test_leftovers_of_the_dead_go_and_of_the_living_stay(tmp_path: Path) -> None:
-    living, dead, orphan = (claim_path(tmp_path / name) for name in ("living.png", "dead.png", "orphan.png"))
-    for claim in (living, dead, orphan):
-        claim.with_suffix(".part").touch()
-    (tmp_path / "mine.part").touch()
-    dead.write_text(f"{MACHINE} 0 encode\n", encoding="ascii")
-    assert Claims().take(tmp_path / "living.png") is not None
-    remove_leftovers(tmp_path)
-    # What is known of the dead one stays.
-    assert files(tmp_path) == {living.name, living.with_suffix(".part").name, dead.name, "mine.part"}
+def test_leftovers_go_at_the_next_start(photos: Path, tmp_path: Path, killed_writer: Callable[..., Path]) -> None:
+    out = tmp_path / "out"
+    (out / "deep").mkdir(parents=True)
+    left = [killed_writer(out / "deep" / "x.png"), killed_writer(out / "1.png")]
+    living = temporary_beside(out / "2.png")
+    living.write_bytes(b"half")
+    run(publish(nn.Identity()), photos, out)
+    assert [path.exists() for path in (*left, living)] == [False, False, True]
 
 
 SLOW = """

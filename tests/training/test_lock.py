@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from translate.errors import UsageError
-from translate.training.lock import LOCK, Owner, current, locked, read
+from translate.owner import Owner, current
+from translate.training.lock import LOCK, locked, read
 
 
 def held_by(folder: Path, owner: Owner) -> None:

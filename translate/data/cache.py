@@ -22,6 +22,7 @@ import PIL
 from translate.contract import Loading
 from translate.data.decode import Pixels
 from translate.errors import GantkError, UsageError
+from translate.files import put_in_place, remove_leftovers, temporary_beside
 
 _KINDS = ("uint8", "uint16", "float32")
 _MAGIC = b"gantk pixels 2\n"
@@ -72,9 +73,9 @@ class Writer:
         self._lock = threading.Lock()
         with _blaming(file):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle, name = tempfile.mkstemp(prefix=f"{file.name}.", suffix=".part", dir=file.parent)
-            self._temporary = Path(name)
-            self._out: IO[bytes] = os.fdopen(handle, "wb", buffering=1 << 20)
+            remove_leftovers(file.parent)
+            self._temporary = temporary_beside(file)
+            self._out: IO[bytes] = self._temporary.open("wb", buffering=1 << 20)
             self._out.write(_MAGIC)
         self._end = len(_MAGIC)
 
@@ -89,10 +90,8 @@ class Writer:
         with _blaming(self._final):
             self._out.write(json.dumps(self._index).encode())
             self._out.write(self._end.to_bytes(8, "little"))
-            self._out.flush()
-            os.fsync(self._out.fileno())
             self._out.close()
-            self._temporary.replace(self._final)
+            put_in_place(self._temporary, self._final)
 
     def discard(self) -> None:
         """Remove what was not finished."""

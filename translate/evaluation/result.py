@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from translate.errors import UsageError, one_line
-from translate.files import write_text_whole
+from translate.files import remove_leftovers, write_text_whole
 from translate.modelfile.header import FILE_NAME
 
 EVALUATION = "evaluation.json"
@@ -96,6 +96,7 @@ def place(model: Path) -> Path:
 
 def keep(path: Path, result: Result) -> None:
     """Add a result to a file of them, in place of one of the same model, setting and figures."""
+    remove_leftovers(path.parent)
     kept = [old for old in (read(path) if path.exists() else []) if _identity(old) != _identity(result)]
     write(path, [*kept, result])
 

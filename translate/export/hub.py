@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from translate.evaluation.result import Result
-from translate.files import sync_folder, write_text_whole
+from translate.files import write_folder_whole, write_text_whole
 from translate.modelfile.card import Card, DirectionRecord
 from translate.modelfile.header import FILE_NAME
 from translate.modelfile.write import write_card
@@ -36,21 +35,15 @@ def to_hub(card: Card, tensors: Mapping[str, Tensor], folder: Path, facts: Facts
 
     ``gantk infer`` takes the folder as it is.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name[:200]}.{os.getpid()}.part")
-    fresh.mkdir()
-    try:
+
+    def write(fresh: Path) -> None:
         write_card(fresh / FILE_NAME, card, tensors)
         config = {"library_name": "gantk", **asdict(card)}
         write_text_whole(fresh / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
         write_text_whole(fresh / "README.md", model_card(card, folder.name, facts))
-        fresh.rename(folder)
-    except BaseException:
-        for file in fresh.iterdir():
-            file.unlink(missing_ok=True)
-        fresh.rmdir()
-        raise
-    sync_folder(folder.parent)
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_folder_whole(folder, write)
 
 
 def model_card(card: Card, name: str, facts: Facts) -> str:

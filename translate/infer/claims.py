@@ -50,11 +50,6 @@ class Claim:
     handle: int
     deaths: int
 
-    @property
-    def part(self) -> Path:
-        """The temporary name of the photo's result."""
-        return self.path.with_suffix(".part")
-
     def note(self, stage: Stage) -> None:
         """Write down what is done with the photo now; a process that dies while it is ``waiting`` is not its fault."""
         with suppress(OSError):  # on a full disk the result cannot be written either, and that is reported

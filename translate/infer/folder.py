@@ -15,9 +15,9 @@ from translate.data.listing import describe
 from translate.device import choose_device
 from translate.distributed import world_from_environment
 from translate.errors import InterruptedRunError, UsageError
-from translate.files import make_folder
+from translate.files import make_folder, remove_leftovers
 from translate.infer.options import InferOptions
-from translate.infer.outputs import DiskFullError, remove_leftovers
+from translate.infer.outputs import DiskFullError
 from translate.infer.plan import plan
 from translate.infer.progress import counter, reported_if_long, stoppable
 from translate.infer.runner import Network
@@ -56,7 +56,7 @@ def infer(
     stages = Stages(network, model.lock, out, options, record)
     own = jobs[world.rank :: world.size]
     if world.leads:
-        remove_leftovers(out)
+        remove_leftovers(out, below=True)
         tell(f"{model.plugin} {direction.name} on {device.type} ({network.precision}): {len(jobs)} files")
         if left_out:
             tell(describe(left_out))

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os
-import re
 import shutil
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from translate.errors import GantkError
-from translate.files import sync_folder
-from translate.infer.claims import MACHINE, SUFFIX, claim_path, open_if_dead
+from translate.files import write_whole
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"\.gantk-[0-9a-f]{16}\.part")
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_STALE = 24 * 3600
-"""Seconds after which another machine's temporary file counts as left behind."""
 
 
 class TakenError(GantkError):
-    """The output's name was taken while its photo was being done."""
+    """Another file took the output's name while its photo was translated."""
 
 
 class DiskFullError(GantkError):
@@ -36,54 +28,30 @@ class DiskFullError(GantkError):
             free = f", {shutil.disk_usage(target.parent).free:,} are free"
         except OSError:
             free = ""
-        super().__init__(f"{target}: the disk is full (up to {most:,} bytes are needed{free}); the rest is not begun")
+        super().__init__(
+            f"{target}: the disk is full (up to {most:,} bytes are needed{free}); the other photos are skipped"
+        )
 
 
-def write_result(
-    target: Path, write: Callable[[BinaryIO], T], *, overwrite: bool, part: Path | None = None, most: int = 0
-) -> T:
-    """Create ``target`` by what ``write`` puts into a file; whole or not at all, also if the machine stops.
+def write_result(target: Path, write: Callable[[BinaryIO], T], *, overwrite: bool, most: int = 0) -> T:
+    """Create ``target`` by what ``write`` puts into a file; whole or not at all, even if the machine stops.
 
-    ``part``: a temporary name beside it that nobody else uses. Without ``overwrite``, a file that has come into being
-    meanwhile is left alone (``TakenError``). Raises ``DiskFullError``; ``most``: bytes that the file may take.
+    Without ``overwrite``, a file that was created meanwhile is left alone (``TakenError``). Raises ``DiskFullError``;
+    ``most``: bytes that the file may take.
     """
-    temporary = part or claim_path(target).with_suffix(".part")
+
+    def fill(temporary: Path) -> T:
+        with temporary.open("wb") as file:
+            return write(file)
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            value = write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if not overwrite and os.path.lexists(target):
-            raise TakenError("another file took the name of its result meanwhile")
-        temporary.replace(target)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _FULL:
+        return write_whole(target, fill, replace=overwrite)
+    except FileExistsError:
+        if not target.parent.is_dir():
+            raise
+        raise TakenError("another file took the name of its result meanwhile") from None
+    except OSError as error:
+        if error.errno in _FULL:
             raise DiskFullError(target, most) from None
         raise
-    sync_folder(target.parent)
-    return value
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half-written below ``folder``, but not what living ones are writing."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if _NAME.fullmatch(name):
-                part = Path(place, name)
-                with suppress(OSError):
-                    _remove_if_dead(part, part.with_suffix(SUFFIX))
-
-
-def _remove_if_dead(part: Path, claim: Path) -> None:
-    handle = open_if_dead(claim)
-    if handle is None:
-        return
-    own = os.read(handle, 16).decode("ascii", "replace")
-    if own in ("", MACHINE) or time.time() - part.stat().st_mtime > _STALE:
-        part.unlink(missing_ok=True)
-    if not own:  # there was no claim before
-        claim.unlink(missing_ok=True)
-    os.close(handle)

@@ -302,7 +302,6 @@ class Stages:
                 target,
                 lambda file: self._write(file, format_, photo, result),
                 overwrite=self.options.overwrite,
-                part=claim.part,
                 most=height * width * channels * result.canvas.kind.itemsize,
             )
             if why is None and not job.kept:

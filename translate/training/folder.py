@@ -6,7 +6,6 @@ import json
 import os
 import tomllib
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from translate.contract import Source
 from translate.data.record import changes, record
 from translate.errors import UsageError
 from translate.fields import fields_of
-from translate.files import make_folder, remove_leftovers, sync_folder, write_text_whole
+from translate.files import is_leftover, make_folder, remove_leftovers, write_folder_whole, write_text_whole
 from translate.settings import Run
 
 CONFIG = "config.toml"
@@ -25,8 +24,8 @@ DATA = "data.json"
 
 
 def check_free(out: Path) -> None:
-    """Raise ``UsageError`` unless a run may begin in ``out``: it can be made, or is an empty folder. Writes nothing."""
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    """Raise ``UsageError`` unless ``out`` is an empty folder or can be created. Writes nothing."""
+    if out.is_file() or (out.is_dir() and not all(map(is_leftover, out.iterdir()))):
         raise UsageError(f"--out {out}: exists already; add --resume to go on with it or choose another name")
     there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
     if not there.is_dir():
@@ -73,28 +72,22 @@ def _changes(saved: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any,
 
 
 def make(out: Path, config: str) -> None:
-    """Make the folder with its config in one rename, so that a new run folder without config never exists.
+    """Create the folder with its config in one rename, so that a new run folder without config never exists.
 
     An empty folder is taken as it is: it may be a mount point or a link, which no rename could replace. Raises
     ``UsageError`` where another run has come first.
     """
     if out.is_dir():
         check_free(out)
+        remove_leftovers(out)
         write_text_whole(out / CONFIG, config)
         return
     make_folder(out.parent, f"--out {out}")
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.new")
-    fresh.mkdir()
     try:
-        write_text_whole(fresh / CONFIG, config)
-        fresh.rename(out)
-    except BaseException:
-        (fresh / CONFIG).unlink(missing_ok=True)
-        with suppress(OSError):
-            fresh.rmdir()
+        write_folder_whole(out, lambda fresh: write_text_whole(fresh / CONFIG, config))
+    except OSError:
         check_free(out)  # two runs that began together may have chosen one name
         raise
-    sync_folder(out.parent)
 
 
 def reopen(out: Path, config: str) -> None:

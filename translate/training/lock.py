@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from translate.errors import UsageError
+from translate.files import temporary_beside
+from translate.owner import Owner, current
 
 LOCK = "run.lock"
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process, told apart from a later one of the same number by when it began."""
-
-    host: str
-    space: str
-    """Where process numbers mean the same: the namespace of a container, where the system has such."""
-    pid: int
-    began: str
-
-    def alive(self) -> bool | None:
-        """Whether the process still runs; None where that cannot be known from here."""
-        here = current()
-        if (self.host, self.space) != (here.host, here.space):
-            return None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:  # it is there, and somebody else's
-            return True
-        return _began(self.pid) in ("", self.began)
-
-
-def current() -> Owner:
-    """This process."""
-    space = ""
-    with suppress(OSError):
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 -- not a path
-    return Owner(platform.node(), space, os.getpid(), _began(os.getpid()))
 
 
 @contextmanager
@@ -58,7 +27,7 @@ def locked(folder: Path, *, take_over: bool = False) -> Iterator[None]:
     while not _created(path, own):
         other = read(path)
         if other is None:
-            continue  # released, or replaced, between two looks
+            continue  # released or replaced meanwhile
         alive = other.alive()
         if alive or (alive is None and not take_over):
             which = f"process {other.pid} on {other.host}"
@@ -88,7 +57,7 @@ def read(path: Path) -> Owner | None:
 
 def _remove(path: Path, owner: Owner) -> None:
     """Remove the lock of a dead owner, and no lock that came in its place meanwhile."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.stale.part")
+    aside = temporary_beside(path)
     try:
         path.replace(aside)
     except FileNotFoundError:
@@ -100,8 +69,8 @@ def _remove(path: Path, owner: Owner) -> None:
 
 
 def _created(path: Path, owner: Owner) -> bool:
-    """Whether the lock could be made; it appears with its content or not at all."""
-    fresh = path.with_name(f".{path.name}.{owner.pid}.part")
+    """Whether the lock could be created; it appears with its content or not at all."""
+    fresh = temporary_beside(path)
     fresh.write_text(json.dumps(asdict(owner)), encoding="utf-8")
     try:
         os.link(fresh, path)
@@ -116,12 +85,3 @@ def _created(path: Path, owner: Owner) -> bool:
     finally:
         fresh.unlink(missing_ok=True)
     return True
-
-
-def _began(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty where the system does not say."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text.rpartition(")")[2].split()[19]
