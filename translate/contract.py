@@ -215,6 +215,9 @@ class Loading:
     """The numbers that are black and white, by batch name, and under "" for all others."""
     cache_dir: Path | None = None
     """Where ``cache="disk"`` writes; None: a folder of the system's temporary directory."""
+    like: DataSpec | None = None
+    """Set for held-out data: the training data's spec, whose channels, names and ranges it must have. Of a data set's
+    parts, the one for validation or test is then read."""
     part: Part | None = None
     """Which part of the files to open, by their names; None: all. What is read by ``translate.data.pictures`` keeps to
     it."""
@@ -259,6 +262,12 @@ class Source(ABC):
 
     pairs: ClassVar[bool] = False
     """Whether the pictures of a sample show the same thing, so that a result can be compared with its target."""
+
+    val: Annotated[
+        Path | None,
+        "held-out data for --evaluate-every: a folder laid out as the training data, or their common root "
+        "[--val-share of the training data]",
+    ] = None
 
     @abstractmethod
     def open(self, loading: Loading) -> Dataset:

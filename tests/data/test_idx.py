@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from translate.contract import Loading
 from translate.data.arrays import find_stored
 from translate.data.idx import is_idx, read_idx
 from translate.errors import UsageError
@@ -36,7 +37,7 @@ def test_reads_what_was_written(tmp_path: Path, digits: NDArray[np.uint8], name:
 def test_folder_gives_image_files_alone(tmp_path: Path, digits: NDArray[np.uint8]) -> None:
     for name in ("a-images-IDX3-ubyte.gz", "b-images.idx3-ubyte", "a-labels-idx1-ubyte.gz", "notes.txt"):
         (tmp_path / name).write_bytes(idx_bytes(digits))
-    stored = find_stored("--images", [tmp_path], lambda line: None)
+    stored = find_stored("--images", [tmp_path], Loading(size=28))
     assert stored is not None
     np.testing.assert_array_equal(stored.images[..., 0], np.concatenate([digits, digits]))
 

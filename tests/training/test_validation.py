@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,10 +140,15 @@ def metrics(out: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in line.items() if k not in ("images_per_s", "waiting")} for line in lines]
 
 
+@pytest.mark.parametrize("apart", [False, True], ids=["share", "folder"])
 def test_a_run_keeps_its_best_and_resumes_exactly(
-    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    apart: bool, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     straight, broken = tmp_path / "straight", tmp_path / "broken"
+    if apart:
+        write(tmp_path / "testA", add=1)
+        write(tmp_path / "testB", add=2)
+        command += ["--val", str(tmp_path)]
     assert cli.run([*command, "--out", str(straight), "--steps", "12"]) == 0
     assert "held out, step 8: frechet" in capsys.readouterr().err
     judged = {int(line["step"]): line["eval/frechet"] for line in metrics(straight) if "eval/frechet" in line}
@@ -158,6 +164,10 @@ def test_a_run_keeps_its_best_and_resumes_exactly(
     assert metrics(broken) == metrics(straight)
     for name in ("best.safetensors", "model.safetensors"):
         assert (broken / name).read_bytes() == (straight / name).read_bytes()
+    if apart:
+        assert tomllib.loads((straight / "config.toml").read_text())["data"]["val"] == str(tmp_path)
+        recorded = json.loads((straight / "data.json").read_text())
+        assert {name.rpartition("/")[0] for name in recorded} == {"a", "b", "val/a", "val/b"}
 
 
 def test_patience(

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from translate.contract import Loading
 from translate.data.idx import IMAGES, LABELS, is_idx, read_idx
 from translate.errors import UsageError
 
@@ -41,15 +42,14 @@ class Stored:
     classes: tuple[str, ...]
 
 
-def find_stored(
-    flag: str, places: Sequence[Path], tell: Callable[[str], None], *, labelled: bool = False
-) -> Stored | None:
+def find_stored(flag: str, places: Sequence[Path], loading: Loading, *, labelled: bool = False) -> Stored | None:
     """What lies in such files, given by themselves or by their folders; None where ``places`` are other folders.
 
-    ``labelled``: read the labels too. Of a folder with training and test files, the training files are taken, which
-    ``tell`` reports. Raises ``UsageError`` naming the file that is damaged, and where kinds or sizes are mixed.
+    ``labelled``: read the labels too. Of a folder with training and test files, the training files are taken, or the
+    test files for held-out data; the user hears which. Raises ``UsageError`` naming the file that is damaged, and where
+    kinds or sizes are mixed.
     """
-    found = [(place, *_files(flag, place, tell)) for place in places]
+    found = [(place, *_files(flag, place, loading)) for place in places]
     if not any(files for _, files, _ in found):
         return None
     for place, files, _ in found:
@@ -76,7 +76,7 @@ def find_stored(
 _Part = tuple[NDArray[np.uint8], NDArray[np.int64] | None, tuple[str, ...]]
 
 
-def _files(flag: str, place: Path, tell: Callable[[str], None]) -> tuple[list[Path], Callable[[Path, bool], _Part]]:
+def _files(flag: str, place: Path, loading: Loading) -> tuple[list[Path], Callable[[Path, bool], _Part]]:
     if os.path.isfile(place):  # noqa: PTH113 - False, and no error, where nobody may look
         if is_idx(place):
             return [place], _read_idx
@@ -95,11 +95,13 @@ def _files(flag: str, place: Path, tell: Callable[[str], None]) -> tuple[list[Pa
         pickled = [name for name in names if _PICKLED.fullmatch(name) and (place / name).is_file()]
         if not files and pickled:
             raise UsageError(f"{flag} {place}: {pickled[0]} is CIFAR's pickled version; expected the binary one, *.bin")
-    training = [path for path in files if not _HELD_OUT.match(path.name)]
-    if training and len(training) < len(files):
-        left = ", ".join(path.name for path in files if path not in training)
-        tell(f"{flag} {place}: training files and test files; the test files are not used: {left}")
-        files = training
+    for_test = loading.like is not None
+    wanted = [path for path in files if bool(_HELD_OUT.match(path.name)) == for_test]
+    if wanted and len(wanted) < len(files):
+        left = ", ".join(path.name for path in files if path not in wanted)
+        others = "training" if for_test else "test"
+        loading.tell(f"{flag} {place}: training files and test files; the {others} files are not used: {left}")
+        files = wanted
     return files, read
 
 

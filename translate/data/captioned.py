@@ -18,7 +18,7 @@ from translate.contract import Dataset, DataSpec, Loading
 from translate.data.augment import Augmented
 from translate.data.example import MadeUp
 from translate.data.images import Centre, Channels, ImageSet, open_folders
-from translate.data.layouts import training_part
+from translate.data.layouts import wanted_part
 from translate.data.listing import Folders, list_folders
 from translate.data.tables import only_known, read_table
 from translate.errors import UsageError
@@ -42,14 +42,17 @@ class Captioned(Augmented):
     def open(self, loading: Loading) -> Dataset:
         """Pictures without a caption are reported and left out. Raises ``UsageError`` where none has one."""
         self.check_augment(loading)
-        roots = training_part("--images", self.images, loading.tell)
+        roots = wanted_part("--images", self.images, loading)
         folders = list_folders("--images", roots, loading.tell)
         texts = _from_table(self.captions, folders) if self.captions else _from_files(folders)
         where = f"no caption in {self.captions}" if self.captions else "no .txt with a caption beside them"
         folders = only_known(folders, texts, where, loading)
         if not folders.files:
             raise UsageError(f"{folders}: {where}")
-        names = vocabulary((caption for of_one in texts.values() for caption in of_one), self.min_count)
+        if loading.like is None:
+            names = vocabulary((caption for of_one in texts.values() for caption in of_one), self.min_count)
+        else:
+            names = loading.like.names["text"]
         pictures, spec = open_folders(folders, self.channels, self.resize, loading, {"text": names})
         index = {word: number for number, word in enumerate(names)}
         tokens = [[_tokens(caption, index) for caption in texts[path]] for path in pictures.paths]

@@ -16,7 +16,7 @@ from translate.data.augment import Augmented
 from translate.data.example import MadeUp
 from translate.data.images import Centre, Channels, ImageSet, open_folders
 from translate.data.labelled import groups_of, labels_of
-from translate.data.layouts import training_part
+from translate.data.layouts import wanted_part
 from translate.data.listing import Folders, list_folders
 from translate.data.tables import only_known, read_table
 from translate.errors import UsageError
@@ -44,17 +44,17 @@ class Domains(Augmented):
     def open(self, loading: Loading) -> Dataset:
         """Raises ``UsageError`` where there are fewer than two domains, or one has no readable image."""
         self.check_augment(loading)
-        roots = training_part("--domains", self.domains, loading.tell)
+        roots = wanted_part("--domains", self.domains, loading)
         folders = list_folders("--domains", roots, loading.tell)
         attributes = self._attributes(folders) if self.labels else None
         if self.labels and attributes:
             return self._of_attributes(self.labels, folders, *attributes, loading)
         if self.attribute:
             raise UsageError("--attribute: expected --labels with columns of 0 and 1")
-        labels = labels_of(folders, roots, self.labels, loading)
+        labels = labels_of("domain", folders, roots, self.labels, loading)
         names = {"domain": labels.names}
         pictures, spec = open_folders(labels.folders, self.channels, self.resize, loading, names)
-        indices = labels.indices(pictures)
+        indices = labels.indices(pictures, loading)
         return ImageSet(
             spec,
             pictures,

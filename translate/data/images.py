@@ -46,10 +46,10 @@ class Images(Augmented):
         Every image is brought to ``loading.size``, so 28 px digits are enlarged for a size of 32, not padded.
         """
         self.check_augment(loading)
-        if stored := find_stored("--images", self.images, loading.tell):
+        if stored := find_stored("--images", self.images, loading):
             pictures, spec = open_stored(stored, self.channels, self.resize, loading, {})
         else:
-            roots = one_domain("--images", self.images, loading.tell)
+            roots = one_domain("--images", self.images, loading)
             folders = list_folders("--images", roots, loading.tell)
             refuse_results(folders)
             for root in roots:
@@ -70,8 +70,9 @@ def open_folders(
 
     ``channels``: None where they are to be found out. ``names``: for ``DataSpec.names``.
     """
-    grey = channels is None and look_grey(folders.files, loading.reading)
-    count = channels or (1 if grey else 3)
+    known = channels if loading.like is None else loading.like.channels["image"]
+    grey = known is None and look_grey(folders.files, loading.reading)
+    count = known or (1 if grey else 3)
     spec = DataSpec(loading.size, {"image": count}, names)
     loading.expect(spec)
     if grey:

@@ -14,7 +14,7 @@ from translate.data.arrays import Stored, find_stored, lines_of
 from translate.data.augment import Augmented
 from translate.data.example import MadeUp
 from translate.data.images import Centre, Channels, ImageSet, open_folders, open_stored
-from translate.data.layouts import training_part
+from translate.data.layouts import wanted_part
 from translate.data.listing import Folders, list_folders
 from translate.data.pictures import Pictures
 from translate.data.tables import only_known, read_table
@@ -44,17 +44,17 @@ class Labelled(Augmented):
     def open(self, loading: Loading) -> Dataset:
         """Raises ``UsageError`` where there are fewer than two classes, or a class has no readable image."""
         self.check_augment(loading)
-        stored = find_stored("--images", self.images, loading.tell, labelled=True)
+        stored = find_stored("--images", self.images, loading, labelled=True)
         if stored is not None:
-            names, indices = self._of_stored(stored)
+            names, indices = self._of_stored(stored, loading)
             pictures, spec = open_stored(stored, self.channels, self.resize, loading, {"label": names})
         else:
-            roots = training_part("--images", self.images, loading.tell)
+            roots = wanted_part("--images", self.images, loading)
             folders = list_folders("--images", roots, loading.tell)
-            labels = labels_of(folders, roots, self.labels, loading)
+            labels = labels_of("label", folders, roots, self.labels, loading)
             names = labels.names
             pictures, spec = open_folders(labels.folders, self.channels, self.resize, loading, {"label": names})
-            indices = labels.indices(pictures)
+            indices = labels.indices(pictures, loading)
         return ImageSet(
             spec,
             pictures,
@@ -68,13 +68,15 @@ class Labelled(Augmented):
     def example(cls, size: int) -> Dataset:
         return MadeUp(DataSpec(size, {"image": 3}, {"label": ("0", "1", "2")}))
 
-    def _of_stored(self, stored: Stored) -> tuple[tuple[str, ...], list[int]]:
+    def _of_stored(self, stored: Stored, loading: Loading) -> tuple[tuple[str, ...], list[int]]:
         if self.labels is not None:
             raise UsageError(f"--labels {self.labels}: {stored.source} has labels of its own")
         if stored.labels is None:
             raise UsageError(f"{stored.source}: no labels beside the images; expected files *-labels-idx1-ubyte")
         labels: list[int] = stored.labels.tolist()
         names = stored.classes or tuple(map(str, range(max(labels) + 1)))
+        if loading.like is not None:
+            names = loading.like.names["label"]
         if max(labels) >= len(names):
             raise UsageError(f"{stored.source}: label {max(labels)}, but there are names for {len(names)} classes")
         return names, labels
@@ -97,18 +99,21 @@ class Labels:
     of_file: Mapping[Path, str]
     names: tuple[str, ...]
 
-    def indices(self, pictures: Pictures) -> list[int]:
-        """The index of each picture's name. Raises ``UsageError`` for a name that no picture has."""
+    def indices(self, pictures: Pictures, loading: Loading) -> list[int]:
+        """The index of each picture's name. Raises ``UsageError`` for a name that no picture of a training set has."""
         indices = [self.names.index(self.of_file[path]) for path in pictures.paths]
+        if loading.like is not None:
+            return indices
         if missing := sorted(set(range(len(self.names))) - set(indices)):
             raise UsageError(f"{self.folders}: {self.names[missing[0]]} has no readable image")
         return indices
 
 
-def labels_of(folders: Folders, roots: Sequence[Path], table: Path | None, loading: Loading) -> Labels:
+def labels_of(what: str, folders: Folders, roots: Sequence[Path], table: Path | None, loading: Loading) -> Labels:
     """The names of sub-folders, or those in a CSV file; files without one are reported and left out.
 
-    Raises ``UsageError`` where there are fewer than two names.
+    ``what``: under which key ``DataSpec.names`` has them. Held-out data may lack some of the training data's names.
+    Raises ``UsageError`` where there are fewer than two names, or a name of held-out data is not known.
     """
     if table is None:
         parts = {path: folders.name(path).split("/") for path in folders.files}
@@ -118,6 +123,11 @@ def labels_of(folders: Folders, roots: Sequence[Path], table: Path | None, loadi
         of_file = {path: name for path, (name,) in read.column("label", once=True).items()}
     where = f"no row in {table}" if table else "in no sub-folder"
     folders = only_known(folders, of_file, where, loading)
+    if loading.like is not None:
+        known = loading.like.names[what]
+        if unknown := sorted(set(of_file.values()) - set(known)):
+            raise UsageError(f"{folders}: the training data has no {what} {unknown[0]}; it has {', '.join(known)}")
+        return Labels(folders, of_file, known)
     given = next((lines for root in roots if (lines := lines_of(root / _ORDER))), ())
     names = in_order(set(of_file.values()), given)
     if len(names) < 2:
@@ -129,8 +139,8 @@ def labels_of(folders: Folders, roots: Sequence[Path], table: Path | None, loadi
 
 
 def groups_of(indices: Sequence[int], count: int) -> list[list[int]]:
-    """The numbers of the pictures that have each of ``count`` indices."""
+    """The numbers of the pictures that have each of ``count`` indices, for those that some picture has."""
     groups: list[list[int]] = [[] for _ in range(count)]
     for number, index in enumerate(indices):
         groups[index].append(number)
-    return groups
+    return [group for group in groups if group]

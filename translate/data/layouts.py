@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from translate.contract import Loading
 from translate.data.decode import ImageError, probe
 from translate.data.listing import JUNK_FOLDERS, Folders, may_be_picture
 from translate.data.pairing import Pattern, fits
@@ -19,10 +20,12 @@ from translate.reading import Reading
 
 Tell = Callable[[str], None]
 
-_TRAINING = "train"
-_HELD_OUT = frozenset({"val", "valid", "validation", "dev", "test"})
+TRAINING = "train"
+HELD_OUT = ("val", "valid", "validation", "dev", "test")
+"""Names of a data set's parts; of several for held-out data, the first is taken."""
 
-DOMAINS = (("trainA", "trainB"), ("A", "B"))
+_DOMAINS = (("trainA", "trainB"), ("A", "B"))
+_HELD_OUT_DOMAINS = (*((f"{part}A", f"{part}B") for part in HELD_OUT), ("A", "B"))
 """Names of the two sub-folders of a data set of two domains: those of the public data sets."""
 
 _REAL_PAIR = Pattern("{}_real_A", "{}_real_B")
@@ -38,23 +41,26 @@ _TWO_HALVES = 1.6
 """Width over height from which a picture may be two side by side: photos are up to 3:2."""
 
 
-def training_part(flag: str, roots: Sequence[Path], tell: Tell) -> tuple[Path, ...]:
+def wanted_part(flag: str, roots: Sequence[Path], loading: Loading) -> tuple[Path, ...]:
     """Each folder, or its ``train`` where all its sub-folders are parts of a data set: training, validation, test.
 
-    Raises ``UsageError`` where there are pictures beside them, as it is not known what these are.
+    For held-out data (``loading.like``) the part for validation, or else for test. Raises ``UsageError`` where there
+    are pictures beside the parts, as it is not known what these are.
     """
+    candidates = (TRAINING,) if loading.like is None else HELD_OUT
     chosen: list[Path] = []
     for root in roots:
         names = folders_in(root)
-        if _TRAINING in names and names <= {_TRAINING, *_HELD_OUT}:
+        part = next((name for name in candidates if name in names), None)
+        if part is not None and names <= {TRAINING, *HELD_OUT}:
             if beside := _files_in(root):
                 raise UsageError(
-                    f"{flag} {root}: has {_TRAINING}, and files such as {beside} beside it; expected "
-                    f"{flag} {_quoted(root / _TRAINING)}"
+                    f"{flag} {root}: has {part}, and files such as {beside} beside it; expected "
+                    f"{flag} {_quoted(root / part)}"
                 )
-            others = sorted(names - {_TRAINING})
-            tell(f"{flag} {root}: taking {_TRAINING}" + (f"; not used: {', '.join(others)}" if others else ""))
-            root = root / _TRAINING
+            others = sorted(names - {part})
+            loading.tell(f"{flag} {root}: taking {part}" + (f"; not used: {', '.join(others)}" if others else ""))
+            root = root / part
         chosen.append(root)
     return tuple(chosen)
 
@@ -73,18 +79,20 @@ def _files_in(root: Path) -> str:
     return min((path.name for path in root.iterdir() if may_be_picture(path.name) and path.is_file()), default="")
 
 
-def one_domain(flag: str, roots: Sequence[Path], tell: Tell, both: tuple[str, str] | None = None) -> tuple[Path, ...]:
-    """The training parts of folders that hold one domain each.
+def one_domain(
+    flag: str, roots: Sequence[Path], loading: Loading, both: tuple[str, str] | None = None
+) -> tuple[Path, ...]:
+    """The wanted parts of folders that hold one domain each.
 
     Raises ``UsageError`` where a folder is a whole data set of two; ``both``: the flags that take its domains.
     """
     for root in roots:
-        for names in DOMAINS:
+        for names in _DOMAINS:
             if set(names) <= folders_in(root):
                 flags = both or (flag, "")
                 expected = [f"{one} {_quoted(root / name)}" for one, name in zip(flags, names, strict=True) if one]
                 raise UsageError(f"{flag} {root}: has {names[0]} and {names[1]}; expected {' '.join(expected)}")
-    return training_part(flag, roots, tell)
+    return wanted_part(flag, roots, loading)
 
 
 def refuse_results(folders: Folders) -> None:
@@ -100,20 +108,20 @@ def _has(folders: Folders, pattern: Pattern) -> bool:
     return 6 * fits(folders, pattern) >= len(folders.files)
 
 
-def two_domains(flag: str, roots: Sequence[Path], tell: Tell) -> tuple[tuple[Path, ...], tuple[Path, ...]] | None:
+def two_domains(flag: str, roots: Sequence[Path], loading: Loading) -> tuple[tuple[Path, ...], tuple[Path, ...]] | None:
     """The folders of the two domains that each of ``roots`` holds, or None where none of them has such sub-folders."""
-    for names in DOMAINS:
+    for names in _DOMAINS if loading.like is None else _HELD_OUT_DOMAINS:
         inside = [folders_in(root) for root in roots]
         if not any(set(names) & some for some in inside):
             continue
         for root, some in zip(roots, inside, strict=True):
             others = sorted(some - set(names))
-            tell(
+            loading.tell(
                 f"{flag} {root}: taking {names[0]} and {names[1]}"
                 + (f"; not used: {', '.join(others)}" if others else "")
             )
         first, second = (tuple(root / name for root in roots) for name in names)
-        return training_part(flag, first, tell), training_part(flag, second, tell)
+        return wanted_part(flag, first, loading), wanted_part(flag, second, loading)
     return None
 
 

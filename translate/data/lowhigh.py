@@ -19,7 +19,7 @@ from translate.data.dataset import Cut, CutDataset
 from translate.data.decode import ImageError, Pixels, open_image, probe
 from translate.data.degrade import Degradation, degrade
 from translate.data.example import MadeUp
-from translate.data.layouts import check_high, of_scale, training_part
+from translate.data.layouts import check_high, of_scale, wanted_part
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
 from translate.data.pictures import CHANNELS, Budget, Pictures, report_grey, scan
@@ -77,7 +77,7 @@ class LowHigh(Degradation, Augmented):
             faults.append(line.removeprefix("left out "))
             to_user(line)
 
-        high_files = list_folders("--hr", training_part("--hr", self.hr, to_user), to_user)
+        high_files = list_folders("--hr", wanted_part("--hr", self.hr, loading), to_user)
         if not self.pair:
             check_high(high_files, self.scale)
         loading = replace(loading, tell=tell)
@@ -117,7 +117,7 @@ class LowHigh(Degradation, Augmented):
 
     def _partners(self, high: Folders, loading: Loading) -> dict[Path, Path]:
         """The low-resolution file of each high-resolution one. What has none, or one of a wrong size, is reported."""
-        roots = training_part("--lr-images", self.lr_images, loading.tell)
+        roots = wanted_part("--lr-images", self.lr_images, loading)
         low = list_folders("--lr-images", of_scale("--lr-images", roots, self.scale, loading.tell), loading.tell)
         suffixes = (f"{{}}x{self.scale}", f"{{}}_x{self.scale}")
         named = (Pattern.parse(self.pair),) if self.pair else (SAME_NAME, *(Pattern(second=name) for name in suffixes))

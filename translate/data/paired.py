@@ -16,7 +16,7 @@ from translate.data.dataset import Cut, CutDataset
 from translate.data.decode import ImageError, Pixels, is_grey, open_file, probe
 from translate.data.example import MadeUp
 from translate.data.index_maps import IndexReader
-from translate.data.layouts import check_halves, one_domain, pairs_in_one, training_part, two_domains
+from translate.data.layouts import check_halves, one_domain, pairs_in_one, two_domains, wanted_part
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
 from translate.data.pictures import CHANNELS, Budget, Pictures, scan
@@ -75,15 +75,15 @@ class Paired(Augmented):
             if self.direction == "b2a":
                 raise UsageError("--direction b2a goes with --ab; with --a and --b, swap the two folders")
             a, b = (
-                list_folders(flag, one_domain(flag, roots, loading.tell, ("--a", "--b")), loading.tell)
+                list_folders(flag, one_domain(flag, roots, loading, ("--a", "--b")), loading.tell)
                 for flag, roots in (("--a", self.a), ("--b", self.b))
             )
             return self._from_folders(a, b, fit, loading, self._pattern or SAME_NAME)
         if self.a or self.b:
             raise UsageError("--ab holds both domains; expected it alone, or --a and --b")
-        roots = training_part("--ab", self.ab, loading.tell)
+        roots = wanted_part("--ab", self.ab, loading)
         swapped = self.direction == "b2a"
-        if domains := two_domains("--ab", roots, loading.tell):
+        if domains := two_domains("--ab", roots, loading):
             first, second = (list_folders("--ab", some, loading.tell) for some in domains)
             pattern = self._pattern or SAME_NAME
             if swapped:

@@ -19,18 +19,25 @@ _NAMED = 3
 
 
 def record(source: Source) -> dict[str, str]:
-    """A digest of each file below the paths in the source's fields, by field and path: the same where folders moved."""
+    """A digest of each file below the paths in the source's fields, by field and path: the same where folders moved.
+
+    Without held-out data, which has a source of its own.
+    """
     files: dict[str, str] = {}
     for field in dataclasses.fields(source):
-        for number, root in enumerate(_paths(getattr(source, field.name))):
-            try:
-                found = find_images(root) if root.is_dir() else [root]
-            except UsageError:  # it is reported where the source is opened
-                continue
-            for path in found:
+        for number, root in enumerate(paths_of(source, field.name)):
+            for path in files_below(root):
                 name = path.relative_to(root).as_posix() if path != root else path.name
-                files[f"{field.name}{number or ''}/{name}"] = _digest(path)
+                files[f"{field.name}{number or ''}/{name}"] = digest(path)
     return files
+
+
+def files_below(root: Path) -> list[Path]:
+    """The pictures in a folder, or the file itself; nothing where it cannot be read, which opening it reports."""
+    try:
+        return find_images(root) if root.is_dir() else [root]
+    except UsageError:
+        return []
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -48,13 +55,16 @@ def _listed(names: Sequence[str]) -> str:
     return f"{len(names)} file{'s' if len(names) > 1 else ''} ({shown})"
 
 
-def _paths(value: Any) -> list[Path]:
+def paths_of(source: Source, name: str) -> list[Path]:
+    """The paths that a field of a source holds, if it is not that of held-out data."""
+    value: Any = None if name == "val" else getattr(source, name)
     if isinstance(value, Path):
         return [value]
     return [item for item in value if isinstance(item, Path)] if isinstance(value, tuple) else []
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Of a file's beginning and size; in words why, where it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)

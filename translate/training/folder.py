@@ -11,6 +11,7 @@ from typing import Any
 
 from translate import plugins
 from translate.contract import Source
+from translate.data.heldout import held_out_source
 from translate.data.record import changes, record
 from translate.errors import UsageError
 from translate.fields import fields_of
@@ -99,7 +100,9 @@ def reopen(out: Path, config: str) -> None:
 
 def note_data(out: Path, source: Source, tell: Callable[[str], None]) -> None:
     """Record which files the source names, and report what has changed since the record that is there."""
-    now, file = record(source), out / DATA
+    now, file = dict(record(source)), out / DATA
+    if source.val is not None:
+        now |= {f"val/{name}": value for name, value in record(held_out_source(source)).items()}
     if file.is_file():
         try:
             before = json.loads(file.read_text(encoding="utf-8"))

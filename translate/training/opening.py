@@ -7,6 +7,7 @@ from collections.abc import Callable
 from translate.console import current, printable
 from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data.dataset import CutDataset
+from translate.data.heldout import check_alike, check_apart, files_of, held_out_source
 from translate.errors import UsageError
 from translate.holdout import Part, Side
 from translate.reading import parse_ranges
@@ -14,15 +15,31 @@ from translate.settings import Run
 
 
 def open_parts(source: Source, run: Run, expect: Callable[[DataSpec], object]) -> tuple[Dataset, Dataset | None]:
-    """What to train on, and with ``--evaluate-every`` what is held out of it."""
+    """What to train on, and with ``--evaluate-every`` what is held out of it or lies in the folder ``--val``."""
     if run.evaluate_every is None:
+        if source.val is not None:
+            raise UsageError("--val goes with --evaluate-every")
         return open_source(source, run, expect), None
-    return open_source(source, run, expect, "train"), open_source(source, run, expect, "val")
+    if source.val is None:
+        return open_source(source, run, expect, "train"), open_source(source, run, expect, "val")
+    elsewhere = held_out_source(source)  # where it is not found, nothing is scanned
+    dataset = open_source(source, run, expect)
+    held_out = open_source(elsewhere, run, expect, like=dataset.spec)
+    check_alike(source.val, dataset.spec, held_out.spec)
+    check_apart(source.val, files_of(dataset, source), files_of(held_out, elsewhere), one_line_of)
+    return dataset, held_out
 
 
-def open_source(source: Source, run: Run, expect: Callable[[DataSpec], object], side: Side | None = None) -> Dataset:
-    """Scan the data, or one part of it; the user hears what cannot be used. ``expect``: as ``Loading`` has it."""
+def open_source(
+    source: Source,
+    run: Run,
+    expect: Callable[[DataSpec], object],
+    side: Side | None = None,
+    like: DataSpec | None = None,
+) -> Dataset:
+    """Scan the data, or one part of it; the user hears what cannot be used. ``expect``, ``like``: as ``Loading``'s."""
     part = None if side is None else Part(side, run.val_share)
+    ranges = {**parse_ranges(run.range), **({} if like is None else like.ranges)}
     dataset = source.open(
         Loading(
             size=run.size,
@@ -31,13 +48,14 @@ def open_source(source: Source, run: Run, expect: Callable[[DataSpec], object], 
             cache=run.cache,
             cache_budget=int(run.cache_budget * 2**30),
             reading=run.reading,
-            ranges=parse_ranges(run.range),
+            ranges=ranges,
+            like=like,
             part=part,
             expect=expect,
             tell=one_line_of,
         )
     )
-    for name in parse_ranges(run.range):
+    for name in ranges:
         if name and name not in dataset.spec.channels:
             raise UsageError(f"--range {name}=...: expected one of {', '.join(dataset.spec.channels)}")
     if part is not None and not part.applied:
