@@ -33,7 +33,7 @@ from translate.data.listing import find_images
 from translate.data.transforms import resize
 from translate.metrics.restoration import ssim
 from translate.modelfile.model import Published, load_published
-from translate.sample import sample
+from translate.sample.sampler import Sampler
 
 PRECISIONS = ("fp32", "bf16")
 HELD_OUT = 100
@@ -162,7 +162,7 @@ def dcgan_flags(data: Path, work: Path) -> list[str]:
 
 def judge_dcgan(data: Path, model: Published, features: nn.Module) -> dict[str, float]:
     faces = tensors(find_images(data / "anime_faces" / "train"), 32)[::2]
-    return {"Frechet": frechet(seen(features, sample(model, len(faces), seed=1)), seen(features, faces))}
+    return {"Frechet": frechet(seen(features, Sampler(model=model, seed=1).sample(len(faces))), seen(features, faces))}
 
 
 STUDIES = {

@@ -14,7 +14,6 @@ from torch import Tensor
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
 from translate.data.images import Images
 from translate.discriminators.resnext import GroupedDiscriminator
-from translate.errors import UsageError
 from translate.generators.resnext import GroupedGenerator
 from translate.generators.stylegan import resolutions
 from translate.losses.adversarial import RelativisticPairingLoss
@@ -58,10 +57,7 @@ class R3GAN(TaskModel):
 
     def networks(self, data: DataSpec) -> Networks:
         channels, size = data.channels["image"], data.size
-        try:
-            resolutions(size)
-        except ValueError as error:
-            raise UsageError(f"--size {size}: {error}") from None
+        resolutions(size)  # refuses a size that they cannot have, before anything is built
         sizes = {"width": self.width, "blocks": self.blocks, "expansion": self.expansion, "group": self.group}
         return {
             "g": lambda: GroupedGenerator(channels, size, latent=self.latent, **sizes),

@@ -15,7 +15,6 @@ from translate.conditions import number
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
 from translate.data.images import Images
 from translate.discriminators.stylegan import StyleGANDiscriminator
-from translate.errors import UsageError
 from translate.generators.stylegan import Style, StyleGANGenerator, resolutions
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import r1
@@ -77,10 +76,7 @@ class StyleGAN2(TaskModel):
 
     def networks(self, data: DataSpec) -> Networks:
         channels, size = data.channels["image"], data.size
-        try:
-            resolutions(size)
-        except ValueError as error:
-            raise UsageError(f"--size {size}: {error}") from None
+        resolutions(size)  # refuses a size that they cannot have, before anything is built
         networks: dict[str, Callable[[], nn.Module]] = {
             "g": lambda: StyleGANGenerator(
                 *(channels, size),

@@ -24,15 +24,15 @@ CAPTIONED = Direction(
 
 
 def test_a_choice_is_the_index_in_the_order_of_the_names() -> None:
-    tensors = conditions_of(DIRECTION, {"label": "horse"}, 3)
-    assert tensors["label"].tolist() == [1, 1, 1]
+    tensors = conditions_of(DIRECTION, {"label": "horse"})
+    assert tensors["label"].tolist() == 1
     assert tensors["label"].dtype == torch.int64
-    assert tensors["truncation"].tolist() == [1.0, 1.0, 1.0]
+    assert tensors["truncation"].tolist() == 1.0
 
 
 def test_a_text_is_padded_with_the_empty_word() -> None:
-    assert conditions_of(CAPTIONED, {"text": "A red, SQUARE!"}, 2)["text"].tolist() == [[1, 2, 3, 0]] * 2
-    assert conditions_of(CAPTIONED, {"text": "don't"}, 1)["text"].tolist() == [[4, 0, 0, 0]]
+    assert conditions_of(CAPTIONED, {"text": "A red, SQUARE!"})["text"].tolist() == [1, 2, 3, 0]
+    assert conditions_of(CAPTIONED, {"text": "don't"})["text"].tolist() == [4, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_text_is_padded_with_the_empty_word() -> None:
 )
 def test_wrong_settings_say_what_was_expected(direction: Direction, settings: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        conditions_of(direction, settings, 1)
+        conditions_of(direction, settings)
     assert message in str(caught.value)
 
 

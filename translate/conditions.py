@@ -86,8 +86,8 @@ def text(vocabulary: Sequence[str], length: int, help: str, default: str | None 
     return Condition(help, encode, default)
 
 
-def conditions_of(direction: Direction, settings: Mapping[str, str], count: int) -> dict[str, Tensor]:
-    """The condition tensors of ``count`` equal samples by name, from what ``--set NAME=VALUE`` gives.
+def conditions_of(direction: Direction, settings: Mapping[str, str]) -> dict[str, Tensor]:
+    """One sample's condition tensors by name, from what ``--set NAME=VALUE`` gives.
 
     Raises ``UsageError`` for a name that the direction does not have, a value that it cannot use, and a condition
     without a default that is not given.
@@ -104,10 +104,9 @@ def conditions_of(direction: Direction, settings: Mapping[str, str], count: int)
             expected = f"one of {_listed(condition.choices)}" if condition.choices else condition.help
             raise UsageError(f"--set {name}=...: expected {expected}")
         try:
-            tensor = condition.encode(value)
+            tensors[name] = condition.encode(value)
         except ValueError as error:
             raise UsageError(f"--set {name}={value}: {error}") from None
-        tensors[name] = tensor.expand(count, *tensor.shape)
     return tensors
 
 

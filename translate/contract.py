@@ -168,10 +168,10 @@ class Direction:
     (nets, x) -> (N, C, H * scale, W * scale) in [-1, 1], from ``x[inputs]``, (N, C, H, W) each. ``multiple``: H and W
     are padded to a multiple of it and the output is cropped back. ``margin``: how many input pixels around a pixel its
     output depends on (half the receptive field; None where it is the whole image), apart from the statistics of
-    instance norm. ``latent``: set for samplers, whose ``x[inputs]`` is this noise. ``conditions``: what else ``run``
-    reads from the batch, by name, one value for each sample. ``noise``: whether the result can be drawn anew with the
-    dropout of training (``gantk infer --sample``). ``sequence``: whether pictures come in the order of their names,
-    and what ``run`` keeps is in the next one's batch.
+    instance norm. ``latent``: set for samplers, whose ``x[inputs]`` is this noise, drawn for each of several.
+    ``conditions``: what else ``run`` reads from the batch, by name, one value for each sample. ``noise``: whether the
+    result can be drawn anew with the dropout of training (``gantk infer --sample``). ``sequence``: whether pictures
+    come in the order of their names, and what ``run`` keeps is in the next one's batch.
     """
 
     name: str
@@ -196,6 +196,10 @@ class Direction:
     def arguments(self) -> tuple[str, ...]:
         """The batch names of all that ``run`` reads: the inputs, then the conditions."""
         return (*self.input_names, *self.conditions)
+
+    def latents(self, count: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """What goes into a sampler: ``count`` latents for each input, on the CPU. Nothing where pictures go in."""
+        return {} if self.latent is None else {name: self.latent.draw(count, generator) for name in self.input_names}
 
 
 @dataclass(frozen=True)
@@ -299,7 +303,7 @@ class TaskModel(ABC):
     """Roles that judge images, where the model has them: ``--lr-d``, ``--diffaug`` and ``--ada`` concern these."""
     compares_samples: ClassVar[bool] = False
     """Whether a loss compares the samples of a batch (minibatch discrimination, a relativistic average): then two
-    micro-batches are not one batch, and ``--accumulate`` is refused."""
+    halves are not one batch, and ``--accumulate`` and several processes are refused."""
 
     lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
     betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (

@@ -26,7 +26,7 @@ from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.infer.summary import Summary
 from translate.modelfile.model import Published, load_published
-from translate.sample import sample
+from translate.sample.sampler import Sampler
 
 T = TypeVar("T")
 Whole = TypeVar("Whole", np.uint8, np.uint16)
@@ -135,14 +135,12 @@ class Model:
         direction, such as ``label="ship"``; ``label="all"`` gives ``count`` pictures of each label in turn. Raises
         ``UsageError`` where the model does not sample, and for a condition that is missing or wrong.
         """
-        return sample(
-            self._published,
-            count,
-            seed=seed,
-            direction=direction,
-            settings={name: str(value) for name, value in conditions.items()},
-            batch=batch,
-            device=self.device,
+        return self._sampler(seed, direction, batch, conditions).sample(count)
+
+    def _sampler(self, seed: int, direction: str | None, batch: int, conditions: Mapping[str, object]) -> Sampler:
+        settings = {name: str(value) for name, value in conditions.items()}
+        return Sampler(
+            model=self._published, seed=seed, direction=direction, settings=settings, batch=batch, device=self.device
         )
 
     def _image(self, picture: Image.Image, options: InferOptions) -> Image.Image:

@@ -160,7 +160,7 @@ def test_channels_are_those_of_the_paper() -> None:
 
 
 def test_a_size_that_cannot_be_halved_is_refused() -> None:
-    with pytest.raises(UsageError, match="--size 18: 18 is not 4, 5, 6 or 7 times a power of two"):
+    with pytest.raises(UsageError, match="--size 18: expected 4, 5, 6 or 7 times a power of two"):
         SMALL.networks(DataSpec(18, {"image": 3}))
 
 

@@ -176,7 +176,7 @@ def test_micro_batches_change_neither_means_nor_probability(settings: dict[str, 
 def test_groups_that_do_not_fill_a_part_are_refused() -> None:
     with pytest.raises(UsageError, match="--group 2: expected a multiple of it"):
         engine_of(accumulate=4).train_step(lambda: image(0), 0.0)
-    with pytest.raises(UsageError, match="--size 18: 18 is not 4, 5, 6 or 7 times a power of two"):
+    with pytest.raises(UsageError, match="--size 18: expected 4, 5, 6 or 7 times a power of two"):
         SMALL.networks(DataSpec(18, {"image": 3}))
 
 

@@ -21,6 +21,7 @@ from torch._functorch.aot_autograd import make_boxed_func
 
 from toy import Toy, ToyWithBatchNorm, ToyWithPool, toy_batch, toy_data
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Terms
+from translate.distributed import World
 from translate.errors import DivergedError, GantkError, UsageError
 from translate.fields import fields_of
 from translate.settings import Run
@@ -443,13 +444,15 @@ def test_a_loss_may_read_the_number_of_steps() -> None:
     assert found == [7, 8]
 
 
-def test_a_model_that_compares_samples_refuses_micro_batches() -> None:
+def test_a_model_that_compares_samples_refuses_halves_of_a_batch() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Comparing(Toy):
         compares_samples = True
 
     with pytest.raises(UsageError, match="--accumulate 2: Comparing compares the samples of a whole batch; expected 1"):
         make(Comparing(), accumulate=2)
+    with pytest.raises(UsageError, match="which 2 processes would divide; expected one process"):
+        Engine(Comparing(), toy_data(), Run(batch=4), World(rank=1, size=2))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from translate import sample as sampling
 from translate.cli import derived
-from translate.conditions import conditions_of, each_choice, parse_settings
+from translate.conditions import parse_settings
 from translate.console import current
 from translate.device import choose_device
 from translate.errors import UsageError
@@ -22,9 +21,8 @@ from translate.fields import Spelling
 from translate.files import make_folder
 from translate.modelfile.model import load_published
 from translate.preview import to_rgb
-
-WALK = 8
-"""Pictures from one end of an interpolation to the other."""
+from translate.sample import saving
+from translate.sample.sampler import STEPS, Sampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class Options:
     seed: Annotated[int, "seed of the latents; picture k depends on it and on k", Ge(0)] = 0
     grid: Annotated[Path | None, "PNG file for all pictures side by side", Spelling(metavar="FILE")] = None
     out: Annotated[Path | None, "folder for one PNG file per picture"] = None
-    interpolate: Annotated[bool, f"walks of {WALK} pictures between two latents each"] = False
+    interpolate: Annotated[bool, f"walks of {STEPS} pictures between two latents each"] = False
     direction: Annotated[str | None, "which sampler, if there are several"] = None
     settings: Annotated[
         tuple[str, ...],
@@ -51,26 +49,29 @@ class Options:
     def __post_init__(self) -> None:
         if self.grid is None and self.out is None:
             raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both")
-        if self.interpolate and self.count % WALK:
-            raise UsageError(f"--count {self.count} --interpolate: expected a multiple of {WALK}")
+        if self.interpolate and self.count % STEPS:
+            raise UsageError(f"--count {self.count} --interpolate: expected a multiple of {STEPS}")
 
 
 def sample(options: Options) -> None:
     """Check everything, then draw."""
     grid, out = options.grid, options.out
     if grid is not None:
-        sampling.check_grid(grid)
+        saving.check_grid(grid)
         if not options.overwrite and os.path.lexists(grid):
             raise UsageError(f"--grid {grid}: exists already; choose another name, or --overwrite")
     device = choose_device(options.device)
-    published = load_published(options.model)
-    sampler = published.direction(options.direction, latent=True)
-    settings = parse_settings(list(options.settings))
-    choices = each_choice(sampler, settings)
-    for one in choices:
-        conditions_of(sampler, one, 1)  # refused before anything is written
-    total = options.count * len(choices)
-    storage = sampling.storage_of(published, sampler)
+    sampler = Sampler(
+        model=load_published(options.model),
+        seed=options.seed,
+        direction=options.direction,
+        settings=parse_settings(options.settings),
+        batch=options.batch,
+        device=device,
+    )
+    rows = len(sampler.rows)  # refused before anything is written
+    total = options.count * rows
+    storage = saving.storage_of(sampler.model, sampler.chosen)
     if out is not None and not options.overwrite:
         _check_free(out, options.seed, total, storage.suffix)
     if grid is not None:
@@ -78,37 +79,19 @@ def sample(options: Options) -> None:
     if out is not None:
         make_folder(out, f"--out {out}")
     if options.interpolate:
-        rows: int | None = total // WALK
-        batches = sampling.interpolate_batches(
-            *(published, options.count // WALK, WALK),
-            seed=options.seed,
-            direction=options.direction,
-            settings=settings,
-            batch=options.batch,
-            device=device,
-        )
+        batches = sampler.interpolate(options.count // STEPS)
+        _write(batches, options, total, total // STEPS, storage)
     else:
-        rows = len(choices) if len(choices) > 1 else None
-        batches = sampling.sample_batches(
-            *(published, options.count),
-            seed=options.seed,
-            direction=options.direction,
-            settings=settings,
-            batch=options.batch,
-            device=device,
-        )
-    _write(batches, options, total, rows, storage)
+        _write(sampler.batches(options.count), options, total, rows if rows > 1 else None, storage)
 
 
 def _check_free(out: Path, seed: int, total: int, suffix: str) -> None:
-    paths = (sampling.picture_path(out, seed, number, suffix) for number in range(total))
+    paths = (saving.picture_path(out, seed, number, suffix) for number in range(total))
     if taken := next(filter(os.path.lexists, paths), None):
         raise UsageError(f"--out {out}: {taken.name} exists already; choose another folder or --seed, or --overwrite")
 
 
-def _write(
-    batches: Iterator[Tensor], options: Options, total: int, rows: int | None, storage: sampling.Storage
-) -> None:
+def _write(batches: Iterator[Tensor], options: Options, total: int, rows: int | None, storage: saving.Storage) -> None:
     console, grid, out = current(), options.grid, options.out
     levels: list[Tensor] = []
 
@@ -118,12 +101,12 @@ def _write(
                 levels.append(to_rgb(pictures))
             yield pictures
 
-    written = [] if out is None else sampling.save_each(out, kept(), options.seed, storage)
+    written = [] if out is None else saving.save_each(out, kept(), options.seed, storage)
     if grid is not None:
         if out is None:
             for _ in kept():
                 pass
-        sampling.save_grid(grid, torch.cat(levels), rows)
+        saving.save_grid(grid, torch.cat(levels), rows)
         console.line(f"{total} pictures: {grid}")
         console.record({"grid": grid, "count": total, "seed": options.seed})
     if out is not None:

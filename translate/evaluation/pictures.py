@@ -23,7 +23,8 @@ from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.modelfile.model import Published
 from translate.reading import STANDARD, Reading
-from translate.sample import sample_batches, to_bytes
+from translate.sample.sampler import Sampler
+from translate.sample.saving import to_bytes
 
 Tell = Callable[[str], None]
 
@@ -105,15 +106,18 @@ def samples(model: Published, options: EvaluateOptions, device: torch.device) ->
     if share < 2:
         raise UsageError(f"--count {options.count}: expected two pictures or more of each of {len(each)} classes")
 
+    sampler = Sampler(
+        model=model,
+        seed=options.seed,
+        direction=direction.name,
+        settings=settings,
+        batch=options.batch,
+        device=device,
+    )
+    assert len(sampler.rows) == len(each)  # wrong settings are refused here, before anything is drawn
+
     def results() -> Iterator[Shown]:
-        batches = sample_batches(
-            *(model, share),
-            seed=options.seed,
-            direction=direction.name,
-            settings=settings,
-            batch=options.batch,
-            device=device,
-        )
+        batches = sampler.batches(share)
         pictures = (picture for batch in batches for picture in to_bytes(batch))
         for number, picture in enumerate(pictures):
             yield Shown(f"{number:06d}", picture, group=groups[number // share] if groups else None)

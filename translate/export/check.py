@@ -26,7 +26,7 @@ def example(model: Published, direction: Direction, count: int, high: int, wide:
     generator = torch.Generator().manual_seed(count)
     conditions = examples_of(direction, {}, count).values()
     if direction.latent is not None:
-        return (direction.latent.draw(count, generator), *conditions)
+        return (*direction.latents(count, generator).values(), *conditions)
     unit = direction.multiple * -(-4 // direction.multiple)
     shapes = [(count, model.data.channels[name], high * unit, wide * unit) for name in direction.input_names]
     return (*(torch.rand(shape, generator=generator) * 2 - 1 for shape in shapes), *conditions)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from translate.errors import UsageError
 from translate.layers.equalized import EqualLinear, PixelNorm, rectified
 from translate.layers.fir import up_by_two
 
@@ -19,12 +20,12 @@ Style = Literal["modulation", "adain"]
 
 
 def resolutions(size: int) -> list[int]:
-    """The sides from 4 to 7 pixels on, doubled up to ``size``. Raises ``ValueError`` where there are none."""
+    """The sides from 4 to 7 pixels on, doubled up to ``size``. Raises ``UsageError`` where there are none."""
     start = size
     while start > 7 and start % 2 == 0:
         start //= 2
     if not 4 <= start <= 7:
-        raise ValueError(f"{size} is not 4, 5, 6 or 7 times a power of two")
+        raise UsageError(f"--size {size}: expected 4, 5, 6 or 7 times a power of two")
     return [start * 2**k for k in range(int(math.log2(size // start)) + 1)]
 
 

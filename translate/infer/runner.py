@@ -80,8 +80,8 @@ class Network:
         if others:
             more = ", ".join(others)
             raise UsageError(f"{model.path}: {direction.name} needs {more} beside the photo, which infer cannot read")
-        conditions = conditions_of(direction, parse_settings(options.settings), 1)
-        self._conditions = {name: value.to(device) for name, value in conditions.items()}
+        conditions = conditions_of(direction, parse_settings(options.settings))
+        self._conditions = {name: value[None].to(device) for name, value in conditions.items()}
         self.levels = Levels.of(model.data, self.input, direction.outputs, options.bits)
         self.reading: Reading = replace(
             options.reading,

@@ -96,7 +96,7 @@ class Subject:
         generator = torch.Generator().manual_seed(1)
         conditions = examples_of(direction, self.tensors, count)
         if direction.latent is not None:
-            return Batch({direction.input_names[0]: direction.latent.draw(count, generator), **conditions})
+            return Batch({**direction.latents(count, generator), **conditions})
         images = {name: pictures(self.data, name, count, height, width, generator) for name in direction.input_names}
         return Batch({**images, **conditions})
 

@@ -59,7 +59,7 @@ class Engine:
         self.phases = tuple(task.phases(data))
         self.step = 0
         self.ledger = Ledger()
-        _check_accumulation(task, run)
+        _check_whole_batches(task, run, self.world)
 
         self.nets = Nets({role: self._build(role, build) for role, build in task.networks(data).items()})
         self.initialised = load_initial(self.nets, run.init)
@@ -241,10 +241,15 @@ class Engine:
             return {name: image.float().cpu() for name, image in self.task.preview(nets, x, self.data).items()}
 
 
-def _check_accumulation(task: TaskModel, run: Run) -> None:
-    name = type(task).__name__
-    if task.compares_samples and run.accumulate > 1:
-        raise UsageError(f"--accumulate {run.accumulate}: {name} compares the samples of a whole batch; expected 1")
+def _check_whole_batches(task: TaskModel, run: Run, world: World) -> None:
+    """Neither micro-batches nor processes may divide a batch whose samples are compared."""
+    if not task.compares_samples:
+        return
+    compares = f"{type(task).__name__} compares the samples of a whole batch"
+    if run.accumulate > 1:
+        raise UsageError(f"--accumulate {run.accumulate}: {compares}; expected 1")
+    if world.size > 1:
+        raise UsageError(f"{compares}, which {world.size} processes would divide; expected one process")
 
 
 def _check_roles(task: TaskModel, phases: Sequence[Phase], nets: Nets) -> None:

@@ -240,9 +240,9 @@ class Training:
         tensors = dict(fixed_batch(self.dataset, count, self.run.seed))
         for direction in self.request.task.directions(self.engine.data):
             if direction.latent is not None:
-                generator = torch.Generator().manual_seed(seed_of(self.run.seed, "preview", direction.name))
                 count = PREVIEW_LATENTS
-                tensors[direction.input_names[0]] = direction.latent.draw(count, generator)
+            generator = torch.Generator().manual_seed(seed_of(self.run.seed, "preview", direction.name))
+            tensors.update(direction.latents(count, generator))
             tensors.update(examples_of(direction, tensors, count))
         return tensors
 

@@ -109,11 +109,9 @@ class Validation:
         engine, direction = self.engine, self.direction
         generator = torch.Generator().manual_seed(self.seed)
         for samples in fixed_batches(self.dataset, MOST, self.seed, AT_ONCE):
-            x = dict(samples)
-            if direction.latent is not None:
-                count = len(next(iter(samples.values())))
-                x[direction.input_names[0]] = direction.latent.draw(count, generator)
-            x |= examples_of(direction, x, len(next(iter(samples.values()))))
+            count = len(next(iter(samples.values())))
+            x = {**samples, **direction.latents(count, generator)}
+            x |= examples_of(direction, x, count)
             given = Batch({name: x[name].to(engine.device) for name in direction.arguments})
             with torch.inference_mode(), engine.averages.in_place_of(engine.nets) as nets:
                 yield direction.run(nets, given).float().cpu(), samples

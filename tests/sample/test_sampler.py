@@ -19,24 +19,14 @@ from torch import Tensor
 
 from gantk_dcgan import DCGAN
 from gantk_gan import GAN
-from translate import sample as sampling
 from translate.cli import app as cli
 from translate.conditions import choice, number
 from translate.contract import Batch, DataSpec, Direction, Nets, Noise, TaskModel
 from translate.errors import UsageError
 from translate.modelfile.model import Published, build_nets, load_published
 from translate.modelfile.write import save_published
-from translate.sample import (
-    interpolate_batches,
-    latents,
-    sample,
-    sample_batches,
-    save_each,
-    save_grid,
-    storage_of,
-    to_bytes,
-    walk,
-)
+from translate.sample.sampler import Sampler, between, latents
+from translate.sample.saving import save_each, save_grid, storage_of, to_bytes
 
 
 def published(path: Path, plugin: str, task: TaskModel, spec: DataSpec) -> Published:
@@ -62,13 +52,13 @@ def test_file_holds_the_generator_alone(faces: Published) -> None:
 
 
 def test_sample_depends_on_seed_alone(faces: Published) -> None:
-    first = sample(faces, 7, seed=3)
+    first = Sampler(model=faces, seed=3).sample(7)
     assert first.shape == (7, 3, 32, 32)
     assert first.abs().max() <= 1
-    assert torch.equal(first, sample(faces, 7, seed=3))
-    torch.testing.assert_close(first, sample(faces, 7, seed=3, batch=2), rtol=0, atol=1e-6)
-    torch.testing.assert_close(first[:4], sample(faces, 4, seed=3), rtol=0, atol=1e-6)
-    assert not torch.allclose(first, sample(faces, 7, seed=4))
+    assert torch.equal(first, Sampler(model=faces, seed=3).sample(7))
+    torch.testing.assert_close(first, Sampler(model=faces, seed=3, batch=2).sample(7), rtol=0, atol=1e-6)
+    torch.testing.assert_close(first[:4], Sampler(model=faces, seed=3).sample(4), rtol=0, atol=1e-6)
+    assert not torch.allclose(first, Sampler(model=faces, seed=4).sample(7))
     assert not torch.allclose(first[0], first[1])
 
 
@@ -76,35 +66,41 @@ def test_sampling_leaves_the_global_generator_alone(faces: Published) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    sample(faces, 2, seed=1)
+    Sampler(model=faces, seed=1).sample(2)
     assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize("law", ["normal", "uniform"])
 def test_latents_are_prefixes_of_each_other(law: str) -> None:
-    noise = Noise((100,), law)  # type: ignore[arg-type]
-    assert torch.equal(latents(noise, 50, seed=1)[:9], latents(noise, 9, seed=1))
+    direction = Direction("pair", ("a", "b"), "image", (), lambda nets, x: x.a, latent=Noise((100,), law))  # type: ignore[arg-type]
+    many, few = latents(direction, 50, seed=1), latents(direction, 9, seed=1)
+    for name in ("a", "b"):
+        assert torch.equal(many[name][:9], few[name])
+    assert not torch.equal(few["a"], few["b"])
 
 
 def test_interpolation_starts_and_ends_at_samples(faces: Published, digits: Published) -> None:
     for model in (faces, digits):
-        walks = torch.cat(list(interpolate_batches(model, 2, 5, seed=8)))
-        ends = sample(model, 4, seed=8)
+        walks = torch.cat(list(Sampler(model=model, seed=8).interpolate(2, 5)))
+        ends = Sampler(model=model, seed=8).sample(4)
         assert len(walks) == 10
         torch.testing.assert_close(walks[[0, 4, 5, 9]], ends, rtol=0, atol=1e-5)
 
 
 def test_walks_stay_as_likely_as_their_ends() -> None:
-    start, end = latents(Noise((512,)), 2, seed=0)
-    norms = walk(Noise((512,)), start, end, 9).norm(dim=1)
+    shares = torch.linspace(0, 1, 9)
+    start, end = Noise((512,)).draw(2, torch.Generator().manual_seed(0))
+    norms = between(Noise((512,)), start, end, shares).norm(dim=1)
     assert norms.min() > 0.95 * min(start.norm(), end.norm())
-    assert walk(Noise((512,), "uniform"), start, end, 9)[4].norm() < 0.8 * start.norm()  # the straight line does not
-    same = walk(Noise((512,)), start, start, 3)
-    torch.testing.assert_close(same, start.expand(3, -1))
+    assert (
+        between(Noise((512,), "uniform"), start, end, shares)[4].norm() < 0.8 * start.norm()
+    )  # the straight line does not
+    same = between(Noise((512,)), start, start, shares)
+    torch.testing.assert_close(same, start.expand(9, -1))
 
 
 def test_grid_and_files_are_exact_and_marked(faces: Published, digits: Published, tmp_path: Path) -> None:
-    pictures = sample(faces, 6, seed=1)
+    pictures = Sampler(model=faces, seed=1).sample(6)
     save_grid(tmp_path / "new" / "grid.png", pictures, rows=2)
     with pytest.raises(UsageError, match=r"grid\.jpg: expected a file name that ends in \.png"):
         save_grid(tmp_path / "grid.jpg", pictures)
@@ -114,13 +110,15 @@ def test_grid_and_files_are_exact_and_marked(faces: Published, digits: Published
         corner = np.asarray(grid)[2:34, 2:34]
     np.testing.assert_array_equal(corner, to_bytes(pictures)[0])
 
-    paths = save_each(tmp_path / "out", sample_batches(digits, 5, seed=2, batch=2), seed=2)
+    paths = save_each(tmp_path / "out", Sampler(model=digits, seed=2, batch=2).batches(5), seed=2)
     assert [p.name for p in paths] == [f"seed2-{k:05d}.png" for k in range(5)]
     assert sorted((tmp_path / "out").iterdir()) == paths
     with Image.open(paths[4]) as digit:
         assert digit.mode == "L"
         assert "trainedAlgorithmicMedia" in digit.info["XML:com.adobe.xmp"]
-        np.testing.assert_allclose(np.asarray(digit), to_bytes(sample(digits, 5, seed=2))[4][:, :, 0], atol=1)
+        np.testing.assert_allclose(
+            np.asarray(digit), to_bytes(Sampler(model=digits, seed=2).sample(5))[4][:, :, 0], atol=1
+        )
 
 
 def test_the_command_replaces_nothing_unasked(
@@ -160,14 +158,14 @@ def test_the_command_replaces_nothing_unasked(
 
 def test_files_are_written_as_they_are_made(faces: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there: list[int] = []
-    real = sampling._run
+    real = Sampler._run
 
     def watched(*arguments: Any) -> Iterator[torch.Tensor]:
         for pictures in real(*arguments):
             there.append(len(list((tmp_path / "out").glob("*.png"))))
             yield pictures
 
-    monkeypatch.setattr(sampling, "_run", watched)
+    monkeypatch.setattr(Sampler, "_run", watched)
     command = ["sample", str(faces.path), "-n", "16", "--batch", "8", "--device", "cpu", "--overwrite"]
     for more in ((), ("--interpolate",), ("--grid", str(tmp_path / "grid.png"))):
         there.clear()
@@ -188,7 +186,11 @@ def test_levels() -> None:
 
 @pytest.mark.parametrize(
     "call",
-    [lambda m: sample(m, 0), lambda m: list(interpolate_batches(m, 1, 1)), lambda m: sample(m, 1, direction="x")],
+    [
+        lambda m: Sampler(model=m).sample(0),
+        lambda m: Sampler(model=m).interpolate(1, 1),
+        lambda m: Sampler(model=m, direction="x").sample(1),
+    ],
 )
 def test_wrong_usage(faces: Published, call: object) -> None:
     assert callable(call)
@@ -210,23 +212,25 @@ def classes(faces: Published) -> Published:
 
 
 def test_a_condition_reaches_the_network(classes: Published) -> None:
-    levels = sample(classes, 5, seed=1, settings={"label": "horse"}).mean((1, 2, 3))
+    levels = Sampler(model=classes, seed=1, settings={"label": "horse"}).sample(5).mean((1, 2, 3))
     torch.testing.assert_close(levels, torch.full((5,), 0.1), rtol=0, atol=0.01)
-    halved = sample(classes, 5, seed=1, settings={"label": "horse", "strength": "0.5"}).mean((1, 2, 3))
+    halved = Sampler(model=classes, seed=1, settings={"label": "horse", "strength": "0.5"}).sample(5).mean((1, 2, 3))
     torch.testing.assert_close(halved, torch.full((5,), 0.05), rtol=0, atol=0.01)
 
 
 def test_all_draws_every_choice_from_the_same_latents(classes: Published) -> None:
-    pictures = sample(classes, 4, seed=2, settings={"label": "all"}, batch=3)
-    apart = torch.cat([sample(classes, 4, seed=2, settings={"label": name}) for name in ("ship", "horse", "cat")])
+    pictures = Sampler(model=classes, seed=2, settings={"label": "all"}, batch=3).sample(4)
+    apart = torch.cat(
+        [Sampler(model=classes, seed=2, settings={"label": name}).sample(4) for name in ("ship", "horse", "cat")]
+    )
     assert torch.equal(pictures, apart)
     with pytest.raises(UsageError, match="--set strength=all: strength has no list of values"):
-        sample(classes, 4, settings={"label": "cat", "strength": "all"})
+        Sampler(model=classes, settings={"label": "cat", "strength": "all"}).sample(4)
 
 
 def test_a_condition_without_a_value_is_named(classes: Published) -> None:
     with pytest.raises(UsageError, match=re.escape("--set label=...: expected one of ship, horse, cat")):
-        sample(classes, 1)
+        Sampler(model=classes).sample(1)
 
 
 @pytest.mark.parametrize("bits", [8, 16, 32])
@@ -234,7 +238,7 @@ def test_samples_are_as_deep_as_the_training_pictures(digits: Published, tmp_pat
     data = replace(digits.card.data, bits={"image": bits})
     deep = replace(digits, card=replace(digits.card, data=data))
     direction = deep.direction(None, latent=True)
-    values = sample(digits, 2, seed=3).double()
+    values = Sampler(model=digits, seed=3).sample(2).double()
     (first, _) = save_each(tmp_path / "out", iter([values.float()]), 3, storage_of(deep, direction))
     if bits == 32:
         assert first.suffix == ".tiff"

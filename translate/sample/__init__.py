@@ -1,0 +1,1 @@
+"""Pictures from noise: drawing them, and writing them to files."""

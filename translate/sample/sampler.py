@@ -1,0 +1,116 @@
+"""Drawing from a trained model: deterministic, independent of how many are drawn at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from translate.conditions import conditions_of, each_choice
+from translate.contract import Batch, Direction, Noise
+from translate.errors import UsageError
+from translate.modelfile.model import Published
+
+CPU = torch.device("cpu")
+
+STEPS = 8
+"""Pictures from one end of an interpolation to the other, unless another number is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """What is drawn from a model, and how; all that it draws is float (N, C, H, W) in [-1, 1], on the CPU.
+
+    ``seed``: of the latents; the k-th depends on it and on k alone, not on how many there are. ``direction``: which
+    sampler, if there are several; unless it is given, the first that has all conditions of ``settings``, which are by
+    name and as ``--set`` has them. With ``all`` for one of them, everything is drawn for each of its choices, choice by
+    choice, from the same latents. ``batch``: pictures drawn at once, which changes rounding at most.
+
+    Raises ``UsageError`` where the model has no sampling direction or none of that name, and for wrong settings.
+    """
+
+    model: Published
+    seed: int = 0
+    direction: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    batch: int = 64
+    device: torch.device = CPU
+
+    @cached_property
+    def chosen(self) -> Direction:
+        """The direction that draws."""
+        first = self.model.direction(self.direction, latent=True)
+        if self.direction is not None:
+            return first
+        samplers = (each for each in self.model.directions if each.latent is not None)
+        return next((each for each in samplers if self.settings.keys() <= each.conditions.keys()), first)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Tensor]]:
+        """The conditions of one picture, for each value of the condition that is varied; one row where none is."""
+        return [conditions_of(self.chosen, values) for values in each_choice(self.chosen, self.settings)]
+
+    def sample(self, count: int) -> Tensor:
+        """``count`` pictures in each row, row by row."""
+        return torch.cat(list(self.batches(count)))
+
+    def batches(self, count: int) -> Iterator[Tensor]:
+        """The pictures of ``sample``, at most ``batch`` at a time, for more of them than memory holds."""
+        if count < 1:
+            raise UsageError(f"-n {count}: expected 1 or more")
+        return self._each_row(latents(self.chosen, count, self.seed))
+
+    def interpolate(self, walks: int, steps: int = STEPS) -> Iterator[Tensor]:
+        """``walks`` lines of ``steps`` pictures each between two latents, at most ``batch`` pictures at a time.
+
+        Normal latents are interpolated along the great circle (White, 2016), whose points are as likely as its ends;
+        uniform ones along the straight line.
+        """
+        if walks < 1 or steps < 2:
+            raise UsageError(f"--interpolate: expected 1 or more walks of 2 or more steps, found {walks} of {steps}")
+        noise, shares = noise_of(self.chosen), torch.linspace(0, 1, steps)
+        ends = latents(self.chosen, 2 * walks, self.seed)
+        pairs = {name: zip(z[0::2], z[1::2], strict=True) for name, z in ends.items()}
+        lines = {name: torch.cat([between(noise, *pair, shares) for pair in each]) for name, each in pairs.items()}
+        return self._each_row(lines)
+
+    def _each_row(self, inputs: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        count = len(next(iter(inputs.values())))
+        for values in self.rows:
+            conditions = {name: value.expand(count, *value.shape) for name, value in values.items()}
+            yield from self._run({**inputs, **conditions})
+
+    def _run(self, tensors: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        for parts in zip(*(tensor.split(self.batch) for tensor in tensors.values()), strict=True):
+            x = Batch(zip(tensors, (part.to(self.device) for part in parts), strict=True))
+            with self.model.lock, torch.inference_mode():
+                pictures = self.chosen.run(self.model.nets.to(self.device).eval(), x)
+            yield pictures.float().cpu()
+
+
+def noise_of(direction: Direction) -> Noise:
+    """The distribution that a sampler draws from."""
+    assert direction.latent is not None
+    return direction.latent
+
+
+def latents(direction: Direction, count: int, seed: int) -> dict[str, Tensor]:
+    """``count`` latents, (count, \\*shape), for each input of a sampler. The k-th depends on ``seed`` and k alone."""
+    generator = torch.Generator().manual_seed(seed)
+    each = [direction.latents(1, generator) for _ in range(count)]
+    return {name: torch.cat([drawn[name] for drawn in each]) for name in direction.input_names}
+
+
+def between(noise: Noise, start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
+    """The latents at ``shares`` (T,), in [0, 1], of the way from ``start`` to ``end``, each of the noise's shape."""
+    share = shares.reshape(-1, *[1] * start.dim())
+    if noise.distribution == "uniform":
+        return torch.lerp(start, end, share)
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
+    angle = cosine.acos()
+    if angle.sin().abs() < 1e-6:  # parallel: every great circle, or none, goes through both
+        return torch.lerp(start, end, share)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
