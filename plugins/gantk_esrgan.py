@@ -20,7 +20,7 @@ from translate.generators import rrdb
 from translate.generators.rrdb import RRDBNet
 from translate.generators.srresnet import Scale
 from translate.losses.adversarial import RelativisticAverageLoss
-from translate.losses.perceptual import vgg19
+from translate.losses.perceptual import Perceptual, last_layer, vgg
 from translate.settings import Run
 
 relativistic = RelativisticAverageLoss()
@@ -50,8 +50,8 @@ class ESRGAN(TaskModel):
     warmup: Annotated[int, "steps of pre-training on the mean absolute error, before the game", Ge(0)] = 1_000_000
     decay_from: Annotated[float, "share of the run from which the rate is halved four times", Ge(0), Le(1)] = 0.7143
     pixel: Annotated[float, "weight of the mean absolute error in the game, on values from 0 to 1", Ge(0)] = 1e-2
-    perceptual: Annotated[Literal["vgg", "none"], "loss on VGG19 features before activation, or none"] = "vgg"
-    vgg_weights: Annotated[Path | None, "file with torchvision's vgg19 weights; else torch's cache"] = None
+    perceptual: Annotated[Perceptual, "loss on features before activation, or none"] = "vgg19"
+    vgg_weights: Annotated[Path | None, "file with torchvision's weights of it; else torch's cache"] = None
     adversarial: Annotated[float, "weight of the adversarial term, the perceptual loss having 1", Ge(0)] = 5e-3
     blocks: Annotated[int, "residual in residual dense blocks of the generator", Ge(1)] = 23
     width: Annotated[int, "channels of the generator's convolutions", Ge(1)] = 64
@@ -79,8 +79,8 @@ class ESRGAN(TaskModel):
             ),
             "d": partial(ESRGANDiscriminator, channels, data.size, width=self.d_width),
         }
-        if self.perceptual == "vgg":
-            networks["features"] = partial(vgg19, "conv5_4", self.vgg_weights)
+        if self.perceptual != "none":
+            networks["features"] = partial(vgg, self.perceptual, last_layer(self.perceptual, 5), self.vgg_weights)
         return networks
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:
@@ -99,7 +99,7 @@ class ESRGAN(TaskModel):
         high = nets.g(x.low)
         x.keep(fake=high)
         terms = {"l1": self.pixel * unit_l1(high, x.high)}
-        if self.perceptual == "vgg":
+        if self.perceptual != "none":
             terms["perceptual"] = F.l1_loss(nets.features(high), nets.features(x.high))
         terms["adversarial"] = self.adversarial / 2 * relativistic.generator(nets.d(x.high), nets.d(high))
         return terms

@@ -20,7 +20,7 @@ from translate.generators import srresnet
 from translate.generators.srresnet import BodyEnd, MSRResNet, Output, Scale, SRResNet
 from translate.layers.norms import Norm
 from translate.losses.adversarial import adversarial
-from translate.losses.perceptual import vgg19
+from translate.losses.perceptual import Classifier, Perceptual, last_layer, vgg
 from translate.settings import Run
 
 vanilla = adversarial("vanilla")
@@ -46,9 +46,9 @@ class SRGAN(TaskModel):
     )
     warmup: Annotated[int, "steps of pre-training on the mean squared error, before the game", Ge(0)] = 1_000_000
     decay_at: Annotated[float, "share of the run after which the learning rate falls to a tenth", Ge(0), Le(1)] = 0.9167
-    perceptual: Annotated[Literal["vgg", "none"], "content loss: on VGG19 features, or none: on pixels (MSE)"] = "vgg"
-    vgg_weights: Annotated[Path | None, "file with torchvision's vgg19 weights; else torch's cache"] = None
-    layer: Annotated[Literal["relu2_2", "relu5_4"], "VGG19 features: phi_2,2 or phi_5,4"] = "relu5_4"
+    perceptual: Annotated[Perceptual, "content loss: on features, or none: on pixels (MSE)"] = "vgg19"
+    vgg_weights: Annotated[Path | None, "file with torchvision's weights of it; else torch's cache"] = None
+    layer: Annotated[Literal["relu2_2", "relu5_4"], "features: phi_2,2, or phi_5,4 (in vgg16 phi_5,3)"] = "relu5_4"
     adversarial: Annotated[float, "weight of the adversarial term, the content loss having 1", Ge(0)] = 1e-3
     generator_net: Annotated[
         Literal["srresnet", "msrresnet"], "the paper's generator, or BasicSR's: without norm, over a bilinear base"
@@ -75,9 +75,13 @@ class SRGAN(TaskModel):
             "g": self.upscaler(channels, cast(Scale, data.scale)),
             "d": partial(SRGANDiscriminator, channels, data.size, width=self.d_width),
         }
-        if self.perceptual == "vgg":
-            networks["features"] = partial(vgg19, self.layer, self.vgg_weights)
+        if self.perceptual != "none":
+            networks["features"] = partial(vgg, self.perceptual, self.feature_layer(self.perceptual), self.vgg_weights)
         return networks
+
+    def feature_layer(self, kind: Classifier) -> str:
+        """Where the content is compared."""
+        return last_layer(kind, 5 if self.layer == "relu5_4" else 2, "relu")
 
     def upscaler(self, channels: int, scale: Scale) -> Callable[[], nn.Module]:
         """How to build the generator."""
@@ -109,7 +113,7 @@ class SRGAN(TaskModel):
         """Equation 3, with the content loss of equation 5 or 4, and the adversarial loss of equation 6."""
         high = nets.g(x.low)
         x.keep(fake=high)
-        if self.perceptual == "vgg":
+        if self.perceptual != "none":
             theirs, ours = nets.features(x.high), nets.features(high)
             content = F.mse_loss(ours * self.VGG_RESCALE, theirs * self.VGG_RESCALE)
         else:

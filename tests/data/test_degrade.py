@@ -13,6 +13,7 @@ from translate.data import degrade as module
 from translate.data.degrade import Degradation, degrade
 from translate.data.lowhigh import LowHigh
 from translate.errors import UsageError
+from translate.layers.sharpen import sharpened
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -139,3 +140,43 @@ def test_ranges_are_settings() -> None:
             LowHigh(hr=(Path("x"),), degradation="real", **flags)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="--degrade-blur: expected --degradation real"):
         LowHigh(hr=(Path("x"),), degrade_blur=(0, 0))
+
+
+def test_kernels_have_the_authors_shares_and_others_by_the_setting() -> None:
+    dice = module._Dice(seeded(0), torch.device("cpu"))
+    weights = Degradation().degrade_kernels
+    drawn = [dice.weighted(weights) for _ in range(4000)]
+    for number, weight in enumerate(weights):
+        assert abs(drawn.count(number) / 4000 - weight) < 0.03
+    assert {dice.weighted((0, 0, 0, 2, 0, 0)) for _ in range(50)} == {3}
+    plateau = Degradation(degrade_kernels=(0, 0, 0, 0, 1, 0), degrade_sigma=(2, 2, 2, 2), degrade_shape=(1, 1, 2, 2))
+    kernel = module._blur_kernel(plateau.order(0), dice)
+    middle = len(kernel) // 2
+    # Equation 4 of the paper's generalisation: 1 / (1 + (r / sigma) ** (2 beta)), beta 2.
+    assert float(kernel[middle, middle + 2] / kernel[middle, middle]) == pytest.approx(1 / 2, rel=1e-4)
+    torch.testing.assert_close(kernel, kernel.T)
+    with pytest.raises(UsageError, match="--degrade-kernels: expected one weight above 0"):
+        LowHigh(hr=(Path("x"),), degradation="real", degrade_kernels=(0, 0, 0, 0, 0, 0))
+
+
+def test_a_generalised_gaussian_s_exponent_bends_it() -> None:
+    dice = module._Dice(seeded(0), torch.device("cpu"))
+    wide = Degradation(degrade_kernels=(0, 0, 1, 0, 0, 0), degrade_sigma=(2, 2, 2, 2), degrade_shape=(0.5, 0.5, 1, 1))
+    kernel = module._blur_kernel(wide.order(0), dice)
+    middle = len(kernel) // 2
+    # exp(-(r / sigma) ** (2 beta) / 2) with beta 1/2
+    assert float(kernel[middle, middle + 2] / kernel[middle, middle]) == pytest.approx(math.exp(-1 / 2), rel=1e-4)
+
+
+def test_degradation_begins_with_the_sharpened_picture() -> None:
+    sharp, plain = (degrade(images(size=64), 2, seeded(4), Degradation(degrade_sharpen=yes)) for yes in (True, False))
+    assert not torch.equal(sharp, plain)
+    torch.testing.assert_close(
+        sharp, degrade(sharpened(images(size=64)), 2, seeded(4), Degradation(degrade_sharpen=False))
+    )
+
+
+def test_scale_1_needs_something_to_restore() -> None:
+    with pytest.raises(UsageError, match="--scale 1: expected --degradation real or --lr-images"):
+        LowHigh(hr=(Path("x"),), scale=1)
+    assert degrade(images(), 1, seeded(0)).shape == images().shape

@@ -2,6 +2,9 @@
 
 Blur, resize, noise and JPEG, twice over, and the overshoot of a sharpening filter: on the device of the images, with
 parameters drawn for each image. The distributions are those of the authors' code; the ranges are settings.
+
+Theirs draws the resizes once for a batch, and needs a pool of pairs to mix batches; and its first resize, which is by a
+factor that leaves a fraction of a pixel over, shifts the picture by up to a few pixels. Here nothing is shifted.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from translate.data.jpeg import jpeg
 from translate.errors import UsageError
-
-KernelShape = Literal["gaussian", "generalised", "plateau"]
+from translate.layers.sharpen import sharpened
 
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 Size: TypeAlias = Annotated[float, Gt(0)]
+Weight: TypeAlias = Annotated[float, Ge(0)]
 Quality: TypeAlias = Annotated[float, Ge(1), Le(100)]
 
 _LUMA = (0.2989, 0.587, 0.114)
@@ -30,10 +34,15 @@ _LUMA = (0.2989, 0.587, 0.114)
 class Degradation:
     """Ranges of the degradation, for the first round and then for the second; those of the authors' x4 model."""
 
+    degrade_sharpen: Annotated[bool, "degrade the sharpened picture, not the picture itself"] = True
     degrade_blur: Annotated[tuple[Share, Share], "share of images that are blurred, in both rounds"] = (1.0, 0.8)
     degrade_sigma: Annotated[
         tuple[Size, Size, Size, Size], "least and largest width of the blur in pixels, in both rounds"
     ] = (0.2, 3.0, 0.2, 1.5)
+    degrade_kernels: Annotated[
+        tuple[Weight, Weight, Weight, Weight, Weight, Weight],
+        "how often blurs are Gaussian, generalised Gaussian and plateau-shaped, each round and then oblong",
+    ] = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
     degrade_shape: Annotated[
         tuple[Size, Size, Size, Size], "exponents of the generalised Gaussian and of the plateau-shaped kernels"
     ] = (0.5, 4.0, 1.0, 2.0)
@@ -46,6 +55,10 @@ class Degradation:
     degrade_factor: Annotated[
         tuple[Size, Size, Size, Size], "least and largest factor of the resize, in both rounds"
     ] = (0.15, 1.5, 0.3, 1.2)
+    degrade_noise: Annotated[tuple[Share, Share], "share of noise that is Gaussian, not Poisson, in both rounds"] = (
+        0.5,
+        0.5,
+    )
     degrade_gaussian: Annotated[
         tuple[Size, Size, Size, Size], "least and largest deviation of Gaussian noise in grey levels, in both rounds"
     ] = (1.0, 30.0, 1.0, 25.0)
@@ -63,6 +76,8 @@ class Degradation:
             values = getattr(self, f"degrade_{name}")
             if values[0] > values[1] or values[2] > values[3]:
                 raise UsageError(f"--degrade-{name} {_words(values)}: expected the least value before the largest")
+        if not sum(self.degrade_kernels):
+            raise UsageError("--degrade-kernels: expected one weight above 0 or more")
         up, down, up_2, down_2 = self.degrade_resize
         if up + down > 1 or up_2 + down_2 > 1:
             raise UsageError(f"--degrade-resize {_words(self.degrade_resize)}: expected shares of at most 1 together")
@@ -79,11 +94,13 @@ class Degradation:
         return Order(
             blur=self.degrade_blur[number],
             sigma=self.degrade_sigma[first:end],
+            kernels=self.degrade_kernels,
             exponents=self.degrade_shape,
             sinc=self.degrade_sinc[number],
             enlarge=enlarge,
             shrink=shrink,
             factor=self.degrade_factor[first:end],
+            noise=self.degrade_noise[number],
             gaussian=self.degrade_gaussian[first:end],
             poisson=self.degrade_poisson[first:end],
             grey=self.degrade_grey[number],
@@ -100,11 +117,13 @@ class Order:
 
     blur: float
     sigma: tuple[float, ...]
+    kernels: tuple[float, ...]
     exponents: tuple[float, float, float, float]
     sinc: float
     enlarge: float
     shrink: float
     factor: tuple[float, ...]
+    noise: float
     gaussian: tuple[float, ...]
     poisson: tuple[float, ...]
     grey: float
@@ -122,7 +141,8 @@ def degrade(high: Tensor, scale: int, generator: Generator, ranges: Degradation 
     device. The result is rounded to 8 bits, as a file would be. Nothing is differentiated through.
     """
     with torch.no_grad(), torch.autocast(high.device.type, enabled=False):
-        images = ((high.float() + 1) / 2).split(1)
+        start = sharpened(high.float()) if ranges.degrade_sharpen else high.float()
+        images = ((start + 1) / 2).split(1)
         low = torch.cat([_degrade_one(image, scale, ranges, _Dice(generator, high.device)) for image in images])
         return (low * 255).round() / 127.5 - 1
 
@@ -142,6 +162,14 @@ class _Dice:
 
     def one_of(self, count: int) -> int:
         return int(self.uniform(0, count))
+
+    def weighted(self, weights: tuple[float, ...]) -> int:
+        point, total = self.uniform(0, sum(weights)), 0.0
+        for number, weight in enumerate(weights):
+            total += weight
+            if point < total:
+                return number
+        return max(number for number, weight in enumerate(weights) if weight)
 
 
 def _degrade_one(image: Tensor, scale: int, ranges: Degradation, dice: _Dice) -> Tensor:
@@ -182,13 +210,11 @@ def _resize(x: Tensor, height: int, width: int, dice: _Dice) -> Tensor:
 
 
 def _filter(x: Tensor, kernel: Tensor) -> Tensor:
-    from kornia.filters import filter2d
-
     radius = kernel.shape[-1] // 2
     # As the authors pad; where a patch is too narrow to be mirrored, its border is repeated.
     border = "reflect" if radius < min(x.shape[2:]) else "replicate"
-    filtered: Tensor = filter2d(x, kernel[None].to(x), border_type=border)
-    return filtered
+    padded = F.pad(x, (radius,) * 4, mode=border).flatten(0, 1)[:, None]
+    return F.conv2d(padded, kernel[None, None].to(x)).view(x.shape)
 
 
 def _offsets(dice: _Dice) -> tuple[Tensor, Tensor]:
@@ -200,19 +226,18 @@ def _offsets(dice: _Dice) -> tuple[Tensor, Tensor]:
 
 
 def _blur_kernel(order: Order, dice: _Dice) -> Tensor:
-    """Section 3.1: Gaussian (7 in 10), generalised Gaussian or plateau-shaped; more often isotropic than not."""
+    """Section 3.1: Gaussian, generalised Gaussian or plateau-shaped, round or oblong."""
     x, y = _offsets(dice)
-    choice = dice.uniform(0, 1)
-    shape: KernelShape = "gaussian" if choice < 0.70 else "generalised" if choice < 0.85 else "plateau"
-    isotropic = dice.chance(0.45 / 0.70 if shape == "gaussian" else 0.8)
+    choice = dice.weighted(order.kernels)
+    isotropic = choice % 2 == 0
     sigma_u = dice.uniform(*order.sigma)
     sigma_v = sigma_u if isotropic else dice.uniform(*order.sigma)
     angle = 0.0 if isotropic else dice.uniform(-math.pi, math.pi)
     u, v = x * math.cos(angle) + y * math.sin(angle), y * math.cos(angle) - x * math.sin(angle)
     distance = (u / sigma_u) ** 2 + (v / sigma_v) ** 2
-    if shape == "gaussian":
+    if choice < 2:
         kernel = torch.exp(-distance / 2)
-    elif shape == "generalised":
+    elif choice < 4:
         kernel = torch.exp(-(distance ** _exponent(*order.exponents[:2], dice)) / 2)
     else:
         kernel = 1 / (1 + distance ** _exponent(*order.exponents[2:], dice))
@@ -243,7 +268,7 @@ def _sinc_kernel(dice: _Dice, always: int | None = None) -> Tensor:
 def _noise(x: Tensor, order: Order, dice: _Dice) -> Tensor:
     """Section 3.2: Gaussian or Poisson, of each colour for itself or grey; x in [0, 1]."""
     grey = dice.chance(order.grey)
-    if dice.chance(0.5):
+    if dice.chance(order.noise):
         shape = (1, 1 if grey else x.shape[1], *x.shape[2:])
         noise = torch.randn(shape, generator=dice.device, device=x.device) * (dice.uniform(*order.gaussian) / 255)
     else:
@@ -263,9 +288,5 @@ def _luma(x: Tensor) -> Tensor:
 
 
 def _jpeg(x: Tensor, order: Order, dice: _Dice) -> Tensor:
-    """Section 3.3. kornia's JPEG rounds coefficients softly, by up to 1/8 of a step off."""
-    from kornia.enhance import jpeg_codec_differentiable
-
-    quality = torch.tensor([dice.uniform(*order.jpeg)], device=x.device)
-    coded: Tensor = jpeg_codec_differentiable(x.clamp(0, 1).expand(-1, 3, -1, -1), quality)
-    return coded if x.shape[1] == 3 else coded.mean(dim=1, keepdim=True)
+    """Section 3.3."""
+    return jpeg(x.clamp(0, 1), dice.uniform(*order.jpeg))

@@ -41,7 +41,9 @@ class LowHigh(Degradation, Augmented):
     hr: Annotated[tuple[Path, ...], "folder of high-resolution images"]
     lr_images: Annotated[tuple[Path, ...], "folder of low-resolution ones (NAME or NAMEx4) [computed from --hr]"] = ()
     pair: Annotated[str, "names of the low-resolution files where they differ, such as '{}_LR'"] = ""
-    scale: Annotated[Literal[2, 3, 4, 8], "high- over low-resolution side length"] = 4
+    scale: Annotated[
+        Literal[1, 2, 3, 4, 8], "high- over low-resolution side length; 1: the pictures are restored, not enlarged"
+    ] = 4
     degradation: Annotated[Literal["bicubic", "real"], "low resolution by MATLAB's bicubic, or as in real photos"] = (
         "bicubic"
     )
@@ -55,6 +57,8 @@ class LowHigh(Degradation, Augmented):
             Pattern.parse(self.pair)
         if self.lr_images and self.degradation == "real":
             raise UsageError("--degradation real makes the low-resolution images itself; leave out --lr-images")
+        if self.scale == 1 and self.degradation == "bicubic" and not self.lr_images:
+            raise UsageError("--scale 1: expected --degradation real or --lr-images; else there is nothing to restore")
         self.check_ranges()
         if self.degradation != "real" and (changed := self.changed()):
             raise UsageError(f"{changed[0]}: expected --degradation real")

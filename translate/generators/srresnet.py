@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from translate.layers.norms import Norm, has_bias, norm_layer
 
-Scale = Literal[2, 3, 4, 8]
+Scale = Literal[1, 2, 3, 4, 8]
 Output = Literal["linear", "tanh"]
 BodyEnd = Literal["norm", "prelu"]
 
