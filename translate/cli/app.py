@@ -33,6 +33,7 @@ class Root(derived.Group):
         "train": ("train", "Train a model on your own pictures; gantk train MODEL --help shows its flags."),
         "infer": ("infer", "Apply a trained model to photos: same names, same tree, same sizes (times the scale)."),
         "sample": ("sample", "Draw pictures from a trained model into a grid, into a folder, or both."),
+        "detect": ("detect", "Say whether pictures carry the invisible mark of a key."),
         "evaluate": ("evaluate", "Judge a trained model by figures with intervals."),
         "compare": ("compare", "Compare the figures of several runs; say what is no more than noise."),
         "health": ("health", "Say what went wrong in a run, from its records."),

@@ -51,6 +51,11 @@ class InferOptions:
     strip: Annotated[bool, "leave out EXIF, profile (colours become sRGB), XMP and resolution"] = False
     strip_location: Annotated[bool, "leave out where the photos were taken, and keep the rest"] = False
     provenance: Annotated[bool, "say in the output's XMP that a model made it (IPTC DigitalSourceType)"] = True
+    watermark: Annotated[
+        str | None,
+        "add an invisible mark of this key, or of the one in @FILE, that gantk detect finds",
+        Spelling(metavar="KEY"),
+    ] = None
     alpha: Annotated[Literal["keep", "drop"], "whether a photo's transparency is carried over"] = "keep"
     tile: Annotated[str, "auto (tiles where memory is short), off, or the side of a tile in pixels"] = "auto"
     max_pixels: Annotated[int, "photos with more pixels than this fail", Ge(1)] = 178_956_970

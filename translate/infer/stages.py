@@ -26,6 +26,7 @@ from translate.errors import GantkError, named_line
 from translate.infer.claims import Claim, Claims, claim_path, remove_if_dead
 from translate.infer.encode import unfit, write_photo
 from translate.infer.gate import Gate
+from translate.infer.marked import mark_of, marked
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError, write_result
 from translate.infer.photos import Photo, photo_of
@@ -70,6 +71,7 @@ class Stages:
         self.out = out
         self.options = options
         self.record = record
+        self.watermark = mark_of(options, network.levels)
         self.on_the_way: Callable[[Summary], None] = lambda summary: None
         self.summary = Summary(seconds={"decode": 0.0, "network": 0.0, "encode": 0.0})
         self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
@@ -328,10 +330,11 @@ class Stages:
         )
 
     def _write(self, file: BinaryIO, format_: str, photo: Photo, result: Result) -> list[str]:
-        return write_photo(
+        canvas, notes = marked(result.canvas, self.watermark)
+        return notes + write_photo(
             file,
             format_,
-            result.canvas,
+            canvas,
             photo.alpha,
             photo.kept,
             quality=self.options.quality,
