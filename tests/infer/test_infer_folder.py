@@ -270,7 +270,7 @@ def test_a_bomb_is_harmless(tmp_path: Path) -> None:
 
 
 def test_a_line_that_padding_makes_huge_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_PIXELS", 1000)
+    monkeypatch.setattr("translate.infer.photos.MAX_PIXELS", 1000)
     (tmp_path / "in").mkdir()
     Image.new("RGB", (1, 500)).save(tmp_path / "in" / "line.png")
     Image.new("RGB", (30, 30)).save(tmp_path / "in" / "square.png")

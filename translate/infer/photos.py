@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from translate.contract import Direction
 from translate.data.alpha import on_white
 from translate.data.colour import pixels_to_srgb
 from translate.data.decode import Decoded, Opened, open_file
-from translate.data.formats import ImageError, image_error
+from translate.data.formats import ImageError, TooLargeError, image_error
 from translate.data.index_maps import open_index_map
 from translate.data.values import WHOLE, Numbers, Pixels
+from translate.errors import GantkError
 from translate.infer.kept import Kept, read_kept
-from translate.reading import STANDARD, Reading
+from translate.infer.tiling import padded_side
+from translate.reading import MAX_PIXELS, STANDARD, Reading
 
 _SUBFILE_TYPE = 254
 
@@ -110,3 +113,25 @@ def _is_lossless(path: Path) -> bool:
                 return kind == b"VP8L"
             file.seek(16 if kind == b"ANMF" else size + size % 2, 1)  # a frame of an animation has its pixels inside
     return False
+
+
+def weight_of(opened: Opened, direction: Direction, max_pixels: int) -> int:
+    """The pixels that a photo takes up on its way, its own and the result's. Raises ``ImageError`` where padding makes
+    it too large."""
+    width, height = opened.size
+    pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
+    # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
+    if pixels > (most := max(max_pixels, MAX_PIXELS)):
+        raise ImageError(
+            opened.path,
+            f"{width}x{height} is padded to {pixels:,} pixels for this model, more than {most:,}; "
+            "--max-pixels raises this limit",
+        )
+    return pixels * (1 + direction.scale**2) // 2
+
+
+def reason_of(error: GantkError, max_pixels: int) -> str:
+    """Why a photo could not be read, without its name."""
+    if isinstance(error, TooLargeError):  # Pillow's limit is beyond --max-pixels, so that one is what counts
+        return f"it has {error.pixels:,} pixels, more than --max-pixels {max_pixels}"
+    return str(getattr(error, "reason", error))

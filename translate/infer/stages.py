@@ -19,9 +19,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, BinaryIO
 
-from translate import reading
 from translate.data.decode import Opened, open_file
-from translate.data.formats import ImageError, TooLargeError
 from translate.errors import GantkError, named_line
 from translate.infer.claims import Claim, Claims, claim_path, remove_if_dead
 from translate.infer.encode import unfit, write_photo
@@ -29,11 +27,10 @@ from translate.infer.gate import Gate
 from translate.infer.marked import mark_of, marked
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError, write_result
-from translate.infer.photos import Photo, photo_of
+from translate.infer.photos import Photo, photo_of, reason_of, weight_of
 from translate.infer.plan import RAW, Job
 from translate.infer.runner import Network, Result
 from translate.infer.summary import Status, Summary
-from translate.infer.tiling import padded_side
 from translate.infer.trial import PROOF, can_fork, survives
 from translate.provenance import COMPOSITE
 
@@ -179,7 +176,7 @@ class Stages:
 
     def _try(self, job: Job) -> None:
         with open_file(job.path, self.network.reading) as opened:
-            self._weight(opened)
+            weight_of(opened, self.network.direction, self.options.max_pixels)
             photo = self._photo(opened)
         (result,) = self.network.translate([photo.pixels], self._seed(job))
         with tempfile.TemporaryFile(prefix="gantk-") as file:
@@ -191,7 +188,7 @@ class Stages:
         claim.note("decode")
         try:
             with open_file(job.path, self.network.reading) as opened:
-                weight = self._weight(opened)
+                weight = weight_of(opened, self.network.direction, self.options.max_pixels)
                 entered = True
                 if not self.gate.enter(ticket, weight):
                     return _Decoded(job, None, "stopped", weight)
@@ -203,7 +200,7 @@ class Stages:
                     claim.note("waiting")
                 return _Decoded(job, photo, "", weight)
         except GantkError as error:
-            reason = self._reason(error)
+            reason = reason_of(error, self.options.max_pixels)
             if (
                 job.path.suffix.lower() in RAW and not entered
             ):  # which "not an image, or a damaged one" does not explain
@@ -222,26 +219,6 @@ class Stages:
             location=not self.options.strip_location,
             scale=self.network.direction.scale,
         )
-
-    def _weight(self, opened: Opened) -> int:
-        """What the photo takes of the gate. Raises ``ImageError`` where padding makes it too large."""
-        direction = self.network.direction
-        width, height = opened.size
-        pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
-        # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
-        if pixels > (most := max(self.options.max_pixels, reading.MAX_PIXELS)):
-            raise ImageError(
-                opened.path,
-                f"{width}x{height} is padded to {pixels:,} pixels for this model, more than {most:,}; "
-                "--max-pixels raises this limit",
-            )
-        return pixels * (1 + direction.scale**2) // 2
-
-    def _reason(self, error: GantkError) -> str:
-        """Why a photo could not be read, without its name."""
-        if isinstance(error, TooLargeError):  # Pillow's limit is beyond --max-pixels, so that one is what counts
-            return f"it has {error.pixels:,} pixels, more than --max-pixels {self.options.max_pixels}"
-        return str(getattr(error, "reason", error))
 
     def _next_batch(self, waiting: deque[Future[_Decoded]]) -> list[_Decoded]:
         """The oldest photo, and others of its size that are decoded by now."""
