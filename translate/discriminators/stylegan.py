@@ -28,22 +28,36 @@ class Block(nn.Module):
         return (deep + short) / math.sqrt(2)
 
 
+class Verdict(nn.Module):
+    """What progressive GAN and its successors end in: (N, inputs, side, side) -> (N, outputs).
+
+    Each ``group`` of images is compared (minibatch standard deviation).
+    """
+
+    def __init__(self, inputs: int, side: int, group: int, outputs: int = 1) -> None:
+        super().__init__()
+        self.group = group
+        self.last = EqualConv2d(inputs + 1, inputs, 3)
+        self.hidden = EqualLinear(inputs * side**2, inputs)
+        self.score = EqualLinear(inputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = rectified(self.last(with_deviation(x, self.group)))
+        score: Tensor = self.score(rectified(self.hidden(x.flatten(1))))
+        return score
+
+
 class StyleGANDiscriminator(nn.Module):
     """(N, C, size, size) -> (N, 1). Each ``group`` of images is compared (minibatch standard deviation)."""
 
     def __init__(self, channels: int, size: int, *, base: int = 32768, most: int = 512, group: int = 4) -> None:
         super().__init__()
-        self.group = group
         sides = resolutions(size)[::-1]
         counts = [channels_at(side, base, most) for side in sides]
         self.from_image = EqualConv2d(channels, counts[0], 1)
         self.blocks = nn.Sequential(*(Block(a, b) for a, b in pairwise(counts)))
-        self.last = EqualConv2d(counts[-1] + 1, counts[-1], 3)
-        self.hidden = EqualLinear(counts[-1] * sides[-1] ** 2, counts[-1])
-        self.score = EqualLinear(counts[-1], 1)
+        self.verdict = Verdict(counts[-1], sides[-1], group)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.blocks(rectified(self.from_image(images)))
-        x = rectified(self.last(with_deviation(x, self.group)))
-        score: Tensor = self.score(rectified(self.hidden(x.flatten(1))))
+        score: Tensor = self.verdict(self.blocks(rectified(self.from_image(images))))
         return score

@@ -36,7 +36,8 @@ def with_deviation(x: Tensor, group: int) -> Tensor:
     count, _, height, width = x.shape
     if count % group:
         raise UsageError(f"--group {group}: expected a multiple of it as images per process and part, found {count}")
-    grouped = x.reshape(-1, group, *x.shape[1:]).float()
+    grouped = x.reshape(-1, group, *x.shape[1:])
+    grouped = grouped.to(torch.promote_types(x.dtype, torch.float32))
     deviation = (grouped.var(1, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
     plane = deviation.repeat_interleave(group).reshape(count, 1, 1, 1).expand(-1, 1, height, width)
     return torch.cat([x, plane.to(x.dtype)], 1)
