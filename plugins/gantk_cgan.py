@@ -102,7 +102,7 @@ class CGAN(TaskModel):
         ]
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
-        label = choice(data.names["label"], "class of the picture")
+        label = choice(data.names["label"], "class of the picture", soft=True)
         return [
             Direction(
                 *("sample", "z", "image", ("g",)),

@@ -82,7 +82,7 @@ class SAGAN(TaskModel):
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
         conditions = {
-            "label": choice(data.names["label"], "class of the picture"),
+            "label": choice(data.names["label"], "class of the picture", soft=True),
             "truncation": number(0, 4, "largest number in a latent: less gives better pictures, and less variety", 4),
         }
         return [

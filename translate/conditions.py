@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from translate.errors import UsageError, did_you_mean
 ALL = "all"
 """``--set NAME=all``: every choice in turn."""
 
+TO = ".."
+"""``--set NAME=A..B``: from one value to another, and on to further ones."""
+
 NONE = "none"
 """``--set NAME=none``: no name of several."""
 
@@ -21,8 +25,12 @@ MOST_WORDS = 24
 """Words of a caption that sources keep, and the length of ``x.text``: the ``length`` of their conditions."""
 
 
-def choice(names: Sequence[str], help: str, default: str | None = None) -> Condition:
-    """One of ``names``, given to the networks as its index, int64 (N,)."""
+def choice(names: Sequence[str], help: str, default: str | None = None, *, soft: bool = False) -> Condition:
+    """One of ``names``, given to the networks as its index, int64 (N,).
+
+    ``soft``: the networks take shares of all names as well, float32 (N, names), which sum to 1
+    (``translate.layers.labels`` has layers that take both).
+    """
     index = {name: number for number, name in enumerate(names)}
 
     def encode(text: str) -> Tensor:
@@ -31,7 +39,10 @@ def choice(names: Sequence[str], help: str, default: str | None = None) -> Condi
             raise ValueError(f"expected one of {_listed(names)}{near}")
         return torch.tensor(index[text])
 
-    return Condition(help, encode, default, tuple(names))
+    def shares(text: str) -> Tensor:
+        return torch.nn.functional.one_hot(encode(text), len(names)).float()
+
+    return Condition(help, encode, default, tuple(names), shares if soft else None)
 
 
 def several(names: Sequence[str], help: str) -> Condition:
@@ -44,7 +55,7 @@ def several(names: Sequence[str], help: str) -> Condition:
                 raise ValueError(f"expected some of {_listed(names)}, or {NONE}{did_you_mean(name, list(names))}")
         return torch.tensor([float(name in given) for name in names])
 
-    return Condition(help, encode)
+    return Condition(help, encode, soft=encode)
 
 
 def number(low: float, high: float, help: str, default: float | None = None) -> Condition:
@@ -59,7 +70,7 @@ def number(low: float, high: float, help: str, default: float | None = None) -> 
             raise ValueError(f"expected a number from {low:g} to {high:g}")
         return torch.tensor(value, dtype=torch.float32)
 
-    return Condition(help, encode, None if default is None else f"{default:g}")
+    return Condition(help, encode, None if default is None else f"{default:g}", soft=encode)
 
 
 def words(text: str) -> list[str]:
@@ -86,8 +97,8 @@ def text(vocabulary: Sequence[str], length: int, help: str, default: str | None 
     return Condition(help, encode, default)
 
 
-def conditions_of(direction: Direction, settings: Mapping[str, str]) -> dict[str, Tensor]:
-    """One sample's condition tensors by name, from what ``--set NAME=VALUE`` gives.
+def conditions_of(direction: Direction, settings: Mapping[str, str], *, but: str | None = None) -> dict[str, Tensor]:
+    """One sample's condition tensors by name, from what ``--set NAME=VALUE`` gives, ``but`` one of them.
 
     Raises ``UsageError`` for a name that the direction does not have, a value that it cannot use, and a condition
     without a default that is not given.
@@ -99,6 +110,8 @@ def conditions_of(direction: Direction, settings: Mapping[str, str]) -> dict[str
             raise UsageError(f"--set {name}={settings[name]}: {direction.name} has no condition {name!r}{near}")
     tensors: dict[str, Tensor] = {}
     for name, condition in offered.items():
+        if name == but:
+            continue
         value = settings.get(name, condition.default)
         if value is None:
             expected = f"one of {_listed(condition.choices)}" if condition.choices else condition.help
@@ -142,6 +155,71 @@ def each_choice(direction: Direction, settings: Mapping[str, str]) -> list[dict[
         reason = f"{name} is {ALL} already" if others else f"{name} has no list of values"
         raise UsageError(f"--set {wrong}={ALL}: {reason}")
     return [{**settings, name: choice} for choice in choices]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A condition on its way from one value to the next: ``stops``, (values, \\*shape), in floating point."""
+
+    name: str
+    stops: Tensor
+
+    def at(self, shares: Tensor) -> Tensor:
+        """The condition at ``shares`` (T,), in [0, 1], of the whole way: (T, \\*shape). All ways between two stops are
+        straight and take as long."""
+        places = shares.to(self.stops) * (len(self.stops) - 1)
+        start = places.floor().clamp(max=len(self.stops) - 2).long()
+        rest = (places - start).reshape(-1, *[1] * (self.stops.dim() - 1))
+        return torch.lerp(self.stops[start], self.stops[start + 1], rest)
+
+
+def sweep_of(direction: Direction, settings: Mapping[str, str]) -> Sweep | None:
+    """The condition that is set to several values, ``A..B``; None where there is none.
+
+    Raises ``UsageError`` for a value that the condition does not take, a condition between whose values there is
+    nothing, and several such conditions.
+    """
+    sweeps = [
+        (name, value)
+        for name, value in settings.items()
+        if TO in value and name in direction.conditions and not _takes(direction.conditions[name], value)
+    ]
+    if not sweeps:
+        return None
+    (name, value), *others = sweeps
+    if others:
+        raise UsageError(f"--set {others[0][0]}={others[0][1]}: {name} has several values already")
+    condition = direction.conditions[name]
+    if condition.soft is None:
+        raise UsageError(f"--set {name}={value}: expected one value, as this model has nothing between two of {name}")
+    try:
+        stops = [condition.soft(stop) for stop in value.split(TO)]
+    except ValueError as error:
+        raise UsageError(f"--set {name}={value}: {error}") from None
+    return Sweep(name, torch.stack(stops))
+
+
+def _takes(condition: Condition, value: str) -> bool:
+    try:
+        condition.encode(value)
+    except ValueError:
+        return False
+    return True
+
+
+def rows_of(direction: Direction, settings: Mapping[str, str], steps: int) -> list[dict[str, Tensor]]:
+    """One sample's condition tensors for each row of a grid: each choice of a condition that is ``all``, ``steps``
+    values of one that goes from A to B, or a single row."""
+    sweep = sweep_of(direction, settings)
+    rows = each_choice(direction, settings)
+    if sweep is None:
+        return [conditions_of(direction, row) for row in rows]
+    if len(rows) > 1:
+        raise UsageError(f"--set {sweep.name}={settings[sweep.name]}: another condition is {ALL} already")
+    if steps < 2:
+        raise UsageError(f"--steps {steps}: expected 2 or more, from the first value of {sweep.name} to the last")
+    fixed = conditions_of(direction, settings, but=sweep.name)
+    return [{**fixed, sweep.name: value} for value in sweep.at(torch.linspace(0, 1, steps))]
 
 
 def examples_of(direction: Direction, batch: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:

@@ -150,13 +150,15 @@ class Condition:
 
     ``encode``: one sample's tensor of what was written, just as a source gives it in training; raises ``ValueError``
     that says what was expected. ``default``: None where it must be given. ``choices``: all that can be written, where
-    these are few.
+    these are few. ``soft``: the same in floating point, such as one-hot classes, where ``run`` takes in the place of
+    what ``encode`` gives any mixture of two of these as well; None where nothing lies between two values.
     """
 
     help: str
     encode: Callable[[str], Tensor]
     default: str | None = None
     choices: tuple[str, ...] = ()
+    soft: Callable[[str], Tensor] | None = None
 
 
 @dataclass(frozen=True)

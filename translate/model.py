@@ -26,7 +26,7 @@ from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.infer.summary import Summary
 from translate.modelfile.model import Published, load_published
-from translate.sample.sampler import Sampler
+from translate.sample.sampler import STEPS, Sampler
 
 T = TypeVar("T")
 Whole = TypeVar("Whole", np.uint8, np.uint16)
@@ -127,20 +127,54 @@ class Model:
         )
 
     def sample(
-        self, count: int, *, seed: int = 0, direction: str | None = None, batch: int = 64, **conditions: object
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        direction: str | None = None,
+        steps: int = STEPS,
+        batch: int = 64,
+        **conditions: object,
     ) -> Tensor:
         """``count`` pictures from noise, a float tensor (count, C, H, W) in [-1, 1] on the CPU.
 
         The k-th depends on ``seed`` and k alone. ``batch``: how many are drawn at once. ``conditions``: those of the
-        direction, such as ``label="ship"``; ``label="all"`` gives ``count`` pictures of each label in turn. Raises
-        ``UsageError`` where the model does not sample, and for a condition that is missing or wrong.
+        direction, such as ``label="ship"``; ``label="all"`` gives ``count`` pictures of each label in turn, and
+        ``truncation="0..1"`` for each of ``steps`` values. Raises ``UsageError`` where the model does not sample, and
+        for a condition that is missing or wrong.
         """
-        return self._sampler(seed, direction, batch, conditions).sample(count)
+        return self._sampler(seed, direction, steps, batch, conditions).sample(count)
 
-    def _sampler(self, seed: int, direction: str | None, batch: int, conditions: Mapping[str, object]) -> Sampler:
-        settings = {name: str(value) for name, value in conditions.items()}
+    def walk(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        direction: str | None = None,
+        steps: int = STEPS,
+        loop: bool = True,
+        batch: int = 64,
+        **conditions: object,
+    ) -> Tensor:
+        """The frames of a walk through the first ``count`` latents of ``seed``, ``steps`` from one to the next.
+
+        Float (frames, C, H, W) in [-1, 1] on the CPU, as those of ``gantk sample --walk``. ``loop``: back to the first
+        latent, whose frame is not repeated. A condition such as ``label="ship..horse"`` goes from one value to the
+        other meanwhile. Raises ``UsageError`` as ``sample`` does.
+        """
+        return torch.cat(list(self._sampler(seed, direction, steps, batch, conditions).walk(count, loop=loop)))
+
+    def _sampler(
+        self, seed: int, direction: str | None, steps: int, batch: int, conditions: Mapping[str, object]
+    ) -> Sampler:
         return Sampler(
-            model=self._published, seed=seed, direction=direction, settings=settings, batch=batch, device=self.device
+            model=self._published,
+            seed=seed,
+            direction=direction,
+            settings={name: str(value) for name, value in conditions.items()},
+            steps=steps,
+            batch=batch,
+            device=self.device,
         )
 
     def _image(self, picture: Image.Image, options: InferOptions) -> Image.Image:

@@ -14,6 +14,7 @@ from translate.export.onnx import to_onnx
 from translate.modelfile.model import build_nets, load_published
 from translate.modelfile.write import save_published
 from translate.plugins import load
+from translate.sample.sampler import Sampler
 
 SMALL: dict[str, dict[str, Any]] = {
     "cgan": {"width": 8, "latent": 5},
@@ -53,6 +54,17 @@ def test_a_class_is_the_one_that_was_asked_for(made: Path) -> None:
             )
             torch.testing.assert_close(one[0], rows[number], rtol=1e-4, atol=1e-4)
     assert (rows[0] - rows[1]).abs().max() > 0.01
+
+
+def test_shares_of_classes_are_labels_too(made: Path) -> None:
+    published = load_published(made)
+    sampled = {
+        name: Sampler(model=published, seed=1, settings={"label": name}).sample(2) for name in SPEC.names["label"]
+    }
+    mixed = Sampler(model=published, seed=1, settings={"label": "cat..ship"}, steps=3).sample(2).split(2)
+    torch.testing.assert_close(mixed[0], sampled["cat"], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(mixed[2], sampled["ship"], rtol=1e-4, atol=1e-4)
+    assert all((mixed[1] - end).abs().max() > 1e-3 for end in (mixed[0], mixed[2]))
 
 
 def test_onnx_takes_the_conditions(made: Path, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_latents_are_prefixes_of_each_other(law: str) -> None:
 
 def test_interpolation_starts_and_ends_at_samples(faces: Published, digits: Published) -> None:
     for model in (faces, digits):
-        walks = torch.cat(list(Sampler(model=model, seed=8).interpolate(2, 5)))
+        walks = torch.cat(list(Sampler(model=model, seed=8, steps=5).interpolate(2)))
         ends = Sampler(model=model, seed=8).sample(4)
         assert len(walks) == 10
         torch.testing.assert_close(walks[[0, 4, 5, 9]], ends, rtol=0, atol=1e-5)
@@ -188,7 +188,7 @@ def test_levels() -> None:
     "call",
     [
         lambda m: Sampler(model=m).sample(0),
-        lambda m: Sampler(model=m).interpolate(1, 1),
+        lambda m: Sampler(model=m, steps=1).interpolate(1),
         lambda m: Sampler(model=m, direction="x").sample(1),
     ],
 )

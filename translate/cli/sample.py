@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from translate.cli import derived
-from translate.conditions import parse_settings
+from translate.conditions import parse_settings, sweep_of
 from translate.console import current
 from translate.device import choose_device
 from translate.errors import UsageError
@@ -22,24 +22,45 @@ from translate.files import make_folder
 from translate.modelfile.model import load_published
 from translate.preview import to_rgb
 from translate.sample import saving
+from translate.sample.animation import FPS, check_animation, save_animation
 from translate.sample.sampler import STEPS, Sampler
+
+PICTURES, KEYS, FRAMES = 64, 8, 24
+"""Pictures in all, latents that a walk goes through, and its frames from one to the next, unless given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Draw pictures from a trained model into a grid, into a folder, or both."""
+    """Draw pictures from a trained model into a grid, into a folder, or both; or a walk between them as an animation.
+
+    A condition can be varied: ``--set label=all`` gives -n pictures of each choice, one row each; ``--set
+    truncation=0..1`` one row for each of --steps values; in a walk, ``--set label=ship..horse`` goes from one to the
+    other. Numbers can go from A to B, and choices of a model whose networks take mixtures of them.
+    """
 
     model: Annotated[Path, "run folder or model file of a sampler", Spelling(positional=True, metavar="MODEL")]
-    count: Annotated[int, "pictures", Ge(1), Spelling(short="-n")] = 64
+    count: Annotated[
+        int | None, f"pictures [{PICTURES}], or latents that a walk goes through [{KEYS}]", Ge(1), Spelling(short="-n")
+    ] = None
     seed: Annotated[int, "seed of the latents; picture k depends on it and on k", Ge(0)] = 0
     grid: Annotated[Path | None, "PNG file for all pictures side by side", Spelling(metavar="FILE")] = None
     out: Annotated[Path | None, "folder for one PNG file per picture"] = None
-    interpolate: Annotated[bool, f"walks of {STEPS} pictures between two latents each"] = False
-    direction: Annotated[str | None, "which sampler, if there are several"] = None
+    interpolate: Annotated[bool, "walks of --steps pictures between two latents each"] = False
+    walk: Annotated[
+        Path | None, "animation of a walk through latents: .webp, .gif or .mp4", Spelling(metavar="FILE")
+    ] = None
+    steps: Annotated[
+        int | None,
+        f"pictures from one end of an interpolation to the other, values of NAME=A..B [{STEPS}]; frames of a walk from "
+        f"one latent to the next [{FRAMES}]",
+        Ge(2),
+    ] = None
+    fps: Annotated[int | None, f"frames per second of a walk [{FPS}]", Ge(1), Le(1000)] = None
+    once: Annotated[bool, "end a walk at its last latent, instead of going round and round"] = False
+    direction: Annotated[str | None, "which sampler [the first that has the conditions of --set]"] = None
     settings: Annotated[
         tuple[str, ...],
-        "a condition of the model, such as label=ship (gantk inspect lists them); with NAME=all, -n pictures of each "
-        "choice, one row each",
+        "a condition of the model, such as label=ship (gantk inspect lists them), label=all or truncation=0..1",
         Spelling(flag="--set", metavar="NAME=VALUE"),
     ] = ()
     batch: Annotated[int, "pictures drawn at once", Ge(1)] = 64
@@ -47,30 +68,66 @@ class Options:
     overwrite: Annotated[bool, "replace files that exist"] = False
 
     def __post_init__(self) -> None:
-        if self.grid is None and self.out is None:
-            raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both")
-        if self.interpolate and self.count % STEPS:
-            raise UsageError(f"--count {self.count} --interpolate: expected a multiple of {STEPS}")
+        if self.walk is None and self.grid is None and self.out is None:
+            raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both, or --walk FILE")
+        if self.walk is not None and (self.grid or self.out or self.interpolate):
+            other = "--interpolate" if self.interpolate else "--grid" if self.grid else "--out"
+            raise UsageError(f"--walk {self.walk}: an animation alone; expected no {other}")
+        if self.walk is None and (self.fps or self.once):
+            raise UsageError(f"{'--once' if self.once else f'--fps {self.fps}'}: of a walk alone; expected --walk FILE")
+        if self.interpolate and self.pictures % self.apart:
+            raise UsageError(f"--count {self.pictures} --interpolate: expected a multiple of {self.apart}")
+
+    @property
+    def pictures(self) -> int:
+        """What is drawn, in each row of a condition that is varied: pictures, or latents of a walk."""
+        return self.count or (PICTURES if self.walk is None else KEYS)
+
+    @property
+    def apart(self) -> int:
+        """Steps from one latent or value to the next."""
+        return self.steps or (STEPS if self.walk is None else FRAMES)
 
 
 def sample(options: Options) -> None:
     """Check everything, then draw."""
-    grid, out = options.grid, options.out
-    if grid is not None:
-        saving.check_grid(grid)
-        if not options.overwrite and os.path.lexists(grid):
-            raise UsageError(f"--grid {grid}: exists already; choose another name, or --overwrite")
+    for flag, file in (("--grid", options.grid), ("--walk", options.walk)):
+        if file is not None and not options.overwrite and os.path.lexists(file):
+            raise UsageError(f"{flag} {file}: exists already; choose another name, or --overwrite")
+    if options.grid is not None:
+        saving.check_grid(options.grid)
+    if options.walk is not None:
+        check_animation(options.walk, options.fps or FPS)
     device = choose_device(options.device)
     sampler = Sampler(
         model=load_published(options.model),
         seed=options.seed,
         direction=options.direction,
         settings=parse_settings(options.settings),
+        steps=options.apart,
         batch=options.batch,
         device=device,
     )
     rows = len(sampler.rows)  # refused before anything is written
-    total = options.count * rows
+    if options.walk is not None:
+        _walk(sampler, options, options.walk)
+    elif options.steps and not options.interpolate and sweep_of(sampler.chosen, sampler.settings) is None:
+        raise UsageError(f"--steps {options.steps}: expected --interpolate, --walk or --set NAME=A..B")
+    else:
+        _pictures(sampler, options, rows)
+
+
+def _walk(sampler: Sampler, options: Options, path: Path) -> None:
+    frames = sampler.walk(options.pictures, loop=not options.once)  # refuses what cannot be, and draws nothing yet
+    make_folder(path.parent, f"--walk {path}")
+    count = save_animation(path, frames, options.fps or FPS, loop=not options.once)
+    current().line(f"{count} frames: {path}")
+    current().record({"walk": path, "frames": count, "seed": options.seed})
+
+
+def _pictures(sampler: Sampler, options: Options, rows: int) -> None:
+    grid, out = options.grid, options.out
+    total = options.pictures * rows
     storage = saving.storage_of(sampler.model, sampler.chosen)
     if out is not None and not options.overwrite:
         _check_free(out, options.seed, total, storage.suffix)
@@ -79,10 +136,10 @@ def sample(options: Options) -> None:
     if out is not None:
         make_folder(out, f"--out {out}")
     if options.interpolate:
-        batches = sampler.interpolate(options.count // STEPS)
-        _write(batches, options, total, total // STEPS, storage)
+        batches = sampler.interpolate(options.pictures // options.apart)
+        _write(batches, options, total, total // options.apart, storage)
     else:
-        _write(sampler.batches(options.count), options, total, rows if rows > 1 else None, storage)
+        _write(sampler.batches(options.pictures), options, total, rows if rows > 1 else None, storage)
 
 
 def _check_free(out: Path, seed: int, total: int, suffix: str) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from translate.errors import UsageError
 from translate.layers.attention import SelfAttention
-from translate.layers.labels import one_hot
+from translate.layers.labels import embedded, one_hot
 from translate.layers.norms import spectrally_normalised
 from translate.layers.resblocks import UpBlock
 from translate.layers.standing import ROWS, ConditionalNorm, StandingNorm, kept_share, truncated
@@ -30,7 +30,7 @@ PROBES = 32
 
 
 class ClassGenerator(nn.Module):
-    """Latents (N, latent) and labels (N,) int64 to images (N, channels, size, size) in [-1, 1].
+    """Latents (N, latent) and labels, as ``one_hot`` takes them, to images (N, channels, size, size) in [-1, 1].
 
     A linear layer to 4x4, residual blocks that double the side, batch norm, and a 3x3 convolution. ``embedding`` 0:
     each class has weights and biases of its own in each norm, and the latent goes in below alone (Zhang et al., 2019).
@@ -106,7 +106,7 @@ class ClassGenerator(nn.Module):
         if self.embedding is None:
             conditions = [one_hot(label, self.classes, z)] * len(self.blocks)
         else:
-            conditions = [torch.cat([self.embedding(label), part], 1) for part in parts[1:]]
+            conditions = [torch.cat([embedded(self.embedding, label), part], 1) for part in parts[1:]]
         x: Tensor = self.first(parts[0]).unflatten(1, (-1, 4, 4))
         following = iter(conditions)
         for block in self.blocks:

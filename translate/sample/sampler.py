@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from translate.conditions import conditions_of, each_choice
+from translate.conditions import rows_of, sweep_of
 from translate.contract import Batch, Direction, Noise
 from translate.errors import UsageError
 from translate.modelfile.model import Published
@@ -27,7 +27,8 @@ class Sampler:
     ``seed``: of the latents; the k-th depends on it and on k alone, not on how many there are. ``direction``: which
     sampler, if there are several; unless it is given, the first that has all conditions of ``settings``, which are by
     name and as ``--set`` has them. With ``all`` for one of them, everything is drawn for each of its choices, choice by
-    choice, from the same latents. ``batch``: pictures drawn at once, which changes rounding at most.
+    choice, from the same latents; with ``A..B``, for ``steps`` values from one to the other. ``steps`` is also the
+    number of pictures from one latent to the next. ``batch``: pictures drawn at once, which changes rounding at most.
 
     Raises ``UsageError`` where the model has no sampling direction or none of that name, and for wrong settings.
     """
@@ -36,6 +37,7 @@ class Sampler:
     seed: int = 0
     direction: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    steps: int = STEPS
     batch: int = 64
     device: torch.device = CPU
 
@@ -51,7 +53,7 @@ class Sampler:
     @cached_property
     def rows(self) -> list[dict[str, Tensor]]:
         """The conditions of one picture, for each value of the condition that is varied; one row where none is."""
-        return [conditions_of(self.chosen, values) for values in each_choice(self.chosen, self.settings)]
+        return rows_of(self.chosen, self.settings, self.steps)
 
     def sample(self, count: int) -> Tensor:
         """``count`` pictures in each row, row by row."""
@@ -63,19 +65,42 @@ class Sampler:
             raise UsageError(f"-n {count}: expected 1 or more")
         return self._each_row(latents(self.chosen, count, self.seed))
 
-    def interpolate(self, walks: int, steps: int = STEPS) -> Iterator[Tensor]:
+    def interpolate(self, walks: int) -> Iterator[Tensor]:
         """``walks`` lines of ``steps`` pictures each between two latents, at most ``batch`` pictures at a time.
 
         Normal latents are interpolated along the great circle (White, 2016), whose points are as likely as its ends;
         uniform ones along the straight line.
         """
-        if walks < 1 or steps < 2:
-            raise UsageError(f"--interpolate: expected 1 or more walks of 2 or more steps, found {walks} of {steps}")
-        noise, shares = noise_of(self.chosen), torch.linspace(0, 1, steps)
+        if walks < 1 or self.steps < 2:
+            raise UsageError(
+                f"--interpolate: expected 1 walk or more of 2 steps or more, found {walks} of {self.steps}"
+            )
+        noise, shares = noise_of(self.chosen), torch.linspace(0, 1, self.steps)
         ends = latents(self.chosen, 2 * walks, self.seed)
         pairs = {name: zip(z[0::2], z[1::2], strict=True) for name, z in ends.items()}
         lines = {name: torch.cat([between(noise, *pair, shares) for pair in each]) for name, each in pairs.items()}
         return self._each_row(lines)
+
+    def walk(self, count: int, *, loop: bool = True) -> Iterator[Tensor]:
+        """Frames on the way through the first ``count`` latents, ``steps`` from one to the next.
+
+        ``loop``: from the last one on to the first, whose frame is not repeated. A condition ``A..B`` takes the whole
+        time for its own way, which ends where it began in a loop; with a single latent it alone moves.
+        """
+        values, sweep = self.rows, sweep_of(self.chosen, self.settings)
+        if sweep is None and len(values) > 1:
+            raise UsageError("a walk shows one value of each condition, or several as A..B; expected no 'all'")
+        legs = [_legs(count, loop), 0 if sweep is None else _legs(len(sweep.stops), loop)]
+        total = self.steps * max(legs)
+        if count < 1 or total < 1:
+            raise UsageError(f"-n {count}: a walk needs two latents or more, or a condition that goes from A to B")
+        shares = torch.arange(total) / total if loop else torch.linspace(0, 1, total + 1)
+        drawn = latents(self.chosen, count, self.seed)
+        frames = {name: way(noise_of(self.chosen), _closed(z, loop), shares) for name, z in drawn.items()}
+        conditions = {name: value.expand(len(shares), *value.shape) for name, value in values[0].items()}
+        if sweep is not None:
+            conditions[sweep.name] = replace(sweep, stops=_closed(sweep.stops, loop)).at(shares)
+        return self._run({**frames, **conditions})
 
     def _each_row(self, inputs: Mapping[str, Tensor]) -> Iterator[Tensor]:
         count = len(next(iter(inputs.values())))
@@ -114,3 +139,22 @@ def between(noise: Noise, start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
     if angle.sin().abs() < 1e-6:  # parallel: every great circle, or none, goes through both
         return torch.lerp(start, end, share)
     return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def way(noise: Noise, keys: Tensor, shares: Tensor) -> Tensor:
+    """The latents at ``shares`` (T,), in [0, 1], of the way through ``keys``, (K, \\*shape), which all take as long."""
+    places = shares * (len(keys) - 1)
+    starts = places.floor().long().clamp(0, max(0, len(keys) - 2))
+    legs = [
+        between(noise, keys[start], keys[min(start + 1, len(keys) - 1)], places[starts == start] - start)
+        for start in starts.unique().tolist()
+    ]
+    return torch.cat(legs)
+
+
+def _legs(stops: int, loop: bool) -> int:
+    return stops if loop and stops > 1 else stops - 1
+
+
+def _closed(stops: Tensor, loop: bool) -> Tensor:
+    return torch.cat([stops, stops[:1]]) if loop and len(stops) > 1 else stops
