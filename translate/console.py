@@ -16,9 +16,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+LONGEST = 4000
+"""Characters of a line for people, which may hold text from a file of any length; ``--json`` cuts errors alone."""
+
+
 def printable(text: str) -> str:
-    """The text on one line, with control characters and undecodable bytes escaped, so that no file name can pose as
-    output of ours or steer the terminal."""
+    """The text on one line, cut where it is too long to be read, with control characters and undecodable bytes escaped,
+    so that no file name can pose as output of ours or steer the terminal."""
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
@@ -71,7 +76,9 @@ class Console:
         """Why the command ends without having done its work."""
         self._write(f"gantk: error: {printable(text)}")
         with suppress(OSError):  # stdout may be what failed
-            self.record({"error": text, "exit_code": exit_code})
+            self.record(
+                {"error": text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}...", "exit_code": exit_code}
+            )
 
     def output(self, text: str) -> None:
         """A line of a command's result, on stdout."""

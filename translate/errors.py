@@ -51,6 +51,8 @@ class InterruptedRunError(GantkError):
 
 def one_line(error: BaseException, most: int = 300) -> str:
     """What an exception says, on one line of at most ``most`` characters; its type where it says nothing."""
+    if isinstance(error, UnicodeDecodeError):  # whose own words are of Python
+        return f"no {error.encoding.upper()} text from its byte {error.start:,} on"
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import sys
@@ -233,9 +234,16 @@ def test_random_damage_gives_pixels_or_an_image_error(tmp_path: Path) -> None:
 
 
 def test_reasons_name_what_is_wrong(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("F", (4, 4)).save(file, "TIFF")
+    height = struct.pack("<HHI", 257, 4, 1)
+    assert height in file.getvalue()
+    flat = file.getvalue().replace(height + struct.pack("<I", 4), height + bytes(4))
     for name, content, reason in (
         ("empty.jpg", b"", "the file is empty"),
         ("text.jpg", b"hello", "not an image"),
+        ("words.ppm", b"P6 2\xff\0 2 255\n" + bytes(12), "a damaged image"),
+        ("flat.tif", flat, "it has no pixels"),
         ("new.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "HEIF image; install gantk"),
     ):
         (tmp_path / name).write_bytes(content)

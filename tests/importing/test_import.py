@@ -318,6 +318,7 @@ WEIGHTS = {"model.1.weight": torch.zeros(64, 3, 7, 7)}
         (saved(WEIGHTS, zipped=False)[:300], "cut short"),
         (saved(WEIGHTS)[:20_000], "a zip archive that is cut short: its end is missing"),
         (saved(WEIGHTS)[:4], "a zip archive that is cut short: its end is missing"),
+        (saved(WEIGHTS).replace(b"PK\1\2\0\0\0\0", b"PK\1\2\0\0\x7d\0"), "damaged"),
         (packed(data=b"junk"), "damaged"),
         (packed(other=b""), "a zip archive of something else: PyTorch's hold a data.pkl"),
         (packed(data=b"", constants=b""), "a TorchScript archive, which holds code; expected a state dict"),

@@ -89,6 +89,11 @@ def rewritten(header: bytes, rest: bytes = b"", length: int | None = None) -> by
         (rewritten(b'{"a":null}'), "tensor a: expected dtype, shape, data_offsets"),
         (rewritten(b"[1, 2]"), "not a readable"),
         (rewritten(b"\xff\xfe" * 20), "not a readable"),
+        (rewritten(b'{"a":\xff}'), "no UTF-8 text from its byte 5 on"),
+        (rewritten(b'{"t":{"dtype":"F32","shape":[null],"data_offsets":[0,8]}}', b"\0" * 8), "its shape is [null]"),
+        (rewritten(b'{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,null]}}', b"\0" * 8), "at bytes [0, null] of 8"),
+        (rewritten(b'{"%s":{}}' % (b"n" * 2000)), "a name of 2,000 characters"),
+        (rewritten(b'{"__metadata__":{"gantk":"{}"}}'), "file format null"),
         (rewritten(b"[" * 9000), "not a readable"),
         (rewritten(b'{"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'), "at bytes 0 to 8 of 0"),
         (rewritten(b'{"t":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}', b"\0" * 8), "shape"),
@@ -170,6 +175,24 @@ def test_metadata_cannot_make_anything_happen(model: Path, where: tuple[Any, ...
     change(model, edit)
     assert message in refusal(model)
     assert not {name for name in set(sys.modules) - before if name in ("subprocess", "pty")}
+
+
+def test_text_of_any_length_is_cut(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def with_(edit: Callable[[dict[str, Any]], None]) -> tuple[int, str]:
+        change(model, lambda card, tensors: edit(card))
+        code = cli.run(["inspect", str(model)])
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    code, text = with_(lambda card: card["model"].update({f"flag{i}": "\x1b[2J" + "v" * 900 for i in range(99)}))
+    assert code == 0
+    assert max(map(len, text.splitlines())) < 5000
+    assert all(line.isprintable() for line in text.splitlines())
+    code, text = with_(lambda card: card["model"].update({"upsample": "n" * 10_000_000}))
+    assert (code, text.count("\n")) == (2, 1)
+    assert "a text of 10,000,000 characters" in text
+    assert cli.run(["inspect", str(model), "--json"]) == 2
+    assert len(capsys.readouterr().out) < 1000
 
 
 def test_fields_are_as_they_were_written(model: Path) -> None:

@@ -104,6 +104,10 @@ def _invoke(arguments: list[str]) -> int:
         result: Any = gantk().main(arguments, prog_name="gantk", standalone_mode=False)
     except typer.TyperException as error:  # what a command's own parser has not put in our words
         raise UsageError(" ".join(error.format_message().split())) from None
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # whoever read the help has left
+            return 0
+        raise
     return result if isinstance(result, int) else 0
 
 

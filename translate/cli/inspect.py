@@ -11,7 +11,7 @@ from translate.cli import derived
 from translate.console import current
 from translate.dataspec import DataSpec
 from translate.errors import SomeFailedError
-from translate.fields import Spelling
+from translate.fields import Spelling, cut, plain, shown
 from translate.modelfile.card import Card, DirectionRecord, card_of
 from translate.modelfile.header import FILE_NAME, Header, ModelFileError, locate, read_header, verify
 
@@ -89,7 +89,7 @@ def _about(header: Header, card: Card) -> dict[str, str]:
         **_numbers(data),
         "scale": str(data.scale),
         "value range": f"{card.value_range[0]:g} to {card.value_range[1]:g}",
-        "model flags": _pairs(card.model),
+        "model flags": _pairs({key: _flag(value) for key, value in card.model.items()}),
     }
 
 
@@ -124,12 +124,19 @@ def _conditions(directions: Sequence[DirectionRecord]) -> dict[str, str]:
         for name, condition in direction.conditions.items():
             choices = f": {', '.join(condition.choices)}" if condition.choices else ""
             default = "" if condition.default is None else f" (default {condition.default})"
-            found[f"--set {name}"] = f"{condition.help}{choices}{default}"
+            found[f"--set {cut(name)}"] = f"{condition.help}{choices}{default}"
     return found
 
 
+def _flag(value: Any) -> str:
+    """A hyper-parameter as it would be typed."""
+    if isinstance(value, dict):
+        return shown(value)
+    return cut(plain(tuple(value) if isinstance(value, list) else value))
+
+
 def _pairs(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in values.items())
+    return ", ".join(f"{cut(key)} {value}" for key, value in values.items())
 
 
 command = derived.command("inspect", Options, inspect)

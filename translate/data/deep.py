@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from translate.data.values import RefusedError
+
 NPY = b"\x93NUMPY"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -33,10 +35,6 @@ _FOR_PILLOW = {
 }
 
 Values = NDArray[Any]
-
-
-class RefusedError(ValueError):
-    """A picture that we refuse; the message is the reason."""
 
 
 T = TypeVar("T")

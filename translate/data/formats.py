@@ -15,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from translate.data.values import RefusedError
 from translate.errors import GantkError, one_line
 from translate.reading import MORE_FORMATS, STANDARD, Reading
 
@@ -73,7 +74,12 @@ def first_bytes(path: Path, count: int) -> bytes:
 
 
 def check_size(path: Path, pixels: int, weight: int, reading: Reading) -> None:
-    """Raise ``TooLargeError`` for more pixels than ``reading`` allows, each of which counts ``weight`` times."""
+    """Raise ``TooLargeError`` for more pixels than ``reading`` allows, each of which counts ``weight`` times.
+
+    Raises ``ImageError`` for a picture without any.
+    """
+    if not pixels:
+        raise ImageError(path, "it has no pixels")
     if pixels * weight > reading.max_pixels:
         raise TooLargeError(path, pixels * weight, reading.max_pixels)
 
@@ -169,4 +175,5 @@ def _what_it_is(path: Path) -> str:
 def _plain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
-    return one_line(error)
+    # Decoders raise these in words; what else a damaged file makes them raise has words of Python, if any.
+    return one_line(error) if isinstance(error, (RefusedError, OSError, SyntaxError)) else "a damaged image"

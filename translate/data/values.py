@@ -20,6 +20,10 @@ Pixels: TypeAlias = NDArray[np.uint8 | np.uint16 | np.float32]
 """(H, W, C): uint8, uint16 or float32, black 0 and white ``white_of`` their type."""
 
 
+class RefusedError(ValueError):
+    """A picture that we refuse; the message is the reason."""
+
+
 @dataclass(frozen=True)
 class Numbers:
     """How numbers are stored in a file: their NumPy ``type``, and which of them are ``black`` and ``white``."""
@@ -48,27 +52,27 @@ def white_of(kind: np.dtype[Any]) -> float:
 def to_pixels(values: NDArray[Any], bits: int, range_: tuple[float, float] | None) -> tuple[Pixels, Numbers]:
     """A file's numbers as pixels, by the rule above, and how they were stored.
 
-    ``bits``: of whole numbers, as the file states it. Raises ``ValueError`` for what has no meaning by the rule.
+    ``bits``: of whole numbers, as the file states it. Raises ``RefusedError`` for what has no meaning by the rule.
     """
     kind = values.dtype.kind
     if kind not in "buif":
-        raise ValueError(f"its numbers are of type {values.dtype}; expected whole or floating-point ones")
+        raise RefusedError(f"its numbers are of type {values.dtype}; expected whole or floating-point ones")
     if kind == "f" and not bool(np.isfinite(values).all()):
-        raise ValueError("some of its numbers are not finite")
+        raise RefusedError("some of its numbers are not finite")
     name = "uint8" if kind == "b" else values.dtype.newbyteorder("=").name
     if range_ is not None:
         low, high = range_
         least, most = (-math.inf, math.inf) if kind == "f" else _reach(values.dtype, bits)
         if low < least or high > most:
-            raise ValueError(f"numbers of type {name} never reach {low:g}..{high:g}, the range of black and white")
+            raise RefusedError(f"numbers of type {name} never reach {low:g}..{high:g}, the range of black and white")
         share = (values.astype(np.float64) - low) / (high - low)
         return np.clip(share, 0, 1).astype(np.float32), Numbers(name, low, high)
     if kind == "i":
-        raise ValueError(f"signed numbers ({name}) have no agreed black and white; expected --range LOW..HIGH")
+        raise RefusedError(f"signed numbers ({name}) have no agreed black and white; expected --range LOW..HIGH")
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     white = 1.0 if kind == "f" else float(2**bits - 1)
     if low < 0 or high > white:
-        raise ValueError(
+        raise RefusedError(
             f"its numbers go from {low:g} to {high:g}; expected 0 (black) to {white:g} (white), or --range LOW..HIGH"
         )
     if kind == "f":

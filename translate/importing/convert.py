@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from translate import plugins
-from translate.errors import GantkError, UsageError
+from translate.errors import GantkError, UsageError, shortened
 from translate.files import make_folder
 from translate.importing.family import Family, Layout, layer_of
 from translate.importing.read import ForeignFile, read_file
@@ -74,7 +74,7 @@ def recognise(file: ForeignFile, plugin: str | None) -> tuple[Family, Layout]:
     candidates = [(family, family.read(file.state, plugin)) for family in families]
     family, layout = max(candidates, key=lambda candidate: _likeness(candidate[1]))
     if _likeness(layout) < NEAR:
-        keys = ", ".join(list(file.state)[:SHOWN])
+        keys = ", ".join(shortened(key) for key in list(file.state)[:SHOWN])
         titles = "; ".join(family.title for family in families)
         raise UsageError(f"{file.path}: not recognised, its keys begin with {keys}; expected {titles}")
     layers = {layer_of(key) for key in layout.state}
@@ -118,7 +118,7 @@ def _compare(file: ForeignFile, family: Family, missing: Sequence[str], unknown:
     if not missing and not unknown:
         return
     parts = [
-        f"{len(keys)} {kind} ({', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''})"
+        f"{len(keys)} {kind} ({', '.join(map(shortened, keys[:SHOWN]))}{', ...' if len(keys) > SHOWN else ''})"
         for kind, keys in (("missing", missing), ("unknown", unknown))
         if keys
     ]

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from translate.errors import UsageError, one_line
+from translate.errors import UsageError, one_line, shortened
 from translate.modelfile.card import METADATA_KEY
 from translate.modelfile.header import LARGEST_HEADER, read_header
 
@@ -60,7 +60,7 @@ def read_file(path: Path) -> ForeignFile:
             break
     tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     if not tensors:
-        keys = ", ".join(map(str, list(content)[:5])) or "none"
+        keys = ", ".join(shortened(key) for key in list(content)[:5]) or "none"
         raise UsageError(f"{path}: no tensors found under {', '.join(CONTAINERS)} or at the top; its keys are {keys}")
     return ForeignFile(path, {key: _plain(path, key, tensor) for key, tensor in tensors.items()}, averaged)
 
@@ -97,7 +97,7 @@ def _pickled(path: Path, form: Form) -> Mapping[object, object]:
     except UnpicklingError as error:
         called = re.search(r"GLOBAL (\S+)", str(error))
         if called:
-            name = called.group(1).rstrip(".,")
+            name = shortened(called.group(1).rstrip(".,"))
             raise UsageError(
                 f"{path}: refused, because reading it would run {name}; expected tensors alone, as in a state dict"
             ) from None
@@ -118,6 +118,8 @@ def _wrong_with_zip(path: Path, error: Exception) -> str:
     try:
         with ZipFile(path) as archive:
             names = archive.namelist()
+    except NotImplementedError:  # a version that nobody writes
+        return "a damaged zip archive"
     except (BadZipFile, OSError, ValueError):
         return "a zip archive that is cut short: its end is missing"
     if any(name.endswith("/constants.pkl") for name in names):
@@ -136,8 +138,8 @@ def _wrong_with_pickle(error: Exception) -> str:
 
 
 def _damage(error: Exception) -> str:
-    """With the error's own words where it is of a kind that uses words, which a ``KeyError`` is not."""
-    worded = isinstance(error, (MemoryError, OSError, RuntimeError, ValueError))
+    """With the error's own words where it is of a kind that uses words, unlike a ``KeyError`` or a ``ValueError``."""
+    worded = isinstance(error, (MemoryError, OSError, RuntimeError))
     return f"damaged or cut short: {one_line(error, 160)}" if worded else "damaged or cut short"
 
 
@@ -160,12 +162,16 @@ def _unwrapped(name: str) -> str:
 
 def _plain(path: Path, key: str, tensor: Tensor) -> Tensor:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
-        raise UsageError(f"{path}: tensor {key} is sparse, quantised, complex or empty; expected plain numbers")
+        raise UsageError(
+            f"{path}: tensor {shortened(key)} is sparse, quantised, complex or empty; expected plain numbers"
+        )
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise UsageError(f"{path}: tensor {key} claims {tensor.numel():,} values, which the file does not hold")
+        raise UsageError(
+            f"{path}: tensor {shortened(key)} claims {tensor.numel():,} values, which the file does not hold"
+        )
     if not tensor.is_floating_point():
         return tensor.detach()
     plain = tensor.detach().float()
     if not bool(torch.isfinite(plain).all()):
-        raise UsageError(f"{path}: tensor {key} holds values that are not finite")
+        raise UsageError(f"{path}: tensor {shortened(key)} holds values that are not finite")
     return plain

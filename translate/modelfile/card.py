@@ -16,11 +16,13 @@ from annotated_types import Ge, Len, MaxLen
 from pydantic import TypeAdapter, ValidationError
 
 from translate.dataspec import Count, DataSpec
-from translate.errors import one_line
+from translate.errors import one_line, shortened
 from translate.modelfile.header import Header, ModelFileError, locate, read_header
 
 FORMAT: Literal[2] = 2
 METADATA_KEY = "gantk"
+LONGEST_TEXT = 10_000
+"""Characters of a name, a word or a help line in a card."""
 
 Weights = Literal["raw", "averaged"]
 Name = Annotated[str, MaxLen(200)]
@@ -115,8 +117,10 @@ def card_of(header: Header) -> Card:
         if not isinstance(fields, dict):
             raise ValueError("expected an object")
         if fields.get("format") != FORMAT:
-            found = one_line(ValueError(repr(fields.get("format"))), 40)
+            found = shortened(json.dumps(fields.get("format")), 40)
             raise ModelFileError(f"{path}: file format {found}; this gantk reads format {FORMAT}")
+        if (length := _longest(fields)) > LONGEST_TEXT:
+            raise ValueError(f"a text of {length:,} characters")
         if unknown := sorted(fields.keys() - {field.name for field in dataclasses.fields(Card)}):
             raise ValueError(f"unknown key {unknown[0][:80]!r}")
         missing = [field.name for field in dataclasses.fields(Card) if field.name not in fields]
@@ -129,3 +133,12 @@ def card_of(header: Header) -> Card:
         raise ModelFileError(f"{path}: damaged gantk metadata ({where}: {first['msg'][:160]})") from None
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: damaged gantk metadata ({one_line(error, 160)})") from None
+
+
+def _longest(value: Any) -> int:
+    """Characters of the longest text in a JSON value."""
+    if isinstance(value, dict):
+        return max((max(len(key), _longest(inner)) for key, inner in value.items()), default=0)
+    if isinstance(value, list):
+        return max(map(_longest, value), default=0)
+    return len(value) if isinstance(value, str) else 0

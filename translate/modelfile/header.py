@@ -23,6 +23,8 @@ CHECKSUM_KEY = "checksum"
 NO_CHECKSUM = "0" * 32
 LARGEST_HEADER = 16 << 20
 """Bytes; the header of a network of ten thousand tensors has one."""
+LONGEST_NAME = 1000
+"""Characters of a tensor's name."""
 MOST_SIDES = 64
 """PyTorch has no tensor of more."""
 
@@ -122,6 +124,8 @@ def _without_checksum(start: bytes, stated: str) -> bytes:
 
 def _entry(name: str, fields: Any, room: int) -> Entry:
     tensor = f"tensor {shortened(name)}"
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"{tensor}: a name of {len(name):,} characters")
     keys = ("dtype", "shape", "data_offsets")
     if not isinstance(fields, dict) or not all(key in fields for key in keys):
         raise ValueError(f"{tensor}: expected {', '.join(keys)}")
@@ -129,9 +133,9 @@ def _entry(name: str, fields: Any, room: int) -> Entry:
     if not isinstance(dtype, str) or len(dtype) > MOST_SIDES:
         raise ValueError(f"{tensor}: its dtype is no name")
     if not _sizes(shape) or len(shape) > MOST_SIDES:
-        raise ValueError(f"{tensor}: its shape is {shortened(shape)}")
+        raise ValueError(f"{tensor}: its shape is {shortened(json.dumps(shape))}")
     if not _sizes(place) or len(place) != 2 or not place[0] <= place[1] <= room:
-        where = " to ".join(map(str, place)) if _sizes(place) else place
+        where = " to ".join(map(str, place)) if _sizes(place) else json.dumps(place)
         raise ValueError(f"{tensor}: at bytes {shortened(where)} of {room}")
     return Entry(dtype, tuple(shape), place[1] - place[0])
 

@@ -110,9 +110,9 @@ def tensors_of(header: Header, *, finite: bool = True) -> dict[str, Tensor]:
     path = header.path
     for key, entry in header.tensors.items():
         if entry.dtype not in DTYPES.values():
-            raise ModelFileError(
-                f"{path}: tensor {shortened(key)} is of type {entry.dtype}; expected {', '.join(DTYPES.values())}"
-            )
+            kinds = ", ".join(DTYPES.values())
+            found = shortened(entry.dtype)
+            raise ModelFileError(f"{path}: tensor {shortened(key)} is of type {found}; expected {kinds}")
     verify(header)
     try:
         with safe_open(path, framework="pt") as file:
