@@ -60,6 +60,14 @@ def amended(xmp: bytes, source: str | None) -> bytes | None:
     return (_with_source(text, source) if source else text).encode()
 
 
+def source_of(xmp: bytes) -> str | None:
+    """How a picture was made, as its XMP packet says it; None where it does not. The text is searched, not parsed."""
+    text = xmp.decode(errors="replace")
+    stated = _OLD.search(text)
+    url = None if stated is None else re.search(r"https?://[^\"'<>\s]+", stated.group())
+    return None if url is None else url.group()
+
+
 def save_png(path: Path, pixels: Any, source: str) -> None:
     """Write uint8 pixels, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as a PNG that says how it was made.
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from translate.cli import derived
+from translate.cli import derived, inspect_picture
 from translate.console import current
 from translate.dataspec import DataSpec
 from translate.errors import SomeFailedError
@@ -22,15 +22,21 @@ BEST = "best.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Show what a model file holds, from its header alone: no plugin is imported, no weight is read."""
+    """Show what a model file holds, from its header alone: no plugin is imported, no weight is read.
 
-    model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
+    Of a picture it shows what the picture says of how it was made: the IPTC source in its XMP, and its C2PA manifest.
+    """
+
+    model: Annotated[Path, "run folder, model file or picture", Spelling(positional=True, metavar="MODEL")]
     tensors: Annotated[bool, "list every tensor"] = False
     verify: Annotated[bool, "compare the weights, and a run's checkpoints, with their checksums"] = False
 
 
 def inspect(options: Options) -> None:
     """Show the header's fields, and the tensors where they are asked for."""
+    if inspect_picture.is_picture(options.model):
+        _show_picture(options.model)
+        return
     if options.verify:
         _verify(options.model)
         return
@@ -46,6 +52,16 @@ def inspect(options: Options) -> None:
     if options.tensors:
         for key, entry in sorted(header.tensors.items()):
             console.output(f"  {key}  {' x '.join(map(str, entry.shape)) or 'scalar'}  {entry.dtype}")
+
+
+def _show_picture(path: Path) -> None:
+    console = current()
+    found = inspect_picture.about(path)
+    if console.json:
+        console.record(found)
+        return
+    for key, value in found.items():
+        console.output(f"{key:12}  {value}")
 
 
 def _verify(model: Path) -> None:

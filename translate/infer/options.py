@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge
@@ -51,6 +52,11 @@ class InferOptions:
     strip: Annotated[bool, "leave out EXIF, profile (colours become sRGB), XMP and resolution"] = False
     strip_location: Annotated[bool, "leave out where the photos were taken, and keep the rest"] = False
     provenance: Annotated[bool, "say in the output's XMP that a model made it (IPTC DigitalSourceType)"] = True
+    sign: Annotated[
+        Path | None,
+        "sign the results as C2PA, with the private key and certificates of this PEM file",
+        Spelling(metavar="FILE"),
+    ] = None
     watermark: Annotated[
         str | None,
         "add an invisible mark of this key, or of the one in @FILE, that gantk detect finds",

@@ -41,7 +41,7 @@ def write_result(target: Path, write: Callable[[BinaryIO], T], *, overwrite: boo
     """
 
     def fill(temporary: Path) -> T:
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             return write(file)
 
     try:

@@ -32,6 +32,7 @@ from translate.infer.plan import RAW, Job
 from translate.infer.runner import Network, Result
 from translate.infer.summary import Status, Summary
 from translate.infer.trial import PROOF, can_fork, survives
+from translate.manifest import Signer
 from translate.provenance import COMPOSITE
 
 RETRY = 0.2
@@ -69,6 +70,7 @@ class Stages:
         self.options = options
         self.record = record
         self.watermark = mark_of(options, network.levels)
+        self.signer = None if options.sign is None else Signer("--sign", options.sign)
         self.on_the_way: Callable[[Summary], None] = lambda summary: None
         self.summary = Summary(seconds={"decode": 0.0, "network": 0.0, "encode": 0.0})
         self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
@@ -180,7 +182,7 @@ class Stages:
             photo = self._photo(opened)
         (result,) = self.network.translate([photo.pixels], self._seed(job))
         with tempfile.TemporaryFile(prefix="gantk-") as file:
-            self._write(file, job.format if self._unfit(job, photo, result) is None else "PNG", photo, result)
+            self._write(file, job.format if self._unfit(job, photo, result) is None else "PNG", job, photo, result)
 
     def _decode(self, job: Job, ticket: int) -> _Decoded:
         weight, entered = 0, False
@@ -279,7 +281,7 @@ class Stages:
             height, width, channels = result.canvas.shape
             notes = write_result(
                 target,
-                lambda file: self._write(file, format_, photo, result),
+                lambda file: self._write(file, format_, job, photo, result),
                 overwrite=self.options.overwrite,
                 most=height * width * channels * result.canvas.kind.itemsize,
             )
@@ -306,9 +308,9 @@ class Stages:
             numbers=self.network.levels.numbers(photo.numbers),
         )
 
-    def _write(self, file: BinaryIO, format_: str, photo: Photo, result: Result) -> list[str]:
+    def _write(self, file: BinaryIO, format_: str, job: Job, photo: Photo, result: Result) -> list[str]:
         canvas, notes = marked(result.canvas, self.watermark)
-        return notes + write_photo(
+        notes += write_photo(
             file,
             format_,
             canvas,
@@ -321,6 +323,9 @@ class Stages:
             bands=self._bands(photo, result),
             source=COMPOSITE if self.options.provenance else None,
         )
+        if self.signer is not None and not self.signer.sign(file, format_, self.network.direction.name, job.path):
+            notes.append(f"{format_.lower()} has no room for a C2PA manifest, so it is not signed")
+        return notes
 
     @staticmethod
     def _bands(photo: Photo, result: Result) -> bool:
