@@ -36,18 +36,25 @@ def read(state: State, plugin: str | None) -> Layout:
         problem = f"{channels_in} channels in and {channels_out} out; expected as many, or 4 or 16 times as many in"
     elif not 1 <= scale <= 8:
         problem = f"{count} upsampling convolutions and pixel-unshuffle {shuffle}; expected scale 1 to 8"
+    chosen = plugin or "esrgan"
+    model = {
+        "width": width,
+        "blocks": len(_trunk_blocks(state, trunk)),
+        "growth": side(state, f"{dense}.weight", 0),
+    }
+    if chosen == "esrgan":
+        model["unshuffle"] = shuffle
+    elif shuffle != {1: 4, 2: 2}.get(scale, 1):
+        problem = (
+            problem or f"pixel-unshuffle {shuffle} at scale {scale} is no model of Real-ESRGAN; expected --as esrgan"
+        )
     return Layout(
         state=state,
-        plugin=plugin or "esrgan",
-        model={
-            "width": width,
-            "blocks": len(_trunk_blocks(state, trunk)),
-            "growth": side(state, f"{dense}.weight", 0),
-            "unshuffle": shuffle,
-        },
+        plugin=chosen,
+        model=model,
         data=DataSpec(128, {"low": channels_out, "high": channels_out}, scale=max(1, scale)),
         role="g",
-        direction="upscale",
+        direction="restore" if chosen == "realesrgan" and scale == 1 else "upscale",
         layers=names,
         problem=problem,
         notes=("one upsampling convolution is taken for scale 2; scale 3 has the same tensors",) if count == 1 else (),
@@ -100,4 +107,4 @@ def _sequential(state: State) -> tuple[dict[str, str], str, str, int]:
     return names, "model.0", last, count
 
 
-FAMILY = Family("rrdb", "RRDBNet of ESRGAN, Real-ESRGAN or BasicSR", ("esrgan",), read)
+FAMILY = Family("rrdb", "RRDBNet of ESRGAN, Real-ESRGAN or BasicSR", ("esrgan", "realesrgan"), read)

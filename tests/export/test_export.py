@@ -23,6 +23,7 @@ SMALL: dict[str, tuple[dict[str, object], DataSpec, str]] = {
     "cyclegan": ({"width": 4, "blocks": 1}, DataSpec(32, {"a": 3, "b": 3}), "g_ba"),
     "pix2pix": ({"width": 4}, DataSpec(32, {"a": 1, "b": 3}), "g"),
     "esrgan": ({"width": 4, "blocks": 1, "growth": 32}, DataSpec(64, {"low": 3, "high": 3}, scale=4), "g"),
+    "realesrgan": ({"width": 4, "perceptual": "none"}, DataSpec(64, {"low": 3, "high": 3}, scale=4), "g"),
     "srgan": ({"width": 4, "blocks": 1}, DataSpec(96, {"low": 3, "high": 3}, scale=2), "g"),
     "dcgan": ({"width": 2, "latent": 6}, DataSpec(32, {"image": 3}), "g"),
 }
@@ -152,6 +153,37 @@ def test_spandrel_detects_and_computes_the_same(
         torch.testing.assert_close(theirs.model(low), ours, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("architecture", "fields"),
+    [
+        ("ESRGAN", {"blocks": 1}),
+        ("Compact", {"generator": "compact", "blocks": 2}),
+        ("SPAN", {"generator": "span"}),
+        ("SPAN", {"generator": "span", "normalise": False}),
+    ],
+)
+def test_spandrel_knows_the_generators_of_realesrgan_at_every_scale(
+    made: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: str,
+    fields: dict[str, object],
+    scale: int,
+) -> None:
+    spandrel = pytest.importorskip("spandrel")
+    model, data, role = SMALL["realesrgan"]
+    monkeypatch.setitem(SMALL, "realesrgan", (model, replace(data, scale=scale), role))
+    path, target = made("realesrgan", **fields), tmp_path / "net.safetensors"
+    assert export(path, "-o", target, "--to", "spandrel") == 0
+    theirs = spandrel.ModelLoader("cpu").load_from_file(target)
+    assert (theirs.architecture.id, theirs.scale, theirs.input_channels) == (architecture, scale, 3)
+    low, published = torch.rand(1, 3, 8, 12), load_published(path)
+    with torch.inference_mode():
+        ours = (published.directions[0].run(published.nets, Batch({"low": low * 2 - 1})) + 1) / 2
+        torch.testing.assert_close(theirs.model(low), ours, rtol=1e-4, atol=1e-4)
+
+
 def test_what_spandrel_cannot_load_or_has_not_is_refused(
     made: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,15 +191,15 @@ def test_what_spandrel_cannot_load_or_has_not_is_refused(
     target = tmp_path / "net.safetensors"
     for network in ("srresnet", "msrresnet"):
         assert export(made("srgan", generator_net=network), "-o", target, "--to", "spandrel") == 2
-        assert "expected an esrgan model; spandrel does not know the network of srgan" in capsys.readouterr().err
+        assert "spandrel does not know the network of srgan" in capsys.readouterr().err
     assert export(made("esrgan"), "-o", tmp_path / "net.pth", "--to", "spandrel") == 2
     assert "expected a name ending in .safetensors" in capsys.readouterr().err
     assert export(made("esrgan", growth=8), "-o", target, "--to", "spandrel") == 2
-    assert "has growth 8 and scale 4" in capsys.readouterr().err
+    assert "it has growth 8 and enlarges by 2 and 2" in capsys.readouterr().err
     monkeypatch.setitem(SMALL, "esrgan", ({"width": 4, "blocks": 1}, DataSpec(96, {"low": 3, "high": 3}, scale=3), "g"))
     assert export(made("esrgan"), "-o", target, "--to", "spandrel") == 2
     error = capsys.readouterr().err
-    assert "expected --growth 32 and a scale of 1, 2, 4 or 8" in error
+    assert "with growth 32 and a scale of 1, 2, 4 or 8 alone; it has growth 32 and enlarges by 3" in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("*net*")), "no file and no leftover"
 

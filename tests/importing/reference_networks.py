@@ -279,3 +279,21 @@ def dcgan(latent: int, width: int, channels: int, count: int = 5) -> nn.Module:
     net.main = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False), nn.Tanh())
     net.forward = lambda z: net.main(z[:, :, None, None])  # type: ignore[method-assign]
     return shake(net)
+
+
+class Compact(nn.Module):
+    """SRVGGNetCompact: a list of layers, the last of which is shuffled and added to the nearest enlargement."""
+
+    def __init__(self, channels: int, width: int, convolutions: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.body = nn.ModuleList([nn.Conv2d(channels, width, 3, 1, 1), nn.PReLU(num_parameters=width)])
+        for _ in range(convolutions):
+            self.body.extend([nn.Conv2d(width, width, 3, 1, 1), nn.PReLU(num_parameters=width)])
+        self.body.append(nn.Conv2d(width, channels * scale * scale, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        detail = x
+        for layer in self.body:
+            detail = layer(detail)
+        return nn.PixelShuffle(self.scale)(detail) + x.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)

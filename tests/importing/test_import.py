@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference_networks import Leftthomas, Msrresnet, Rrdbnet, dcgan, instance, resnet, shake, unet
+from reference_networks import Compact, Leftthomas, Msrresnet, Rrdbnet, dcgan, instance, resnet, shake, unet
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from translate.cli import app as cli
 from translate.contract import Batch
 from translate.data.decode import open_image
+from translate.errors import UsageError
+from translate.generators.span import SPAN
 from translate.importing.convert import import_weights
 from translate.importing.registry import families
 from translate.metrics.restoration import psnr
@@ -125,6 +127,54 @@ def test_rrdb(tmp_path: Path, image: Tensor, dialect: str, ups: int, shuffle: in
     assert model.data.scale == 2**ups // shuffle
     assert model.card.weights == ("averaged" if dialect == "basicsr" else "raw")
     agree(model, net, image, unit=True)
+
+
+@pytest.mark.parametrize(("ups", "shuffle", "scale"), [(2, 1, 4), (2, 2, 2), (2, 4, 1)])
+def test_rrdb_as_realesrgan(tmp_path: Path, image: Tensor, ups: int, shuffle: int, scale: int) -> None:
+    net = shake(Rrdbnet("basicsr", 3, 4, 2, 3, ups, shuffle))
+    model = bring(tmp_path, {"params_ema": net.state_dict()}, "realesrgan")
+    assert (model.plugin, model.data.scale, model.directions[0].multiple) == ("realesrgan", scale, shuffle)
+    agree(model, net, image, unit=True)
+
+
+def test_an_enlargement_that_realesrgan_never_makes_is_refused(tmp_path: Path) -> None:
+    net = Rrdbnet("basicsr", 3, 4, 1, 3, 1, 1)
+    with pytest.raises(UsageError, match=r"pixel-unshuffle 1 at scale 2 .*; expected --as esrgan"):
+        bring(tmp_path, net.state_dict(), "realesrgan")
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_compact(tmp_path: Path, image: Tensor, scale: int) -> None:
+    net = shake(Compact(3, 5, 2, scale))
+    model = bring(tmp_path, {"params": net.state_dict()})
+    assert (model.plugin, model.data.scale) == ("realesrgan", scale)
+    assert model.directions[0].name == ("restore" if scale == 1 else "upscale")
+    agree(model, net, image, unit=True)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_span(tmp_path: Path, image: Tensor, normalise: bool) -> None:
+    """As other trainers save it: with the merged convolutions beside the branches."""
+    net = SPAN(3, 2, width=6, normalise=normalise)
+    model = bring(tmp_path, {"params_ema": net.spandrel_state()})
+    assert (model.plugin, model.data.scale, model.card.model["normalise"]) == ("realesrgan", 2, normalise)
+    agree(model, net, image)
+
+
+def test_public_weights_of_realesrgan(shared_data: Path, tmp_path: Path) -> None:
+    """The video network to 1e-5 of one written apart from it, and the drawings' network to its figure on Set5."""
+    path = shared_data / "weights/realesrgan/realesr-animevideov3-x4.pth"
+    assert cli.run(["import", str(path), "-o", str(tmp_path / "video.safetensors"), "--quiet"]) == 0
+    theirs = Compact(3, 64, 16, 4)
+    theirs.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["params"])
+    model, folder = load_published(tmp_path / "video.safetensors"), shared_data / "sr/Set5"
+
+    def pixels(file: Path) -> Tensor:
+        return torch.from_numpy(open_image(file, 3).copy()).permute(2, 0, 1)[None] / 127.5 - 1
+
+    low = pixels(folder / "LR_bicubic/X4/butterflyx4.png")
+    with torch.inference_mode():
+        assert (run(model, low) - (theirs((low + 1) / 2) * 2 - 1)).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -255,9 +305,13 @@ def states() -> dict[str, tuple[object, str]]:
         "sparse": ({"model.1.weight": torch.eye(2).to_sparse()}, "sparse"),
         "plus": (rrdb | {"model.1.sub.0.RDB1.conv1x1.weight": torch.zeros(2, 2, 1, 1)}, "ESRGAN\\+"),
         "channels": (rrdb | {"model.10.weight": torch.zeros(2, 2, 3, 3)}, "3 channels in and 2 out"),
-        "SRVGGNetCompact": (
+        "SRVGGNetCompact without PReLU": (
             {"params": {f"body.{i}.weight": torch.zeros(4, 4, 3, 3) for i in range(0, 9, 2)}},
-            "not recognised, its keys begin with body.0.weight, body.2.weight, body.4.weight; expected .*RRDBNet",
+            "nearest to SRVGGNetCompact of Real-ESRGAN: 4 missing .body.1.weight",
+        ),
+        "compact channels": (
+            Compact(3, 4, 1, 2).state_dict() | {"body.4.weight": torch.zeros(7, 4, 3, 3)},
+            "3 channels in and 7",
         ),
         "old SRResNet": (
             {f"model.1.sub.{i}.res.0.weight": torch.zeros(4, 4, 3, 3) for i in range(16)}
