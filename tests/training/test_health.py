@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 
 from toy import Toy, ToyWithBatchNorm, ToyWithPool, toy_data
 from translate.cli import app as cli
-from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, Terms
+from translate.contract import Batch, Dataset, DataSpec, Direction, Nets, Networks, Noise, Phase, Terms
+from translate.data.loader import fixed_batch
 from translate.errors import UsageError
 from translate.settings import Run
 from translate.training.checkup import Checkup
 from translate.training.engine import Engine
 from translate.training.health import Finding, Watch, examine, read_records
 from translate.training.journal import Journal
+from translate.training.memorising import Memory
 from translate.training.probe import probe
 
 STEPS = 200
@@ -34,16 +37,38 @@ def batch(index: int) -> dict[str, Tensor]:
     return {"a": a, "b": (-a + 0.4).roll(1, 2)}
 
 
-def found(task: Toy, steps: int = STEPS) -> Iterator[Finding]:
+class Few(Dataset):
+    """A few pictures of noise, which have nothing in common but what they are."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.spec = toy_data()
+        self._pixels = np.random.default_rng(seed).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
+        pixels = torch.from_numpy(self._pixels)
+        return {"a": pixels[(7 * index + 3) % len(self)], "b": pixels[index]}
+
+
+def found(task: Toy, steps: int = STEPS, run: Run | None = None) -> Iterator[Finding]:
     """What a run of the task model shows, looked at as `translate.training.run` does."""
-    engine = Engine(task, toy_data(), Run(batch=16 if isinstance(task, Sampler) else 4))
+    engine = Engine(task, toy_data(), run or Run(batch=16 if isinstance(task, Sampler) else 4))
     watch = Watch.of(task, engine.phases)
     samples = {**batch(0), "z": torch.randn(8, 5, generator=torch.Generator().manual_seed(0))}
+    draw, memory = batch, None
+    if isinstance(task, Judge):
+        training = Few(task.pictures, 0)
+        draw = lambda step: fixed_batch(training, 4, step)  # noqa: E731
+        memory = Memory(engine, training, Few(16, 1))
     for step in range(steps):
-        engine.train_step(lambda step=step: batch(step), step / steps)  # type: ignore[misc]
+        engine.train_step(lambda step=step: draw(step), step / steps)  # type: ignore[misc]
         if engine.step % 10 == 0:
             record = {"step": engine.step, "waiting": 0.0, **engine.read()}
-            yield from watch.add(record | (probe(engine, samples) if engine.step % 50 == 0 else {}))
+            looked = engine.step % 50 == 0
+            record |= memory.numbers() if looked and memory is not None else {}
+            yield from watch.add(record | (probe(engine, samples) if looked else {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +110,45 @@ class Sampler(Planted):
         return [Direction("sample", "z", "b", ("g",), lambda nets, x: nets.g(x.z).tanh(), latent=Noise((5,)))]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judge(Planted):
+    """A critic that sees whole pictures, of few or of many; the generator does not follow."""
+
+    pictures: int = 8
+    lr: float = 0.003
+
+    def networks(self, data: DataSpec) -> Networks:
+        def critic() -> nn.Module:
+            return nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+
+        return {**super().networks(data), "d": critic}
+
+    def critic(self, nets: Nets, x: Batch) -> Terms:
+        real, fake = nets.d(x.b), nets.d(x.z)
+        x.scores("d", real=real, fake=fake)
+        return {"real": (1 - real).relu().mean(), "fake": (1 + fake).relu().mean()}
+
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
+        critic, generator = super().phases(data)
+        return [replace(critic, noise={"z": Noise((3, 8, 8), "uniform")}), generator]
+
+
 CHECKS = torch.tensor([[0.8, -0.8] * 4, [-0.8, 0.8] * 4] * 4)
+
+
+def two_modes(fakes: Tensor) -> Tensor:
+    """How far each picture is from the nearer one of two."""
+    return torch.stack([(fakes - mode).square().mean((1, 2, 3)) for mode in (CHECKS, -CHECKS)]).amin(0).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winning(Planted):
+    """A critic whose game is over after 50 steps: from then on, fakes cannot be mistaken for real pictures."""
+
+    def critic(self, nets: Nets, x: Batch) -> Terms:
+        side = torch.where(x.step < 50, 1.0, -1.0)
+        real, fake = 16 * nets.d(x.b.abs()), 16 * nets.d(side * x.b.roll(1, 3).abs())
+        return {"real": nn.functional.softplus(-real).mean(), "fake": nn.functional.softplus(fake).mean()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +159,12 @@ class Copying(Planted):
         return [Direction("a2b", "a", "b", ("g",), lambda nets, x: x.a + 0.01 * nets.g(x.a).tanh())]
 
 
+def swinging(nets: Nets, x: Batch) -> Tensor:
+    """How far the results are from a shade that changes sides every 50 steps, last before each look."""
+    shade = torch.where((x.step + 12) // 50 % 2 == 0, 0.9, -0.9)
+    return (nets.g(x.a).tanh() - shade - 0.1 * x.b).square().mean()
+
+
 PLANTED: list[tuple[str, str, Toy]] = [
     ("dead", "generator", Planted(goal=lambda nets, x: nets.g(x.a).mean() * 0)),
     ("dead", "critic", Planted(judged=lambda terms: {n: t * 0 for n, t in terms.items()})),
@@ -103,6 +172,10 @@ PLANTED: list[tuple[str, str, Toy]] = [
     ("constant", "a2b", Planted(goal=lambda nets, x: nets.g(x.a).square().mean())),
     ("saturated", "a2b", Planted(goal=lambda nets, x: -nets.g(x.a).abs().mean(), lr=0.2)),
     ("collapse", "sample", Sampler(goal=lambda nets, x: (nets.g(x.z).tanh() - CHECKS).square().mean(), lr=0.03)),
+    ("duplicates", "sample", Sampler(goal=lambda nets, x: two_modes(nets.g(x.z).tanh()), lr=0.03)),
+    ("memorises", "d", Judge()),
+    ("discriminator-won", "critic", Winning()),
+    ("average-far", "a2b", Planted(goal=swinging, lr=0.05)),
     ("copy", "a2b", Copying()),
     ("inverted", "a2b", Planted(goal=lambda nets, x: (nets.g(x.a).tanh() + x.a).square().mean())),
     ("explosion", "generator/goal", Planted(goal=lambda nets, x: -nets.g(x.a).pow(4).mean(), lr=0.01)),
@@ -116,6 +189,10 @@ def test_a_planted_failure_is_named(kind: str, where: str, task: Toy) -> None:
     assert finding.since <= STEPS
     assert finding.advice
     assert "\n" not in finding.line
+
+
+def test_a_critic_of_many_pictures_knows_none_by_heart() -> None:
+    assert "memorises" not in {finding.kind for finding in found(Judge(pictures=2000, lr=0.001))}
 
 
 GOOD = [Toy(), ToyWithBatchNorm(), ToyWithPool(), Planted(), Planted(lr=0.002), replace(Toy(), lr=2e-3)]
@@ -252,3 +329,26 @@ def test_a_good_run_says_nothing(run_folder: list[str], tmp_path: Path, capsys: 
 def test_looks_grow_rare(tmp_path: Path) -> None:
     checkup = Checkup(Engine(Toy(), toy_data(), Run(batch=4)), Journal(), tmp_path, stops=True)
     assert [step for step in range(1, 900) if checkup.due(step)] == [50, 100, 150, 200, 400, 600, 800]
+
+
+def test_a_rehearsal_leaves_no_trace() -> None:
+    engine = Engine(ToyWithPool(), toy_data(), Run(batch=4, diffaug=True))
+    engine.train_step(lambda: batch(0), 0)
+    before = {key: value.clone() for key, value in engine.nets.state_dict().items()}
+    found = engine.rehearse(batch(1), turn=0)
+    assert found == engine.rehearse(batch(1), turn=0)
+    for key, value in engine.nets.state_dict().items():
+        assert torch.equal(value, before[key])
+    assert all(parameter.grad is None for parameter in engine.nets.parameters())
+
+
+def test_scores_of_held_out_pictures_are_recorded(run_folder: list[str], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(tmp_path / name, tmp_path / "held" / name)
+        for file in (tmp_path / "held" / name).iterdir():
+            Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    command = [*run_folder, "--evaluate-every", "60", "--val", str(tmp_path / "held")]
+    assert cli.run(command) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    shares = [lines[-1][f"health/{role}/memorised"] for role in ("d_a", "d_b")]
+    assert all(0 <= share <= 1 for share in shares)

@@ -28,6 +28,7 @@ from translate.training.averages import Averages
 from translate.training.initial import load_initial
 from translate.training.ledger import Ledger, Outcome, mean_of
 from translate.training.recompute import recompute_all
+from translate.training.resting import resting
 
 CPU = torch.device("cpu")
 
@@ -222,6 +223,35 @@ class Engine:
     def read(self) -> dict[str, float]:
         """Mean values since the last reading. Raises ``DivergedError``; call it before anything is saved."""
         return self.ledger.read(self.world, norms_may_overflow=self.precision == "fp16")
+
+    def rehearse(self, tensors: Mapping[str, Tensor], turn: int) -> dict[str, float]:
+        """What the phases would log for a micro-batch, by ``phase/name``. Nothing moves, in weights or in state.
+
+        The networks are in eval mode, and noise depends on ``turn`` alone. All processes must call it together.
+        """
+        x = Batch({name: tensor.to(self.device) for name, tensor in tensors.items()})
+        count = len(next(iter(tensors.values())))
+        x["step"], x["progress"] = torch.full((), self.step, device=self.device), torch.zeros((), device=self.device)
+        state = {name: buffer.clone() for name, buffer in self.nets.named_buffers()}
+        found: dict[str, float] = {}
+        with resting(self.nets) as nets:
+            for phase in self.phases:
+                if phase.every > 1 or not phase.due(self.step):
+                    continue
+                seed = seed_of(self.run.seed, "rehearsal", phase.name, turn)
+                torch.manual_seed(seed)
+                generator = torch.Generator().manual_seed(seed)
+                for name, noise in phase.noise.items():
+                    x[name] = noise.draw(count, generator).to(self.device)
+                if self.augmentation is not None:
+                    self.augmentation.begin(partial(seed_of, seed), 0)
+                with torch.enable_grad(), self._autocast():  # penalties take gradients
+                    phase.loss(nets, x)
+                found |= {f"{phase.name}/{name}": value.item() for name, value in x.logged.items()}
+                x.logged.clear()
+        for name, buffer in self.nets.named_buffers():
+            buffer.copy_(state[name])
+        return found
 
     def try_directions(self, tensors: Mapping[str, Tensor]) -> None:
         """Run every direction once, so that no run ends in a model that cannot be used. Raises ``GantkError``."""

@@ -28,6 +28,9 @@ RECORDS = 3
 WAITS = 10
 """Records in a row in which the run waits for data."""
 
+MEMORISED = 0.7
+"""Of how much nearer a discriminator puts real pictures than fakes, the share that held-out ones lack."""
+
 FIRST = 5
 """Records at the start of a run that say how large a value is in the beginning."""
 
@@ -172,7 +175,10 @@ def _waiting(history: History) -> Iterator[Finding]:
 
 
 def _of_results(history: History, direction: str) -> Iterator[Finding]:
-    """What is wrong with the pictures that a direction gives, by `translate.training.probe`'s numbers."""
+    """What is wrong with the pictures that a direction gives, by `translate.training.probe`'s numbers.
+
+    Or with a discriminator of that name, by those of `translate.training.memorising`.
+    """
 
     def lasting(name: str, holds: Callable[[float], bool]) -> int | None:
         return history.since(f"health/{direction}/{name}", holds, PROBES)
@@ -191,6 +197,11 @@ def _of_results(history: History, direction: str) -> Iterator[Finding]:
         what = f"results of {direction} are nearly all the same picture (mode collapse)"
         advice = "a lower --lr-d, a larger --batch, --ada or another loss usually helps"
         yield Finding("collapse", direction, alike, what, advice)
+    twins = lasting("twins", lambda value: value > 0.5)
+    if twins is not None and alike is None:
+        what = f"most results of {direction} nearly equal another one (mode collapse)"
+        advice = "a lower --lr-d, a larger --batch, --ada or another loss usually helps"
+        yield Finding("duplicates", direction, twins, what, advice)
     copied = lasting("change", lambda value: value < 0.015)
     if copied is not None:
         what = f"{direction} copies its input"
@@ -200,6 +211,10 @@ def _of_results(history: History, direction: str) -> Iterator[Finding]:
     if inverted is not None:
         what = f"{direction} inverts colours"
         yield Finding("inverted", direction, inverted, what, "another --seed, or an identity term, usually helps")
+    known = lasting("memorised", lambda value: value > MEMORISED)
+    if known is not None:
+        what = f"discriminator {direction} knows its training pictures by heart: it takes held-out ones for fakes"
+        yield Finding("memorises", direction, known, what, "--ada, --diffaug or more pictures usually help")
     far = lasting("average_gap", lambda value: value > 0.5)
     if far is not None:
         what = f"results of {direction} by the moving average are far from those of the weights themselves"

@@ -27,6 +27,7 @@ from translate.training.estimate import estimate, naming_what_saves_memory
 from translate.training.folder import CHECKPOINTS, PREVIEWS
 from translate.training.health import read_records
 from translate.training.journal import METRICS, Journal
+from translate.training.memorising import Memory
 from translate.training.opening import one_line_of
 from translate.training.pace import seconds_per_step
 from translate.training.request import Request
@@ -57,8 +58,10 @@ class Training:
         self.loader = self._loader(0)
         self.checkup = Checkup(engine, journal, request.out, stops=self.run.stop_when_dead)
         self.validation: Validation | None = None
+        self.memory: Memory | None = None
         if held_out is not None:
             self.validation = Validation(engine, held_out, pairs=request.source.pairs, seed=self.run.seed)
+            self.memory = Memory(engine, dataset, held_out)
         self.stop = StopSignal()
         self._asked = time.monotonic(), engine.step
         self._ask_at = 0
@@ -219,11 +222,12 @@ class Training:
             raise DivergedError(
                 f"{error}; {kept}; --resume with --clip 1 or --precision fp32 may help, or a new run with a lower --lr"
             ) from None
+        remembered = self.memory.numbers() if judging and self.memory is not None else {}
         if engine.world.leads:
             self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
             epoch = engine.step * self.run.batch / len(self.dataset)
             numbers = {"images_per_s": round(images_per_s, 3), "waiting": round(waiting, 4)}
-            seen = self.checkup.numbers(self.shown)
+            seen = {**self.checkup.numbers(self.shown), **remembered}
             if judging and self.validation is not None:
                 seen |= self.validation.numbers()
             record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **seen}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from translate.contract import Batch, Direction, Nets
+from translate.contract import Batch, Direction
 from translate.training.engine import Engine
+from translate.training.resting import resting
 
 MOST = 16
 """Samples of a look."""
+
+TWIN = 0.05
+"""Distance of two results, as a share of that of two real pictures, below which they are nearly the same."""
 
 FULL = 0.99
 """Values beyond which a pixel counts as black or white."""
@@ -22,7 +25,8 @@ def probe(engine: Engine, samples: Mapping[str, Tensor]) -> dict[str, float]:
     """Numbers by ``health/<direction>/<name>``, from the networks as they are in training, and ``<phase>/lr``.
 
     ``contrast``: deviation within the results, as a share of the real pictures'. ``spread``: deviation between the
-    results for different samples, likewise. ``saturated``: share of the pixels that are black or white, where real
+    results for different samples, likewise. ``twins``: share of the results that nearly equal another one, which real
+    pictures do not. ``saturated``: share of the pixels that are black or white, where real
     ones seldom are. ``change`` and ``correlation``: of results with the pictures that they were made from.
     ``average_gap``: mean difference from the results by the moving average, of a range of 2.
     """
@@ -33,7 +37,7 @@ def probe(engine: Engine, samples: Mapping[str, Tensor]) -> dict[str, float]:
             continue
         x = {name: samples[name][:MOST].to(engine.device) for name in direction.arguments}
         with torch.inference_mode():
-            with _resting(engine.nets) as nets:
+            with resting(engine.nets) as nets:
                 results = direction.run(nets, Batch(x)).float()
             values = dict(_of_results(direction, results, x, samples, engine.data.indexed))
             if any(role in engine.averages for role in direction.roles):
@@ -54,8 +58,11 @@ def _of_results(
     if reals is not None and reals.dim() == 4:
         reals = reals[:MOST].to(results)
         yield "contrast", _contrast(results) / _contrast(reals).clamp_min(1e-3)
-        if len(results) > 1 and len(reals) > 1 and not direction.conditions:
-            yield "spread", results.std(0).mean() / reals.std(0).mean().clamp_min(1e-3)
+        if len(results) > 1 and len(reals) > 1:
+            if not direction.conditions:
+                yield "spread", results.std(0).mean() / reals.std(0).mean().clamp_min(1e-3)
+            twins, real_twins = (_twins(pictures, reals) for pictures in (results, reals))
+            yield "twins", torch.where(real_twins > 0, torch.zeros_like(twins), twins)
         full, real = ((pictures.abs() > FULL).float().mean() for pictures in (results, reals))
         yield "saturated", torch.where(real < 0.5, full, torch.zeros_like(full))
     given = x[direction.input_names[0]]
@@ -65,16 +72,12 @@ def _of_results(
         yield "correlation", ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-6)).mean()
 
 
+def _twins(pictures: Tensor, reals: Tensor) -> Tensor:
+    """The share of the pictures whose nearest neighbour is nearer than ``TWIN`` of the distance of two real ones."""
+    apart = torch.pdist(reals.flatten(1)).median()
+    distances = torch.cdist(pictures.flatten(1), pictures.flatten(1)).fill_diagonal_(float("inf"))
+    return (distances.min(1).values < TWIN * apart).float().mean()
+
+
 def _contrast(pictures: Tensor) -> Tensor:
     return pictures.flatten(2).std(2).mean()
-
-
-@contextmanager
-def _resting(nets: Nets) -> Iterator[Nets]:
-    """The networks in eval mode, so that a look leaves no trace in their statistics."""
-    training = {role: net.training for role, net in nets.items()}
-    try:
-        yield Nets(dict(nets.items())).eval()
-    finally:
-        for role, net in nets.items():
-            net.train(training[role])
