@@ -60,7 +60,7 @@ def reference(a: Path, b: Path, size: int, device: torch.device) -> Callable[[],
 
 
 def ours(a: Path, b: Path, size: int, cache: Cache, folder: Path, device: torch.device) -> Callable[[], object]:
-    loading = Loading(size=size, cache=cache, cache_budget=8 << 30, cache_dir=folder, tell=print)
+    loading = Loading(size=size, cache=cache, cache_budget=8 << 30, cache_dir=folder)
     dataset = Unpaired(a=(a,), b=(b,)).open(loading)
     return Loader(dataset, batch=1, seed=0, workers=0, device=device).next_batch
 

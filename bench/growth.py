@@ -116,7 +116,7 @@ def first_batch(
 ) -> dict[str, float]:
     """Seconds, and bytes of memory (not a GPU's), from nothing to the first batch."""
     before = peak_bytes()
-    loading = Loading(size=size, workers=workers, cache=cache, cache_dir=kept, tell=print)
+    loading = Loading(size=size, workers=workers, cache=cache, cache_dir=kept)
     began = time.perf_counter()
     dataset = source.open(loading)
     scanned = time.perf_counter()

@@ -35,6 +35,7 @@ from torchvision import transforms
 from gantk_cyclegan import CycleGAN
 from gantk_esrgan import ESRGAN
 from gantk_srgan import SRGAN
+from translate.console import Console, using
 from translate.contract import Batch, DataSpec, Nets, TaskModel
 from translate.device import choose_device
 from translate.infer.folder import infer
@@ -152,7 +153,8 @@ def one_photo(network: str, photo: Path, out: Path, options: InferOptions, every
     model = thinned(fresh(network), every)
     before = peak_bytes(device)
     records: list[dict[str, Any]] = []
-    summary = infer(model, [photo], out, options, record=records.append)
+    with using(Console(quiet=True, records=records.append)):
+        summary = infer(model, [photo], out, options)
     if not summary.done:
         raise SystemExit(f"{network}: {summary.failures}")
     peak = peak_bytes(device)

@@ -91,9 +91,8 @@ def test_a_folder_is_what_gantk_infer_makes_of_it(
     for seed in range(3):
         Image.fromarray(photo(seed)).save(tmp_path / "photos" / f"{seed}.png")
     entries: list[Any] = []
-    summary = horses.translate_folder(
-        str(tmp_path / "photos"), tmp_path / "ours", record=entries.append, direction="b2a", suffix="_x"
-    )
+    with translate.using(translate.Console(quiet=True, records=entries.append)):
+        summary = horses.translate_folder(str(tmp_path / "photos"), tmp_path / "ours", direction="b2a", suffix="_x")
     assert (summary.done, summary.failed, len(entries)) == (3, 0, 3)
     assert capsys.readouterr().err == ""
     words = ["infer", str(horses.path), str(tmp_path / "photos"), "--out", str(tmp_path / "theirs"), "--suffix", "_x"]

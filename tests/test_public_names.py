@@ -15,21 +15,9 @@ import pytest
 import translate
 
 PUBLIC = [
-    *(
-        "API_VERSION",
-        "Batch",
-        "Condition",
-        "DataSpec",
-        "Dataset",
-        "Direction",
-        "GantkError",
-        "Loading",
-        "Model",
-        "Nets",
-        "Networks",
-        "Noise",
-    ),
-    *("Phase", "Run", "Source", "TaskModel", "Terms", "UsageError", "evaluate", "linear_decay", "load", "train"),
+    *("API_VERSION", "Batch", "Condition", "Console", "DataSpec", "Dataset", "Direction", "GantkError", "Loading"),
+    *("Model", "Nets", "Networks", "Noise", "Phase", "Run", "Source", "TaskModel", "Terms", "UsageError"),
+    *("evaluate", "linear_decay", "load", "train", "using"),
 ]
 
 

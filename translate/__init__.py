@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from translate.api import train
+    from translate.console import Console, using
     from translate.contract import (
         Batch,
         Condition,
@@ -41,6 +42,7 @@ __all__ = [
     "API_VERSION",
     "Batch",
     "Condition",
+    "Console",
     "DataSpec",
     "Dataset",
     "Direction",
@@ -60,9 +62,12 @@ __all__ = [
     "linear_decay",
     "load",
     "train",
+    "using",
 ]
 
 _ELSEWHERE = {
+    "Console": "translate.console",
+    "using": "translate.console",
     "GantkError": "translate.errors",
     "UsageError": "translate.errors",
     "evaluate": "translate.evaluation.evaluate",

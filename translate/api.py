@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from translate import plugins
-from translate.console import Console, using
+from translate.console import current, using
 from translate.model import Place, path_of, values_of
 from translate.training.journal import Journal
 from translate.training.request import make_request, tables_of
@@ -33,7 +33,7 @@ def train(
     same names: its data (``a="horses/"``), its hyper-parameters and the run's (``size=128, steps=1000``). ``out``: the
     run folder, new or empty [runs/PLUGIN-N]. ``config``: a TOML file, over the defaults and under the flags.
     ``resume``: continue the run in ``out``. ``tracker``: installed trackers that follow the run. Progress is written to
-    stderr unless ``quiet``.
+    stderr unless ``quiet``; ``using`` a ``Console`` of your own receives it.
 
     Raises ``UsageError`` before anything is written, and other ``GantkError`` where training fails.
     """
@@ -47,7 +47,7 @@ def train(
         for table, fields in tables.items()
     }
     trackers = load_trackers([*tracker, *(["tensorboard"] if tensorboard else [])])
-    with plugins.blamed(found), using(Console(quiet=quiet)), Journal(trackers) as journal:
+    with plugins.blamed(found), using(current().quieted(quiet)), Journal(trackers) as journal:
         request = make_request(
             plugin,
             cls,

@@ -7,8 +7,9 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -40,27 +41,35 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-@dataclass
+@dataclass(eq=False)
 class Console:
-    """Where a command's words go. ``json``: records on stdout. ``quiet``: only warnings and errors on stderr."""
+    """Where text for people and records for programs go; a program that listens passes one of its own to ``using``.
+
+    ``quiet``: only warnings and errors. ``json``: records on stdout. ``lines``: receives each line of text, which
+    stderr then does not. ``records``: receives each record (JSON-able, with ``json`` or without), which stdout then
+    does not.
+    """
 
     quiet: bool = False
     json: bool = False
     debug: bool = False
     mute: bool = False
-    """Whether it says nothing but errors: on every process of a run but the first."""
+    """Whether it reports nothing but errors: on every process of a run but the first."""
+    lines: Callable[[str], object] | None = None
+    records: Callable[[Mapping[str, Any]], object] | None = None
     _bar: Progress | None = field(default=None, init=False, repr=False)
 
     @property
     def live(self) -> bool:
         """Whether progress may redraw itself: stderr is a terminal and plain lines are not required."""
-        plain = self.quiet or self.json or self.mute or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-        return not plain and sys.stderr is not None and sys.stderr.isatty()
+        plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        silent = self.quiet or self.json or self.mute or self.lines is not None
+        return not (plain or silent) and sys.stderr is not None and sys.stderr.isatty()
 
     def line(self, text: str) -> None:
-        """Text for people, silenced by ``--quiet``. Line ends stay; other control characters are escaped."""
+        """One line for people, silenced by ``--quiet``; line ends and other control characters in it are escaped."""
         if not (self.quiet or self.mute):
-            self._write(text)
+            self._write(printable(text))
 
     def detail(self, text: str) -> None:
         """Text for those who look for a fault, with ``--debug``."""
@@ -86,7 +95,11 @@ class Console:
 
     def record(self, values: Mapping[str, Any]) -> None:
         """One JSON line on stdout, where ``--json`` asks for it."""
-        if self.json and not self.mute:
+        if self.mute:
+            return
+        if self.records is not None:
+            self.records(values)
+        elif self.json:
             _put(sys.stdout, json_line(values))
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -114,8 +127,15 @@ class Console:
             self._bar = None
             bar.stop()
 
+    def quieted(self, quiet: bool) -> Console:
+        """This console, or one like it that is ``quiet``."""
+        return replace(self, quiet=True) if quiet else self
+
     def _write(self, text: str) -> None:
         lines = "\n".join(printable(line) for line in text.split("\n"))
+        if self.lines is not None:
+            self.lines(lines)
+            return
         if self._bar is not None:
             from rich.text import Text
 
@@ -125,23 +145,25 @@ class Console:
             _put(sys.stderr, lines + "\n")
 
 
-_current = Console()
+_entered = [Console()]
+_of_this_thread: ContextVar[Console | None] = ContextVar("console", default=None)
 
 
 def current() -> Console:
-    """The console of the command that runs, in whichever thread; a plain one in a program of its own."""
-    return _current
+    """The console that this thread is `using`, in a worker thread the one that was entered last; else a plain one."""
+    return _of_this_thread.get() or _entered[-1]
 
 
 @contextmanager
 def using(console: Console) -> Iterator[None]:
-    """Make it the `current` one."""
-    global _current
-    before, _current = _current, console
+    """Make ``console`` the `current` one within a ``with`` statement."""
+    _entered.append(console)
+    before = _of_this_thread.set(console)
     try:
         yield
     finally:
-        _current = before
+        _of_this_thread.reset(before)
+        _entered.remove(console)
 
 
 @contextmanager

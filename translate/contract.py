@@ -229,8 +229,6 @@ class Loading:
     it."""
     expect: Callable[[DataSpec], object] = lambda spec: None
     """Called by ``open`` once it knows the spec, before pictures are read: here a model refuses what it cannot take."""
-    tell: Callable[[str], None] = lambda line: None
-    """Receives lines for the user: unreadable files, pictures without a partner."""
 
 
 class Dataset(ABC):

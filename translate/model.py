@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from translate.config import build
-from translate.console import current
+from translate.console import current, using
 from translate.contract import DataSpec, Direction
 from translate.data.decode import Decoded, Opened
 from translate.data.values import WHOLE, Pixels, at_depth
@@ -110,21 +110,20 @@ class Model:
         inputs: Place | Sequence[Place],
         out: Place,
         *,
-        tell: Callable[[str], None] = lambda line: None,
-        record: Callable[[Mapping[str, Any]], None] = lambda entry: None,
+        quiet: bool = False,
         **flags: Any,
     ) -> Summary:
         """Translate photos and folders of photos into the folder ``out``, as ``gantk infer`` does.
 
         ``flags``: those of ``gantk infer``, by the same names (``format="png"``, ``overwrite=True``), and conditions of
-        the direction (``domain="winter"``). ``tell`` receives lines for people, ``record`` an entry for each file.
-        Raises ``UsageError`` before the first photo is read; what fails later is counted and named in the summary.
+        the direction (``domain="winter"``). ``quiet``: report nothing but warnings; ``using`` a ``Console`` of your own
+        receives the lines and a record for each file. Raises ``UsageError`` before the first photo is read; what fails
+        later is counted and named in the summary.
         """
         places = [inputs] if isinstance(inputs, (str, PathLike)) else list(inputs)
         options = checked(InferOptions, _INFER, {"device": str(self.device), **self._with_settings(flags)})
-        return infer(
-            self._published, [path_of(place) for place in places], path_of(out), options, tell=tell, record=record
-        )
+        with using(current().quieted(quiet)):
+            return infer(self._published, [path_of(place) for place in places], path_of(out), options)
 
     def sample(
         self,

@@ -6,10 +6,11 @@ import math
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from translate.console import current
 from translate.errors import UsageError, did_you_mean
 
 FORMATS = (
@@ -43,10 +44,10 @@ class Percentiles:
 
 
 class Remarks:
-    """What a user should know of the files of a folder, counted from any thread and said once."""
+    """What a user should know of the files of a folder, counted from any thread and reported once."""
 
-    def __init__(self, folder: str, tell: Callable[[str], None]) -> None:
-        self._folder, self._tell = folder, tell
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -56,10 +57,10 @@ class Remarks:
             self._counts.update(notes)
 
     def report(self) -> None:
-        """Say what was counted so far."""
+        """Report what was counted so far."""
         with self._lock:
             for note, count in sorted(self._counts.items()):
-                self._tell(f"{self._folder}: {note} ({count} {'file' if count == 1 else 'files'})")
+                current().line(f"{self._folder}: {note} ({count} {'file' if count == 1 else 'files'})")
             self._counts.clear()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from listening import listening
 from translate.contract import Loading
 from translate.data import cache as cache_module
 from translate.data import pictures as pictures_module
@@ -51,9 +52,9 @@ Mode = Literal["memory", "disk", "device", "off"]
 
 
 def load(folder: Path, reader: Counted, mode: Mode, *, lines: list[str] | None = None, **settings: object) -> Pictures:
-    tell = (lambda line: None) if lines is None else lines.append
-    loading = Loading(size=8, workers=2, cache=mode, cache_dir=folder.parent / "cache", tell=tell, **settings)  # type: ignore[arg-type]
-    return scan(list_folders("--images", [folder]), reader, loading)
+    loading = Loading(size=8, workers=2, cache=mode, cache_dir=folder.parent / "cache", **settings)  # type: ignore[arg-type]
+    with listening(lines):
+        return scan(list_folders("--images", [folder]), reader, loading)
 
 
 def agree(pictures: Pictures) -> bool:

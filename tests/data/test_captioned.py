@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from listening import listening
 from translate.conditions import MOST_WORDS, text
 from translate.contract import Dataset, Loading
 from translate.data.captioned import Captioned
@@ -23,9 +24,9 @@ def write(path: Path, caption: str | None = None) -> None:
         path.with_suffix(".txt").write_text(caption, encoding="utf-8")
 
 
-def opened(folder: Path, tell: list[str] | None = None, **fields: object) -> Dataset:
-    lines = tell if tell is not None else []
-    return Captioned(images=(folder,), **fields).open(Loading(size=8, tell=lines.append))  # type: ignore[arg-type]
+def opened(folder: Path, lines: list[str] | None = None, **fields: object) -> Dataset:
+    with listening(lines):
+        return Captioned(images=(folder,), **fields).open(Loading(size=8))  # type: ignore[arg-type]
 
 
 def sentence(data: Dataset, index: int, seed: int = 0) -> str:

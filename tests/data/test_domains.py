@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from listening import listening
 from translate.contract import Dataset, Loading
 from translate.data.domains import Domains
 from translate.errors import UsageError
@@ -21,9 +22,9 @@ def write(path: Path, shade: int) -> None:
     Image.new("RGB", (8, 8), (shade, 0, 0)).save(path)
 
 
-def opened(folder: Path, tell: list[str] | None = None, **fields: Any) -> Dataset:
-    lines = tell if tell is not None else []
-    return Domains(domains=(folder,), **fields).open(Loading(size=8, tell=lines.append))
+def opened(folder: Path, lines: list[str] | None = None, **fields: Any) -> Dataset:
+    with listening(lines):
+        return Domains(domains=(folder,), **fields).open(Loading(size=8))
 
 
 def test_folders_are_domains(tmp_path: Path) -> None:

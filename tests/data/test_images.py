@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from translate.contract import Loading
+from listening import listening
+from translate.contract import Dataset, Loading
 from translate.data.images import Images
 from translate.errors import UsageError
 
@@ -86,18 +87,22 @@ def test_colour_behind_many_grey_images_is_kept(tmp_path: Path) -> None:
     for number in range(16):
         write_image(tmp_path / f"a{number:02}.png", mode="L")
     told: list[str] = []
-    loading = Loading(size=8, tell=told.append)
-    assert Images(images=(tmp_path,)).open(loading).spec.channels == {"image": 1}
+
+    def opened(**fields: int) -> Dataset:
+        with listening(told):
+            return Images(images=(tmp_path,), **fields).open(Loading(size=8))
+
+    assert opened().spec.channels == {"image": 1}
     grey = f"--images {tmp_path}: the images look grey; they are taken as"
     assert told == [f"{grey} 1 channel (--channels 3 keeps colours)"], "nobody asked for one channel"
     told.clear()
-    Images(images=(tmp_path,), channels=1).open(loading)
+    opened(channels=1)
     assert told == []
-    Images(images=(tmp_path,), channels=3).open(loading)
+    opened(channels=3)
     assert told == [f"{grey} 3 channels (--channels 1 would not)"]
     told.clear()
     write_image(tmp_path / "b.png")
-    assert Images(images=(tmp_path,)).open(loading).spec.channels == {"image": 3}
+    assert opened().spec.channels == {"image": 3}
     assert told == []
 
 
@@ -105,7 +110,8 @@ def test_unreadable_files_are_left_out_and_told(tmp_path: Path) -> None:
     write_image(tmp_path / "good.png")
     (tmp_path / "bad.png").write_bytes(b"no picture")
     told: list[str] = []
-    assert len(Images(images=(tmp_path,)).open(Loading(size=8, tell=told.append))) == 1
+    with listening(told):
+        assert len(Images(images=(tmp_path,)).open(Loading(size=8))) == 1
     assert any("bad.png" in line for line in told)
     with pytest.raises(UsageError, match=r"bad\.png"):
         Images(images=(tmp_path,)).open(Loading(size=8, strict=True))

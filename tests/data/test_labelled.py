@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from listening import listening
 from translate.contract import Dataset, Loading
 from translate.data.labelled import Labelled
 from translate.data.loader import Loader
@@ -24,9 +25,9 @@ def write(path: Path, shade: int) -> None:
     Image.new("RGB", (8, 8), (shade, 0, 0)).save(path)
 
 
-def opened(*folders: Path, tell: list[str] | None = None, strict: bool = False, **fields: Any) -> Dataset:
-    lines = tell if tell is not None else []
-    return Labelled(images=folders, **fields).open(Loading(size=8, tell=lines.append, strict=strict))
+def opened(*folders: Path, lines: list[str] | None = None, strict: bool = False, **fields: Any) -> Dataset:
+    with listening(lines):
+        return Labelled(images=folders, **fields).open(Loading(size=8, strict=strict))
 
 
 def drawn(data: Dataset) -> list[tuple[int, str]]:
@@ -66,7 +67,7 @@ def test_training_pictures_alone_where_the_set_is_split(tmp_path: Path) -> None:
     for shade, name in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
         write(tmp_path / name / "1.png", shade)
     lines: list[str] = []
-    assert drawn(opened(tmp_path, tell=lines)) == [(0, "cat"), (1, "dog")]
+    assert drawn(opened(tmp_path, lines=lines)) == [(0, "cat"), (1, "dog")]
     assert lines == [f"--images {tmp_path}: taking train; not used: test"]
 
 
@@ -76,7 +77,7 @@ def test_a_csv_file_names_files_and_labels(tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text("file,width,label\n0.png,8,zoo\n./1.png,8,ant\n2.png,8,zoo\n", encoding="utf-8")
     lines: list[str] = []
-    data = opened(tmp_path / "in", labels=table, tell=lines)
+    data = opened(tmp_path / "in", labels=table, lines=lines)
     assert data.spec.names["label"] == ("ant", "zoo")
     assert drawn(data) == [(0, "zoo"), (1, "ant"), (2, "zoo")]
     assert lines == [f"--images {tmp_path / 'in'}: 1 of 4 images are left out, no row in {table}: 3.png"]
@@ -105,7 +106,7 @@ def test_digits_with_their_labels(tmp_path: Path) -> None:
     idx(tmp_path / "train-labels-idx1-ubyte.gz", np.array([2, 0, 1, 2, 2], np.uint8))
     idx(tmp_path / "t10k-images-idx3-ubyte.gz", images)
     lines: list[str] = []
-    data = opened(tmp_path, tell=lines)
+    data = opened(tmp_path, lines=lines)
     assert data.spec.names["label"] == ("0", "1", "2")
     assert drawn(data) == [(0, "2"), (1, "0"), (2, "1"), (3, "2"), (4, "2")]
     assert lines == [

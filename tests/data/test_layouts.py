@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from listening import listening
 from translate.contract import Dataset, Loading, Source
 from translate.data.images import Images
 from translate.data.lowhigh import LowHigh
@@ -24,8 +25,8 @@ def picture(path: Path, shade: int = 0, width: int = 16, height: int = 16) -> No
 
 
 def opened(source: Source, lines: list[str] | None = None, **settings: Any) -> Dataset:
-    tell = (lines if lines is not None else []).append
-    return source.open(Loading(size=8, tell=tell, **settings))
+    with listening(lines):
+        return source.open(Loading(size=8, **settings))
 
 
 def shades(data: Dataset, *names: str) -> list[tuple[int, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from listening import listening
 from translate.contract import Loading
 from translate.data.images import Images
 from translate.data.listing import describe, find_images, list_folders
@@ -35,7 +36,8 @@ def test_it_is_no_fault_under_strict_data(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
     touch(tmp_path, "1.txt", "@eaDir/1.png")
     lines: list[str] = []
-    assert len(Images(images=(tmp_path,)).open(Loading(size=8, strict=True, tell=lines.append))) == 1
+    with listening(lines):
+        assert len(Images(images=(tmp_path,)).open(Loading(size=8, strict=True))) == 1
     assert lines == [f"--images {tmp_path}: left out by name: 1 file .txt, 1 folder @eaDir"]
 
 

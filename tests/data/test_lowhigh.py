@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from listening import listening
 from translate.contract import Dataset, Loading
 from translate.data.bicubic import resize
 from translate.data.decode import open_image
@@ -33,9 +34,9 @@ def hr(tmp_path: Path) -> Path:
     return tmp_path / "hr"
 
 
-def opened(hr: Path, size: int = 16, tell: list[str] | None = None, strict: bool = False, **fields: Any) -> Dataset:
-    said = tell if tell is not None else []
-    return LowHigh(hr=(hr,), **fields).open(Loading(size=size, strict=strict, tell=said.append))
+def opened(hr: Path, size: int = 16, lines: list[str] | None = None, strict: bool = False, **fields: Any) -> Dataset:
+    with listening(lines):
+        return LowHigh(hr=(hr,), **fields).open(Loading(size=size, strict=strict))
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
@@ -86,7 +87,7 @@ def test_given_pairs_are_matched_by_stem_with_or_without_the_scale(hr: Path, tmp
     picture(lr / "1.png", 16, 16, 11)
     picture(lr / "elsewhere.png", 16, 16, 12)
     said: list[str] = []
-    data = opened(hr, tell=said, lr_images=(lr,), scale=2, flip=False, rotate=False)
+    data = opened(hr, lines=said, lr_images=(lr,), scale=2, flip=False, rotate=False)
     assert len(data) == 2
     assert any("1 of 3 files have no partner" in line and "2.png" in line for line in said)
     assert any("1 of 3 files have no partner" in line and "elsewhere.png" in line for line in said)
@@ -102,7 +103,7 @@ def test_wrong_ratio(hr: Path, tmp_path: Path) -> None:
     for number, (width, height) in enumerate([(25, 20), (16, 16), (31, 18)]):
         picture(lr / f"{number}.png", width, height)
     said: list[str] = []
-    assert len(opened(hr, tell=said, lr_images=(lr,), scale=2)) == 2
+    assert len(opened(hr, lines=said, lr_images=(lr,), scale=2)) == 2
     (line,) = said
     assert "2.png: 31x18 pixels" in line
     assert "64x36" in line
@@ -121,7 +122,7 @@ def test_no_names_match(hr: Path, tmp_path: Path) -> None:
 
 def test_images_smaller_than_a_patch(hr: Path) -> None:
     said: list[str] = []
-    assert len(opened(hr, size=36, tell=said)) == 2
+    assert len(opened(hr, size=36, lines=said)) == 2
     (line,) = said
     assert "1.png: 32x32 pixels are less than a patch of --size 36" in line
     with pytest.raises(UsageError, match=r"1\.png: 32x32 pixels"):
@@ -133,7 +134,7 @@ def test_images_smaller_than_a_patch(hr: Path) -> None:
 def test_unreadable_files_are_left_out(hr: Path) -> None:
     (hr / "broken.png").write_bytes(b"no picture")
     said: list[str] = []
-    assert len(opened(hr, tell=said)) == 3
+    assert len(opened(hr, lines=said)) == 3
     assert len(said) == 1  # once, although two readers want it
     assert "broken.png" in said[0]
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from listening import listening
 from translate.contract import Dataset, DataSpec, Loading
 from translate.data.augment import Augmented
 from translate.data.dataset import Cut, CutDataset
@@ -91,8 +92,9 @@ def same(ours: list[dict[str, Tensor]], theirs: list[dict[str, Tensor]]) -> bool
 def test_one_line_gives_caches_damaged_files_and_orientation(photos: Path, tmp_path: Path, cache: Any) -> None:
     lines: list[str] = []
     source = Corners(photos=(photos,))
-    loading = Loading(size=16, cache=cache, cache_dir=tmp_path / "cache", tell=lines.append)
-    data = source.open(loading)
+    loading = Loading(size=16, cache=cache, cache_dir=tmp_path / "cache")
+    with listening(lines):
+        data = source.open(loading)
     assert len(data) == 6
     assert lines == [
         f"--photos {photos}: left out by name: 1 file .txt",

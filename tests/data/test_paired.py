@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from listening import listening
 from translate.contract import Dataset, Loading
 from translate.data.dataset import CutDataset
 from translate.data.decode import ImageError
@@ -33,9 +34,8 @@ def coordinates(width: int, height: int) -> np.ndarray[Any, Any]:
 
 
 def opened(source: Paired, told: list[str] | None = None, **settings: Any) -> Dataset:
-    return source.open(
-        Loading(size=settings.pop("size", 16), tell=(told if told is not None else []).append, **settings)
-    )
+    with listening(told):
+        return source.open(Loading(size=settings.pop("size", 16), **settings))
 
 
 def sample(dataset: Dataset, index: int = 0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,6 +11,7 @@ import tifffile
 import torch
 from PIL import Image
 
+from listening import listening
 from translate.contract import Dataset, Loading
 from translate.data.images import Images
 from translate.data.loader import Loader
@@ -79,7 +80,8 @@ def test_other_bands_are_left_out(tmp_path: Path) -> None:
     place = folder(tmp_path / "in", "uint16", 5)
     tifffile.imwrite(place / "x.tif", np.zeros((16, 16, 4), np.uint16), photometric="minisblack", planarconfig="contig")
     lines: list[str] = []
-    dataset = Images(images=(place,), channels=5).open(settings(tmp_path, tell=lines.append))
+    with listening(lines):
+        dataset = Images(images=(place,), channels=5).open(settings(tmp_path))
     assert len(dataset) == 3
     assert any("x.tif: it has 4 bands (grey and 3 more); expected 5 channels" in line for line in lines)
 
@@ -106,9 +108,8 @@ def test_percentiles_are_measured_over_all_files(tmp_path: Path) -> None:
     for number, one in enumerate(values):
         np.save(place / f"{number}.npy", one)
     lines: list[str] = []
-    dataset = Images(images=(place,), channels=1).open(
-        settings(tmp_path, ranges={"image": Percentiles(1, 99)}, tell=lines.append)
-    )
+    with listening(lines):
+        dataset = Images(images=(place,), channels=1).open(settings(tmp_path, ranges={"image": Percentiles(1, 99)}))
     low, high = np.percentile(values, [1, 99]).tolist()
     assert dataset.spec.ranges["image"] == pytest.approx((low, high))
     assert any("as measured" in line for line in lines)
@@ -152,7 +153,8 @@ def test_label_maps_with_a_palette_are_not_blended(tmp_path: Path) -> None:
         image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
         image.save(place / f"{number}.png")
     lines: list[str] = []
-    dataset = Images(images=(place,), channels=3).open(settings(tmp_path, tell=lines.append))
+    with listening(lines):
+        dataset = Images(images=(place,), channels=3).open(settings(tmp_path))
     colours = batch(dataset, 2)["image"].permute(0, 2, 3, 1).reshape(-1, 3).unique(dim=0)
     assert len(colours) <= 4
     assert any("label maps have: resized by the nearest pixel (2 files)" in line for line in lines)
@@ -164,7 +166,8 @@ def test_what_a_user_should_know_of_training_files_is_counted(tmp_path: Path) ->
     for number in range(2):
         Image.new("CMYK", (16, 16), (1, 2, 3, 4)).save(place / f"{number}.tif")
     lines: list[str] = []
-    Images(images=(place,), channels=3).open(settings(tmp_path, tell=lines.append))
+    with listening(lines):
+        Images(images=(place,), channels=3).open(settings(tmp_path))
     assert lines == [f"--images {place}: CMYK without a colour profile: its colours are a guess (2 files)"]
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from listening import listening
 from translate.contract import Loading
 from translate.data.decode import ImageError
 from translate.data.loader import Loader
@@ -206,8 +207,10 @@ def test_a_grey_folder_in_a_colour_run_is_told_of(a: Path, tmp_path: Path) -> No
     for number in range(2):
         Image.new("L", (20, 20), 90).save(grey / f"{number}.png")
     told: list[str] = []
-    Unpaired(a=(a,), b=(grey,)).open(Loading(size=16, tell=told.append))
+    with listening(told):
+        Unpaired(a=(a,), b=(grey,)).open(Loading(size=16))
     assert told == [f"--b {grey}: the images look grey; they are taken as 3 channels (--channels 1 would not)"]
     told.clear()
-    Unpaired(a=(a,), b=(grey,), channels=1).open(Loading(size=16, tell=told.append))
+    with listening(told):
+        Unpaired(a=(a,), b=(grey,), channels=1).open(Loading(size=16))
     assert not told

@@ -14,6 +14,7 @@ from infer_fakes import publish
 from PIL import Image
 from torch import nn
 
+from listening import listening
 from translate.infer import stages
 from translate.infer.claims import MACHINE, Claims, claim_path, remove_if_dead
 from translate.infer.folder import infer
@@ -109,7 +110,8 @@ def test_suspects_come_last_the_most_suspicious_last_of_all(photos: Path, tmp_pa
     killed(out, "1.png", 1, "waiting")
     order: list[str] = []
     options = InferOptions(workers=1)
-    infer(publish(nn.Identity()), [photos], out, options, record=lambda entry: order.append(Path(entry["input"]).name))
+    with listening(records=lambda entry: order.append(Path(entry["input"]).name)):
+        infer(publish(nn.Identity()), [photos], out, options)
     assert order == ["2.png", "3.png", "1.png", "0.png"]
 
 

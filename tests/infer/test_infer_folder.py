@@ -23,6 +23,7 @@ from infer_fakes import publish
 from PIL import Image
 from torch import nn
 
+from listening import listening
 from translate import reading
 from translate.data.decode import open_image
 from translate.errors import InterruptedRunError, UsageError
@@ -56,7 +57,8 @@ def photos(tmp_path: Path) -> Path:
 
 def run(model: Published, folder: Path, out: Path, **options: Any) -> tuple[Summary, list[dict[str, Any]]]:
     records: list[dict[str, Any]] = []
-    summary = infer(model, [folder], out, InferOptions(**options), record=records.append)
+    with listening(records=records.append):
+        summary = infer(model, [folder], out, InferOptions(**options))
     json.dumps(records)
     return summary, records
 
@@ -102,7 +104,7 @@ def test_dropout_that_is_off_does_not_stand_against_batches(tmp_path: Path) -> N
         model = publish(nn.Dropout(p), run=lambda nets, x: nn.functional.dropout(nets.g(x.a), p, training))
         options = InferOptions(batch=4)
         network = Network(model, model.directions[0], torch.device("cpu"), options)
-        return Stages(network, threading.RLock(), tmp_path, options, lambda entry: None).batch
+        return Stages(network, threading.RLock(), tmp_path, options).batch
 
     assert [batch(0.5, False), batch(0.0, True), batch(0.5, True)] == [4, 4, 1]
 
@@ -114,7 +116,8 @@ def test_one_bad_file_does_not_stop_the_folder(photos: Path, tmp_path: Path) -> 
     (photos / "gone.jpg").symlink_to("nowhere")
     (photos / "self.jpg").symlink_to("self.jpg")
     told: list[str] = []
-    summary = infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append)
+    with listening(told):
+        summary = infer(publish(nn.Identity()), [photos], tmp_path / "out")
     assert (summary.done, summary.failed, summary.ignored, summary.exit_code) == (6, 4, 0, 3)
     assert "left out by name: 1 file .txt" in told
     assert {Path(path).name for path, _ in summary.failures} == {"bad.jpg", "empty.png", "gone.jpg", "self.jpg"}
@@ -156,7 +159,8 @@ def test_names_are_shown_harmless(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a\n\x1b[31mdone.jpg").write_bytes(b"x")
     told: list[str] = []
-    infer(publish(nn.Identity()), [tmp_path / "in"], tmp_path / "out", tell=told.append)
+    with listening(told):
+        infer(publish(nn.Identity()), [tmp_path / "in"], tmp_path / "out")
     assert all(line.isprintable() for line in told)
 
 
@@ -332,8 +336,9 @@ def test_a_direction_that_draws_noise_repeats_itself(photos: Path, tmp_path: Pat
         return publish(nn.Dropout(0.5), margin=None, run=sampled)
 
     told: list[str] = []
-    infer(model(), [photos], tmp_path / "all", InferOptions(batch=3), tell=told.append)
-    assert told[1] == "--batch 3: this direction draws noise for each photo, so they are run one by one"
+    with listening(told):
+        infer(model(), [photos], tmp_path / "all", InferOptions(batch=3))
+    assert told[1] == "--batch 3: this direction draws noise for each photo, so each runs by itself"
     run(model(), photos, tmp_path / "again", seed=1)
     infer(model(), [photos / "3.png"], tmp_path / "one")
     one, all_, again = (open_image(tmp_path / name / "3.png", 3) for name in ("one", "all", "again"))
@@ -359,8 +364,9 @@ def test_a_full_disk_ends_the_work(photos: Path, tmp_path: Path, monkeypatch: py
         Image.fromarray(pixels(seed)).save(photos / f"more{seed}.png")
     monkeypatch.setattr(os, "fsync", full)
     said: list[str] = []
-    with pytest.raises(DiskFullError, match=r"out/.*: the disk is full \(up to [\d,]+ bytes .* [\d,]+ are free\)"):
-        infer(publish(Counts()), [photos], tmp_path / "out", InferOptions(workers=1), tell=said.append)
+    full_disk = r"out/.*: the disk is full \(up to [\d,]+ bytes .* [\d,]+ are free\)"
+    with pytest.raises(DiskFullError, match=full_disk), listening(said):
+        infer(publish(Counts()), [photos], tmp_path / "out", InferOptions(workers=1))
     assert Counts.calls < 10
     assert any(line.startswith("failed: ") for line in said)
     assert files(tmp_path / "out") == set()
@@ -394,8 +400,8 @@ def test_what_failed_is_said_when_the_rest_is_stopped(photos: Path, tmp_path: Pa
     def stop(entry: dict[str, Any]) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(InterruptedRunError):
-        infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append, record=stop)
+    with pytest.raises(InterruptedRunError), listening(told, records=stop):
+        infer(publish(nn.Identity()), [photos], tmp_path / "out")
     assert told[1:] == [f"failed: {photos / '0.png'}: not an image, or a damaged one"]
 
 
@@ -412,7 +418,8 @@ def test_a_long_run_says_how_far_it_is(photos: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(progress, "NOW_AND_THEN", 0.0)
     (photos / "deep" / "x.jpg").write_bytes(b"no picture")
     told: list[str] = []
-    infer(publish(nn.Identity()), [photos], tmp_path / "out", tell=told.append)
+    with listening(told):
+        infer(publish(nn.Identity()), [photos], tmp_path / "out")
     assert told[0] == "looking for photos"
     counted = [line for line in told if " of 6 files, " in line]
     assert [line.split()[0] for line in counted] == list("123456")
@@ -462,6 +469,7 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 from infer_fakes import publish
 from torch import nn
+from listening import listening
 from translate.infer.folder import infer
 from translate.infer.options import InferOptions
 
@@ -472,7 +480,8 @@ class Slow(nn.Module):
 
 record = lambda entry: print(entry["status"], Path(entry["input"]).name, entry.get("reason", ""), flush=True)
 print("ready", flush=True)
-infer(publish(Slow()), [Path("in")], Path("out"), InferOptions(workers=1), record=record)
+with listening(records=record):
+    infer(publish(Slow()), [Path("in")], Path("out"), InferOptions(workers=1))
 """
 
 
@@ -558,9 +567,11 @@ def test_processes_share_a_folder(photos: Path, tmp_path: Path) -> None:
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from infer_fakes import publish\n"
         "from torch import nn\n"
+        "from translate.console import Console, using\n"
         "from translate.infer.folder import infer\n"
-        f"s = infer(publish(nn.Identity()), [Path({str(photos)!r})], Path({str(tmp_path / 'out')!r}),"
-        " tell=lambda line: print('TOLD', line), record=lambda r: print('DONE', r['input']))\n"
+        "console = Console(lines=lambda l: print('TOLD', l), records=lambda r: print('DONE', r['input']))\n"
+        "with using(console):\n"
+        f"    s = infer(publish(nn.Identity()), [Path({str(photos)!r})], Path({str(tmp_path / 'out')!r}))\n"
         "sys.exit(s.exit_code)\n",
         encoding="utf-8",
     )
@@ -581,9 +592,8 @@ def test_awkward_files(tmp_path: Path) -> None:
     options = InferOptions(format="png", max_pixels=1_000_000)
     made: dict[str, str] = {}
     model = publish(nn.Identity(), multiple=4)
-    summary = infer(
-        model, [AWKWARD], tmp_path / "out", options, record=lambda entry: made.update({entry["output"]: entry["input"]})
-    )
+    with listening(records=lambda entry: made.update({entry["output"]: entry["input"]})):
+        summary = infer(model, [AWKWARD], tmp_path / "out", options)
     bad = {"corrupt-header.jpg", "truncated_image.png", "broken_data_stream.png"}
     failed = {Path(path).name: reason for path, reason in summary.failures}
     too_large = {name for name, reason in failed.items() if "pixels" in reason}

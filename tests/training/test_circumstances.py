@@ -9,23 +9,27 @@ from pathlib import Path
 
 import pytest
 
+from listening import listening
 from translate.errors import UsageError
 from translate.training import circumstances, folder
 from translate.training.signals import StopSignal
 
 
-def test_changes_are_told_and_recorded(tmp_path: Path) -> None:
+def test_changes_are_reported_and_recorded(tmp_path: Path) -> None:
     lines: list[str] = []
-    circumstances.note(tmp_path, {"torch": "2.10", "precision": "fp32"}, lines.append)
+    with listening(lines):
+        circumstances.note(tmp_path, {"torch": "2.10", "precision": "fp32"})
     assert lines == []
-    circumstances.note(tmp_path, {"torch": "2.11", "precision": "fp32", "processes": "2"}, lines.append)
+    with listening(lines):
+        circumstances.note(tmp_path, {"torch": "2.11", "precision": "fp32", "processes": "2"})
     assert lines == [
         "torch was 2.10, it is 2.11 from here on",
         "processes was None, it is 2 from here on",
     ]
     assert json.loads((tmp_path / circumstances.FILE).read_text("utf-8"))["torch"] == "2.11"
     (tmp_path / circumstances.FILE).write_text("{", encoding="utf-8")
-    circumstances.note(tmp_path, {"torch": "2.11"}, lines.append)
+    with listening(lines):
+        circumstances.note(tmp_path, {"torch": "2.11"})
     assert "is damaged" in lines[-1]
 
 
@@ -49,14 +53,15 @@ SAVED = 'plugin = "gan"\n[model]\nlatent = 100\n[run]\nbatch = 4\nsteps = 10\n'
 def test_a_resumed_run_says_what_its_settings_mean(tmp_path: Path, now: str, told: list[str]) -> None:
     (tmp_path / folder.CONFIG).write_text(SAVED, encoding="utf-8")
     lines: list[str] = []
-    folder.check_same(tmp_path, now, lines.append)
+    with listening(lines):
+        folder.check_same(tmp_path, now)
     assert lines == told
 
 
 def test_a_new_setting_with_another_value_than_its_default_is_refused(tmp_path: Path) -> None:
     (tmp_path / folder.CONFIG).write_text(SAVED, encoding="utf-8")
     with pytest.raises(UsageError, match=r"--dropout was None in .* and cannot become 0\.1"):
-        folder.check_same(tmp_path, SAVED.replace("[run]", "dropout = 0.1\n[run]"), print)
+        folder.check_same(tmp_path, SAVED.replace("[run]", "dropout = 0.1\n[run]"))
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="the system has no SIGUSR1")

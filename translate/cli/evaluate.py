@@ -41,7 +41,7 @@ def judge(options: Options) -> None:
         return
     if options.out is not None:
         make_folder(options.out.parent, f"--out {options.out}")
-    result = evaluate(options.model, options, tell=console.line)
+    result = evaluate(options.model, options)
     if options.out is not None:
         write(options.out, [result])
     if console.json:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 from translate.cli import derived
-from translate.console import current
 from translate.fields import Spelling
 from translate.infer.folder import infer
 from translate.infer.options import InferOptions
@@ -29,9 +28,8 @@ class Options(InferOptions):
 
 def translate(options: Options) -> int:
     """Translate every photo; the exit code says whether some failed."""
-    console = current()
     model = load_published(options.model)
-    return infer(model, options.inputs, options.out, options, tell=console.line, record=console.record).exit_code
+    return infer(model, options.inputs, options.out, options).exit_code
 
 
 command = derived.command("infer", Options, translate)

@@ -60,7 +60,7 @@ def _subject(name: str, cls: type[TaskModel], path: Path | None) -> tuple[TaskMo
         return task, None
     run = config.build(Run, fields["run"], given["run"], name)
     source = config.build(cls.source, fields["data"], given["data"], name)
-    dataset = source.open(Loading(size=run.size, tell=current().line))
+    dataset = source.open(Loading(size=run.size))
     if len(dataset) < BATCH:
         raise UsageError(f"--config {path}: expected {BATCH} samples or more to check on, found {len(dataset)}")
     return task, Example(dataset.spec, lambda count: fixed_batch(dataset, count, run.seed))

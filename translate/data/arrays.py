@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from translate.console import current
 from translate.contract import Loading
 from translate.data.idx import IMAGES, LABELS, is_idx, read_idx
 from translate.errors import UsageError
@@ -100,7 +101,7 @@ def _files(flag: str, place: Path, loading: Loading) -> tuple[list[Path], Callab
     if wanted and len(wanted) < len(files):
         left = ", ".join(path.name for path in files if path not in wanted)
         others = "training" if for_test else "test"
-        loading.tell(f"{flag} {place}: training files and test files; the {others} files are not used: {left}")
+        current().line(f"{flag} {place}: training files and test files; the {others} files are not used: {left}")
         files = wanted
     return files, read
 

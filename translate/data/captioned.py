@@ -43,7 +43,7 @@ class Captioned(Augmented):
         """Pictures without a caption are reported and left out. Raises ``UsageError`` where none has one."""
         self.check_augment(loading)
         roots = wanted_part("--images", self.images, loading)
-        folders = list_folders("--images", roots, loading.tell)
+        folders = list_folders("--images", roots)
         texts = _from_table(self.captions, folders) if self.captions else _from_files(folders)
         where = f"no caption in {self.captions}" if self.captions else "no .txt with a caption beside them"
         folders = only_known(folders, texts, where, loading)

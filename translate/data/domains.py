@@ -45,7 +45,7 @@ class Domains(Augmented):
         """Raises ``UsageError`` where there are fewer than two domains, or one has no readable image."""
         self.check_augment(loading)
         roots = wanted_part("--domains", self.domains, loading)
-        folders = list_folders("--domains", roots, loading.tell)
+        folders = list_folders("--domains", roots)
         attributes = self._attributes(folders) if self.labels else None
         if self.labels and attributes:
             return self._of_attributes(self.labels, folders, *attributes, loading)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import filecmp
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from translate.console import current
 from translate.contract import Dataset, DataSpec, Source
 from translate.data.dataset import CutDataset
 from translate.data.layouts import HELD_OUT, TRAINING
@@ -93,7 +94,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def check_apart(val: Path, training: Sequence[Path], held_out: Sequence[Path], tell: Callable[[str], None]) -> None:
+def check_apart(val: Path, training: Sequence[Path], held_out: Sequence[Path]) -> None:
     """Raise ``UsageError`` where a file is in both sets. Copies of training files under other names are reported."""
     reached = {os.path.realpath(path): path for path in training}
     for path in held_out:
@@ -102,7 +103,7 @@ def check_apart(val: Path, training: Sequence[Path], held_out: Sequence[Path], t
     known = {digest(path): path for path in training}
     copies = [path for path in held_out if (same := known.get(digest(path))) and filecmp.cmp(path, same, shallow=False)]
     if copies:
-        tell(
+        current().line(
             f"--val {val}: {len(copies)} of {len(held_out)} files are copies of files that are trained on, such as "
             f"{copies[0].name} of {known[digest(copies[0])].name}; figures of these say little"
         )

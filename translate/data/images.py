@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge
 from torch import Tensor
 
+from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading
 from translate.data.arrays import Stored, find_stored
 from translate.data.augment import NO_AUGMENTATION, Augmentation, Augmented
@@ -50,11 +51,11 @@ class Images(Augmented):
             pictures, spec = open_stored(stored, self.channels, self.resize, loading, {})
         else:
             roots = one_domain("--images", self.images, loading)
-            folders = list_folders("--images", roots, loading.tell)
+            folders = list_folders("--images", roots)
             refuse_results(folders)
             for root in roots:
                 if len(names := folders_in(root)) > 1:
-                    loading.tell(f"--images {root}: its {len(names)} sub-folders are read as one set, without labels")
+                    current().line(f"--images {root}: its {len(names)} sub-folders are read as one set, without labels")
             pictures, spec = open_folders(folders, self.channels, self.resize, loading, {})
         return ImageSet(spec, pictures, flip=self.flip, augmentation=self.augmentation(spec, ("image",)))
 
@@ -76,7 +77,7 @@ def open_folders(
     spec = DataSpec(loading.size, {"image": count}, names)
     loading.expect(spec)
     if grey:
-        loading.tell(f"{folders}: the images look grey; they are taken as 1 channel (--channels 3 keeps colours)")
+        current().line(f"{folders}: the images look grey; they are taken as 1 channel (--channels 3 keeps colours)")
     reading = reading_of("image", folders, loading)
     pictures = read_pictures(folders, count, loading, resize=resize, reading=reading)
     return pictures, described(spec, {"image": reading}, {"image": pictures})

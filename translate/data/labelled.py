@@ -50,7 +50,7 @@ class Labelled(Augmented):
             pictures, spec = open_stored(stored, self.channels, self.resize, loading, {"label": names})
         else:
             roots = wanted_part("--images", self.images, loading)
-            folders = list_folders("--images", roots, loading.tell)
+            folders = list_folders("--images", roots)
             labels = labels_of("label", folders, roots, self.labels, loading)
             names = labels.names
             pictures, spec = open_folders(labels.folders, self.channels, self.resize, loading, {"label": names})

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from translate.console import current
 from translate.contract import Loading
 from translate.data.decode import ImageError, probe
 from translate.data.listing import JUNK_FOLDERS, Folders, may_be_picture
 from translate.data.pairing import Pattern, fits
 from translate.errors import UsageError
 from translate.reading import Reading
-
-Tell = Callable[[str], None]
 
 TRAINING = "train"
 HELD_OUT = ("val", "valid", "validation", "dev", "test")
@@ -59,7 +58,7 @@ def wanted_part(flag: str, roots: Sequence[Path], loading: Loading) -> tuple[Pat
                     f"{flag} {_quoted(root / part)}"
                 )
             others = sorted(names - {part})
-            loading.tell(f"{flag} {root}: taking {part}" + (f"; not used: {', '.join(others)}" if others else ""))
+            current().line(f"{flag} {root}: taking {part}" + (f"; not used: {', '.join(others)}" if others else ""))
             root = root / part
         chosen.append(root)
     return tuple(chosen)
@@ -116,7 +115,7 @@ def two_domains(flag: str, roots: Sequence[Path], loading: Loading) -> tuple[tup
             continue
         for root, some in zip(roots, inside, strict=True):
             others = sorted(some - set(names))
-            loading.tell(
+            current().line(
                 f"{flag} {root}: taking {names[0]} and {names[1]}"
                 + (f"; not used: {', '.join(others)}" if others else "")
             )
@@ -125,7 +124,7 @@ def two_domains(flag: str, roots: Sequence[Path], loading: Loading) -> tuple[tup
     return None
 
 
-def pairs_in_one(folders: Folders, tell: Tell) -> Pattern | None:
+def pairs_in_one(folders: Folders) -> Pattern | None:
     """How the names in one folder make pairs of files, or None where they do not.
 
     Raises ``UsageError`` where there are two ways, as in a folder of a public code's results.
@@ -135,11 +134,11 @@ def pairs_in_one(folders: Folders, tell: Tell) -> Pattern | None:
         return None
     if _RESULT in found and _REAL_PAIR in found:
         raise UsageError(f"{folders}: holds results; expected --pair '{_REAL_PAIR}' or --pair '{_RESULT}'")
-    tell(f"{folders}: taking pairs by their names, {found[0].first} and {found[0].second}")
+    current().line(f"{folders}: taking pairs by their names, {found[0].first} and {found[0].second}")
     return found[0]
 
 
-def check_halves(folders: Folders, reading: Reading, tell: Tell) -> None:
+def check_halves(folders: Folders, reading: Reading) -> None:
     """Raise ``UsageError`` with the flags that fit where most pictures cannot be two halves side by side.
 
     Reports where most can be, but are not twice as wide as high.
@@ -158,7 +157,7 @@ def check_halves(folders: Folders, reading: Reading, tell: Tell) -> None:
     width, height = shapes[(narrow or odd)[0]]
     example = f"{folders.name((narrow or odd)[0])} has {width}x{height} pixels"
     if 2 * len(narrow) <= len(shapes):
-        tell(f"{folders}: {example}, taken as two halves of {width // 2}x{height} side by side")
+        current().line(f"{folders}: {example}, taken as two halves of {width // 2}x{height} side by side")
         return
     raise UsageError(
         f"{folders}: {example}; expected two halves side by side, twice as wide as high "
@@ -202,12 +201,12 @@ def check_high(folders: Folders, scale: int) -> None:
             )
 
 
-def of_scale(flag: str, roots: Sequence[Path], scale: int, tell: Tell) -> tuple[Path, ...]:
+def of_scale(flag: str, roots: Sequence[Path], scale: int) -> tuple[Path, ...]:
     """Each folder of low-resolution images, or its ``X2``, ``X4`` and so on, whichever belongs to the scale."""
     chosen = tuple(_scaled(root, scale) for root in roots)
     for root, place in zip(roots, chosen, strict=True):
         if place != root:
-            tell(f"{flag} {root}: taking {place.name}")
+            current().line(f"{flag} {root}: taking {place.name}")
     return chosen
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from translate.console import current
 from translate.errors import UsageError
 
 JUNK_FILES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r"})
@@ -56,7 +57,7 @@ class Folders:
         return unicodedata.normalize("NFC", path.relative_to(root).as_posix())
 
 
-def list_folders(flag: str, roots: Sequence[Path], tell: Callable[[str], None] = lambda line: None) -> Folders:
+def list_folders(flag: str, roots: Sequence[Path]) -> Folders:
     """Every file below ``roots`` that may be a picture; one line says what was left out by its name.
 
     Raises ``UsageError`` naming ``flag`` where one of them is no folder, or has no such files.
@@ -90,7 +91,7 @@ def list_folders(flag: str, roots: Sequence[Path], tell: Callable[[str], None] =
                 files.append(path)
     folders = Folders(flag, tuple(roots), tuple(files))
     if left_out:
-        tell(f"{folders}: {describe(left_out)}")
+        current().line(f"{folders}: {describe(left_out)}")
     return folders
 
 

@@ -12,6 +12,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading
 from translate.data.augment import OF_ONE_PIXEL, Augmented
 from translate.data.bicubic import crop_to_multiple, resize
@@ -22,7 +23,7 @@ from translate.data.example import MadeUp
 from translate.data.layouts import check_high, of_scale, wanted_part
 from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, match
-from translate.data.pictures import CHANNELS, Budget, Pictures, report_grey, scan
+from translate.data.pictures import CHANNELS, Budget, PictureReader, Pictures, report_grey, scan
 from translate.data.ranges import described, reading_of
 from translate.data.transforms import Geometry
 from translate.errors import UsageError
@@ -74,17 +75,9 @@ class LowHigh(Degradation, Augmented):
             raise UsageError(f"--size {loading.size}: must be a multiple of --scale {self.scale}, such as {near}")
         spec = DataSpec(size=loading.size, channels={"low": self.channels, "high": self.channels}, scale=self.scale)
         loading.expect(spec)
-        faults: list[str] = []
-        to_user = loading.tell
-
-        def tell(line: str) -> None:
-            faults.append(line.removeprefix("left out "))
-            to_user(line)
-
-        high_files = list_folders("--hr", wanted_part("--hr", self.hr, loading), to_user)
+        high_files = list_folders("--hr", wanted_part("--hr", self.hr, loading))
         if not self.pair:
             check_high(high_files, self.scale)
-        loading = replace(loading, tell=tell)
         if self.lr_images:
             partners = self._partners(high_files, loading)
             high_files = replace(high_files, files=tuple(partners))
@@ -93,25 +86,28 @@ class LowHigh(Degradation, Augmented):
         # The low-resolution images have a share of the memory to themselves, so that they stay even where the others,
         # from which they are costly to make, do not fit.
         share = loading.cache_budget // (self.scale**2 + 1)
-        report_grey(high_files, self.channels, replace(loading, tell=to_user))
-        reading = reading_of("high", high_files, replace(loading, tell=to_user))
+        report_grey(high_files, self.channels, loading)
+        reading = reading_of("high", high_files, loading)
         reader = _High(self.channels, self.scale, loading.size, reading)
         high = scan(high_files, reader, loading, budget=Budget(loading.cache_budget - share))
         low: Pictures | None = None
+        low_reader: PictureReader = reader
         pairs = [(number, number) for number in range(len(high))]
         if self.degradation == "bicubic" and high:
             files = tuple(partners[path] for path in high.paths)
             loading = replace(loading, part=None)  # the partners of what is in the part, whatever they are called
             if self.lr_images:
                 low_files = Folders("--lr-images", self.lr_images, files)
-                low = scan(low_files, _Given(self.channels, reading), loading, budget=Budget(share))
+                low_reader = _Given(self.channels, reading)
             else:
-                shrink = _Shrunk(high, high.numbers(), self.scale, self.channels, loading.size, reading)
-                low = scan(replace(high_files, files=files), shrink, loading, budget=Budget(share))
+                low_files = replace(high_files, files=files)
+                low_reader = _Shrunk(high, high.numbers(), self.scale, self.channels, loading.size, reading)
+            low = scan(low_files, low_reader, loading, budget=Budget(share))
             known = low.numbers()
             pairs = [(number, known[path]) for number, path in enumerate(files) if path in known]
         if not pairs:
-            raise UsageError(f"{high_files}: none of its images can be used; the first: {faults[0]}")
+            reason = _refusal(reader, high_files.files[0]) or _refusal(low_reader, partners[high_files.files[0]])
+            raise UsageError(f"{high_files}: none of its images can be used{reason and f'; the first: {reason}'}")
         spec = described(spec, {"high": reading, "low": reading}, {"high": high, "low": high if low is None else low})
         return _Patches(self, spec, pairs, high, low)
 
@@ -122,7 +118,7 @@ class LowHigh(Degradation, Augmented):
     def _partners(self, high: Folders, loading: Loading) -> dict[Path, Path]:
         """The low-resolution file of each high-resolution one. What has none, or one of a wrong size, is reported."""
         roots = wanted_part("--lr-images", self.lr_images, loading)
-        low = list_folders("--lr-images", of_scale("--lr-images", roots, self.scale, loading.tell), loading.tell)
+        low = list_folders("--lr-images", of_scale("--lr-images", roots, self.scale))
         suffixes = (f"{{}}x{self.scale}", f"{{}}_x{self.scale}")
         named = (Pattern.parse(self.pair),) if self.pair else (SAME_NAME, *(Pattern(second=name) for name in suffixes))
         partners: dict[Path, Path] = {}
@@ -135,10 +131,19 @@ class LowHigh(Degradation, Augmented):
             fault = wrong
             if loading.strict:
                 raise UsageError(f"{fault} (--strict-data stops at the first such image)")
-            loading.tell(f"left out {fault}")
+            current().line(f"left out {fault}")
         if not partners:
             raise UsageError(f"{low}: no pair fits --scale {self.scale}; the last: {fault}")
         return partners
+
+
+def _refusal(reader: PictureReader, path: Path) -> str:
+    """Why a file cannot be read; nothing if it can."""
+    try:
+        reader(path)
+    except ImageError as error:
+        return str(error)
+    return ""
 
 
 def _wrong_ratio(high: Path, low: Path, scale: int, reading: Reading) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 import numpy as np
 from annotated_types import Ge, Le
 
+from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading
 from translate.data.augment import NO_AUGMENTATION, Augmentation, Augmented
 from translate.data.dataset import Cut, CutDataset
@@ -75,7 +76,7 @@ class Paired(Augmented):
             if self.direction == "b2a":
                 raise UsageError("--direction b2a goes with --ab; with --a and --b, swap the two folders")
             a, b = (
-                list_folders(flag, one_domain(flag, roots, loading, ("--a", "--b")), loading.tell)
+                list_folders(flag, one_domain(flag, roots, loading, ("--a", "--b")))
                 for flag, roots in (("--a", self.a), ("--b", self.b))
             )
             return self._from_folders(a, b, fit, loading, self._pattern or SAME_NAME)
@@ -84,18 +85,18 @@ class Paired(Augmented):
         roots = wanted_part("--ab", self.ab, loading)
         swapped = self.direction == "b2a"
         if domains := two_domains("--ab", roots, loading):
-            first, second = (list_folders("--ab", some, loading.tell) for some in domains)
+            first, second = (list_folders("--ab", some) for some in domains)
             pattern = self._pattern or SAME_NAME
             if swapped:
                 first, second, pattern = second, first, pattern.swapped()
             return self._from_folders(first, second, fit, loading, pattern)
-        folders = list_folders("--ab", roots, loading.tell)
-        if in_one := self._pattern or pairs_in_one(folders, loading.tell):
+        folders = list_folders("--ab", roots)
+        if in_one := self._pattern or pairs_in_one(folders):
             return self._from_folders(folders, folders, fit, loading, in_one.swapped() if swapped else in_one)
         if self.classes:
             raise UsageError("--classes needs maps in files of their own; expected --a and --b, or trainA and trainB")
         if not self.halves:
-            check_halves(folders, loading.reading, loading.tell)
+            check_halves(folders, loading.reading)
         return self._from_halves(folders, fit, loading)
 
     @property
@@ -171,7 +172,7 @@ class Paired(Augmented):
                     fault = f"{pair[0]}: {_size(first)} pixels, but {pair[1]} has {_size(second)}"
                     if loading.strict:
                         raise UsageError(f"{fault} (--strict-data stops at the first such pair)")
-                    loading.tell(f"left out {fault}")
+                    current().line(f"left out {fault}")
                     continue
                 modes_a.append(first[2])
                 modes_b.append(second[2])
@@ -251,7 +252,7 @@ def _report_grey(folders: Folders, modes: Sequence[str], channels: Sequence[int]
         return
     grey = sum(map(is_grey, modes))
     if grey:
-        loading.tell(f"{folders}: {grey} of {len(modes)} images are grey; they are taken as {max(channels)} channels")
+        current().line(f"{folders}: {grey} of {len(modes)} images are grey; they are taken as {max(channels)} channels")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from translate.console import current
 from translate.contract import Loading
 from translate.data.decode import ImageError, probe
 from translate.data.listing import Folders
@@ -114,7 +115,7 @@ def _report_alone(first: Folders, second: Folders, taken: set[Path], loading: Lo
         if loading.strict:
             raise UsageError(f"{alone[0]}: no partner in {other} (--strict-data stops at the first such image)")
         listed = ", ".join(map(folders.name, alone[:_NAMED])) + (", ..." if len(alone) > _NAMED else "")
-        loading.tell(f"{folders}: {len(alone)} of {len(folders.files)} files have no partner in {other}: {listed}")
+        current().line(f"{folders}: {len(alone)} of {len(folders.files)} files have no partner in {other}: {listed}")
 
 
 def _only(paths: Sequence[Path], partners: Sequence[Path], loading: Loading) -> Path:
@@ -127,7 +128,7 @@ def _only(paths: Sequence[Path], partners: Sequence[Path], loading: Loading) -> 
             probe(path, loading.reading)
             images.append(path)
         except ImageError as error:
-            loading.tell(f"left out {error}")
+            current().line(f"left out {error}")
     if len(images) > 1:
         raise UsageError(
             f"{images[0]} and {images[1].name}: which of them belongs to {partners[0]}? expected one image of the name"

@@ -15,6 +15,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from translate.console import current
 from translate.contract import Loading
 from translate.data.cache import Entry, Kept, Writer, cache_file, name_of, open_cache, stamp
 from translate.data.decode import ImageError, Pixels, look_grey
@@ -153,9 +154,7 @@ def open_pictures(
 
     Raises ``UsageError`` where there is no folder, or no readable picture in it.
     """
-    return read_pictures(
-        list_folders(flag, folders, loading.tell), channels, loading, resize=resize, side=side, budget=budget
-    )
+    return read_pictures(list_folders(flag, folders), channels, loading, resize=resize, side=side, budget=budget)
 
 
 def read_pictures(
@@ -182,7 +181,7 @@ def report_grey(folders: Folders, channels: int, loading: Loading) -> None:
     for root in folders.roots if channels > 1 else ():
         of_root = [path for path in folders.files if path.is_relative_to(root)]
         if look_grey(of_root, loading.reading):
-            loading.tell(
+            current().line(
                 f"{folders.flag} {root}: the images look grey; they are taken as {channels} channels "
                 "(--channels 1 would not)"
             )
@@ -239,7 +238,7 @@ def scan(folders: Folders, reader: PictureReader, loading: Loading, *, budget: B
         pack = Pack.of([held.pop(path) for path in good])
         return Pictures(len(good), pack.__getitem__, paths=good, pack=pack, bits=depth.bits)
     if loading.cache == "memory" and len(held) < len(good):
-        loading.tell(
+        current().line(
             f"{folders}: {len(held)} of {len(good)} decoded images fit into the {budget.total / 2**30:.3g} GiB of "
             "--cache-budget; the others are decoded each time (--cache disk avoids that)"
         )
@@ -318,10 +317,10 @@ def _read(
                     elif loading.strict:
                         raise UsageError(f"{error} (--strict-data stops at the first unreadable image)")
                     else:
-                        loading.tell(f"left out {error}")
+                        current().line(f"left out {error}")
                     if time.monotonic() - reported > _PATIENCE:
                         reported = time.monotonic()
-                        loading.tell(f"reading images: {done} of {len(paths)}")
+                        current().line(f"reading images: {done} of {len(paths)}")
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from translate.console import current
 from translate.contract import DataSpec, Loading
 from translate.data.decode import ImageError, open_file
 from translate.data.listing import Folders
@@ -28,14 +29,14 @@ def reading_of(name: str, folders: Folders, loading: Loading) -> Reading:
     range_ = loading.ranges.get(name, loading.ranges.get(""))
     if isinstance(range_, Percentiles):
         range_ = _measure(range_, folders, loading)
-        loading.tell(f"{folders}: black is {range_[0]:g} and white {range_[1]:g}, as measured")
-    return replace(loading.reading, range=range_, remarks=Remarks(str(folders), loading.tell))
+        current().line(f"{folders}: black is {range_[0]:g} and white {range_[1]:g}, as measured")
+    return replace(loading.reading, range=range_, remarks=Remarks(str(folders)))
 
 
 def described(spec: DataSpec, readings: Mapping[str, Reading], pictures: Mapping[str, Pictures]) -> DataSpec:
     """The spec with the depth of its ``pictures`` and the ranges of their ``readings``, each by batch name.
 
-    What was remarked while they were read is said now.
+    What was noted while they were read is reported now.
     """
     for reading in readings.values():
         if reading.remarks is not None:
@@ -54,7 +55,7 @@ def _measure(range_: Percentiles, folders: Folders, loading: Loading) -> tuple[f
             values = opened.values().ravel()
             spread: NDArray[np.float64] = values[:: max(1, values.size // each)].astype(np.float64)
             return spread[np.isfinite(spread)]
-        return np.empty(0)  # reading it will tell why
+        return np.empty(0)  # reading it reports why
 
     with ThreadPoolExecutor(max(1, loading.workers), "gantk-range") as pool:
         parts: Sequence[NDArray[np.float64]] = list(pool.map(some, folders.files))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from translate.console import current
 from translate.contract import Loading
 from translate.data.listing import Folders
 from translate.errors import UsageError, did_you_mean
@@ -83,5 +84,5 @@ def only_known(folders: Folders, known: Collection[Path], where: str, loading: L
         if loading.strict:
             raise UsageError(f"{alone[0]}: {where} (--strict-data stops at the first such image)")
         listed = ", ".join(map(folders.name, alone[:_NAMED])) + (", ..." if len(alone) > _NAMED else "")
-        loading.tell(f"{folders}: {len(alone)} of {len(folders.files)} images are left out, {where}: {listed}")
+        current().line(f"{folders}: {len(alone)} of {len(folders.files)} images are left out, {where}: {listed}")
     return replace(folders, files=tuple(path for path in folders.files if path in known))

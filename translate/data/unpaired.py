@@ -41,7 +41,7 @@ class Unpaired(Augmented):
         self.check_augment(loading)
         side = side_before_crop(loading.size, self.load_size)
         a, b = (
-            list_folders(flag, one_domain(flag, roots, loading, ("--a", "--b")), loading.tell)
+            list_folders(flag, one_domain(flag, roots, loading, ("--a", "--b")))
             for flag, roots in (("--a", self.a), ("--b", self.b))
         )
         _check_apart(a, b)

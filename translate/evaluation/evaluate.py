@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from translate.console import current, using
 from translate.data.decode import probe
 from translate.device import choose_device
 from translate.errors import UsageError
@@ -51,25 +52,28 @@ EXTRA = {"lpips": "torchmetrics", "ms-ssim": "torchmetrics", **dict.fromkeys(FID
 
 LARGEST_PYRAMID = 256
 
-Tell = Callable[[str], None]
-
 
 def evaluate(
     model: str | Path | Model | Published | None = None,
     options: EvaluateOptions | None = None,
     *,
-    tell: Tell = lambda line: None,
+    quiet: bool = False,
     **given: Any,
 ) -> Result:
     """Judge a model, or with ``pictures`` a folder of results, as ``gantk evaluate`` does.
 
     ``model``: run folder, model file or what `translate.load` gave. ``options``, or its fields as keywords: what to
     compare with what, and how; ``translate.evaluate("runs/zebras", inputs=..., against=...)``. The result is kept in
-    ``evaluation.json`` beside the model's file, if there is one. ``tell`` receives lines for the user. Raises
+    ``evaluation.json`` beside the model's file, if there is one. ``quiet``: report nothing but warnings. Raises
     ``UsageError`` before any picture is translated where folders, flags or weights do not fit, and ``ImageError`` for a
     picture that cannot be read: figures of the others alone would be of another set.
     """
     options = options or checked(EvaluateOptions, fields_of(EvaluateOptions, "evaluate"), given)
+    with using(current().quieted(quiet)):
+        return _evaluate(model, options)
+
+
+def _evaluate(model: str | Path | Model | Published | None, options: EvaluateOptions) -> Result:
     kind = options.checked()
     if options.protocol is not None:
         options = protocols.apply(options.protocol, options)
@@ -79,7 +83,7 @@ def evaluate(
         )
     device = choose_device(options.device)
     published = _published(model)
-    subject = _subject(kind, published, options, device, tell)
+    subject = _subject(kind, published, options, device)
     wanted, notes = _wanted(kind, subject, published, options)
     inception = find_inception(options.inception) if set(wanted) & set(FIDELITY) else None
     if options.protocol is not None:
@@ -87,7 +91,7 @@ def evaluate(
         extractor = None if inception is None else checksum(inception)
         protocols.check(options.protocol, protocols.Conformity(subject.reals, subject.count, scale, extractor))
     measures = list(_measures(wanted, subject, published, options, device, inception))
-    tell(f"{subject.count} results, {len(subject.reals)} real pictures: {', '.join(wanted)}")
+    current().line(f"{subject.count} results, {len(subject.reals)} real pictures: {', '.join(wanted)}")
     _look(subject, measures, options)
     figures = tuple(figure for measure in measures for figure in measure.figures())
     order = {name: number for number, name in enumerate(wanted)}
@@ -110,9 +114,7 @@ def _published(model: str | Path | Model | Published | None) -> Published | None
     return model.published if isinstance(model, Model) else model
 
 
-def _subject(
-    kind: Kind, model: Published | None, options: EvaluateOptions, device: torch.device, tell: Tell
-) -> Subject:
+def _subject(kind: Kind, model: Published | None, options: EvaluateOptions, device: torch.device) -> Subject:
     if model is None:
         return pictures.folder_of_pictures(options)
     if kind == "samples":
@@ -120,8 +122,8 @@ def _subject(
     if kind == "translations":
         return pictures.translations(model, options, device)
     if kind == "pairs":
-        return pictures.pairs(model, options, device, tell)
-    return pictures.super_resolution(model, options, device, tell)
+        return pictures.pairs(model, options, device)
+    return pictures.super_resolution(model, options, device)
 
 
 def _wanted(

@@ -26,8 +26,6 @@ from translate.reading import STANDARD, Reading
 from translate.sample.sampler import Sampler
 from translate.sample.saving import to_bytes
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -144,7 +142,7 @@ def translations(model: Published, options: EvaluateOptions, device: torch.devic
     return Subject(len(paths), results, reals, network.levels.out_channels, network, files=paths)
 
 
-def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell: Tell) -> Subject:
+def pairs(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
     """Inputs, translated, beside what they should become."""
     network = _network(model, options.direction, device, options)
     classes = network.levels.out_channels if network.levels.index_out else 0
@@ -155,7 +153,7 @@ def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell
     else:
         assert options.a is not None
         assert options.b is not None
-        both = _matched(("--a", options.a), ("--b", options.b), options, tell)
+        both = _matched(("--a", options.a), ("--b", options.b), options)
 
     def results() -> Iterator[Shown]:
         for first, second in both:
@@ -170,7 +168,7 @@ def pairs(model: Published, options: EvaluateOptions, device: torch.device, tell
     return Subject(len(both), results, reals, network.levels.out_channels, network, classes, files)
 
 
-def super_resolution(model: Published, options: EvaluateOptions, device: torch.device, tell: Tell) -> Subject:
+def super_resolution(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
     """Low-resolution pictures, enlarged, beside the high-resolution ones."""
     assert options.hr is not None
     network = _network(model, options.direction, device, options)
@@ -183,7 +181,7 @@ def super_resolution(model: Published, options: EvaluateOptions, device: torch.d
         both: list[tuple[Path, Path | None]] = [(path, None) for path in _files("--hr", options.hr)]
     else:
         named = (SAME_NAME, Pattern(second=f"{{}}x{scale}"))
-        both = [*_matched(("--hr", options.hr), ("--lr-images", options.lr_images), options, tell, named)]
+        both = [*_matched(("--hr", options.hr), ("--lr-images", options.lr_images), options, named)]
 
     def results() -> Iterator[Shown]:
         for path, low in both:
@@ -211,13 +209,12 @@ def _matched(
     first: tuple[str, Path],
     second: tuple[str, Path],
     options: EvaluateOptions,
-    tell: Tell,
     named: tuple[Pattern, ...] = (SAME_NAME,),
 ) -> list[tuple[Path, Path]]:
     """Pairs of files by their names, as training matches them."""
     patterns = (Pattern.parse(options.pair),) if options.pair else named
     firsts, seconds = (list_folders(flag, [folder]) for flag, folder in (first, second))
-    return match(firsts, seconds, Loading(size=4, tell=tell), patterns)
+    return match(firsts, seconds, Loading(size=4), patterns)
 
 
 def _network(model: Published, name: str | None, device: torch.device, options: EvaluateOptions) -> Network:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
+from translate.console import current
 from translate.contract import Direction
 from translate.data.formats import pixel_limit
 from translate.data.listing import describe
@@ -32,37 +33,34 @@ def infer(
     inputs: Sequence[Path],
     out: Path,
     options: InferOptions | None = None,
-    *,
-    tell: Callable[[str], None] = lambda line: None,
-    record: Callable[[dict[str, Any]], None] = lambda entry: None,
 ) -> Summary:
     """Apply ``model`` to every photo of ``inputs``, files and folders, and write the results below ``out``.
 
-    ``tell`` receives lines for the user, ``record`` one JSON-able entry per file. The model's networks are moved to
-    the device. What fails is reported and does not stop the rest. Raises ``UsageError`` before the first photo is
+    The console receives a record for each file. The model's networks are moved to the device. What fails is reported
+    and does not stop the rest. Raises ``UsageError`` before the first photo is
     read, ``InterruptedRunError`` on Ctrl-C or SIGTERM and ``DiskFullError``, after which nothing half-done is left.
     """
     options = options or InferOptions()
-    direction = direction_of(model, options)
+    console, direction = current(), direction_of(model, options)
     world = world_from_environment()
     device = choose_device(options.device, world.local_rank, world.local_size)
     with model.lock:
         network = Network(model, direction, device, options)
-    with reported_if_long("looking for photos", tell if world.leads else lambda line: None):
+    with reported_if_long("looking for photos") if world.leads else nullcontext():
         left_out: Counter[str] = Counter()
         jobs = plan(inputs, out, options, network.levels.planes_out, left_out)[options.share]
     meeting = Meeting(world)
     make_folder(out, f"--out {out}")
-    stages = Stages(network, model.lock, out, options, record)
+    stages = Stages(network, model.lock, out, options)
     own = jobs[world.rank :: world.size]
     if world.leads:
         remove_leftovers(out, below=True)
-        tell(f"{model.plugin} {direction.name} on {device.type} ({network.precision}): {len(jobs)} files")
+        console.line(f"{model.plugin} {direction.name} on {device.type} ({network.precision}): {len(jobs)} files")
         if left_out:
-            tell(describe(left_out))
+            console.line(describe(left_out))
         if (options.batch or 1) > stages.batch:
-            tell(f"--batch {options.batch}: this direction draws noise for each photo, so they are run one by one")
-        stages.on_the_way = counter(len(own), " of the first process" if world.size > 1 else "", tell)
+            console.line(f"--batch {options.batch}: this direction draws noise for each photo, so each runs by itself")
+        stages.on_the_way = counter(len(own), " of the first process" if world.size > 1 else "")
     mine = stages.summary
     start = time.perf_counter()
     try:
@@ -70,7 +68,7 @@ def infer(
             stages.run(own)
     except (InterruptedRunError, DiskFullError):
         for line in mine.failed_lines():  # each process its own: nobody waits for a report of all now
-            tell(line)
+            console.line(line)
         raise
     mine.seconds["total"] = time.perf_counter() - start
     mine.leads = world.leads
@@ -78,7 +76,7 @@ def infer(
         mine.add(other)
     if world.leads:
         for line in mine.lines():
-            tell(line)
+            console.line(line)
     return mine
 
 

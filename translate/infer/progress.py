@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from translate.console import current
 from translate.errors import InterruptedRunError
 from translate.infer.summary import Summary
 
@@ -16,8 +17,8 @@ LONG, NOW_AND_THEN = 2.0, 60.0
 """Seconds after which the search for photos is reported, and between two lines that count the files of a long run."""
 
 
-def counter(total: int, whose: str, tell: Callable[[str], None]) -> Callable[[Summary], None]:
-    """Tells now and then how far a long run is, to be called after each file."""
+def counter(total: int, whose: str) -> Callable[[Summary], None]:
+    """Report now and then how far a long run is; to be called after each file."""
     last = time.monotonic()
 
     def on_the_way(summary: Summary) -> None:
@@ -26,15 +27,15 @@ def counter(total: int, whose: str, tell: Callable[[str], None]) -> Callable[[Su
             return
         last = now
         count = summary.done + summary.skipped + summary.ignored + summary.failed
-        tell(f"{count:,} of {total:,} files{whose}, {summary.failed:,} failed")
+        current().line(f"{count:,} of {total:,} files{whose}, {summary.failed:,} failed")
 
     return on_the_way
 
 
 @contextmanager
-def reported_if_long(line: str, tell: Callable[[str], None]) -> Iterator[None]:
-    """Say what is going on where it takes longer than a user waits without a word."""
-    timer = threading.Timer(LONG, tell, [line])
+def reported_if_long(line: str) -> Iterator[None]:
+    """Report what goes on where it takes longer than a user waits without a word."""
+    timer = threading.Timer(LONG, current().line, [line])
     timer.start()
     try:
         yield

@@ -19,6 +19,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, BinaryIO
 
+from translate.console import current
 from translate.data.decode import Opened, open_file
 from translate.errors import GantkError, named_line
 from translate.infer.claims import Claim, Claims, claim_path, remove_if_dead
@@ -61,14 +62,13 @@ class Stages:
         lock: RLock,
         out: Path,
         options: InferOptions,
-        record: Callable[[dict[str, Any]], None],
     ) -> None:
         on_gpu = network.device.type != "cpu"
         self.network = network
         self.lock = lock
         self.out = out
         self.options = options
-        self.record = record
+        self.console = current()
         self.watermark = mark_of(options, network.levels)
         self.signer = None if options.sign is None else Signer("--sign", options.sign)
         self.on_the_way: Callable[[Summary], None] = lambda summary: None
@@ -370,7 +370,7 @@ class Stages:
         for note in more.get("notes", ()):
             self.summary.notes[note] = self.summary.notes.get(note, 0) + 1
         entry = {"input": str(job.path), "output": None if output is None else str(output), "status": status}
-        self.record(entry | more)
+        self.console.record(entry | more)
         self.on_the_way(self.summary)
 
     def _seed(self, job: Job) -> int:

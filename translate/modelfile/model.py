@@ -225,9 +225,9 @@ def _compare_origin(card: Card, path: Path) -> None:
     installed = origin(card.plugin)
     if (card.distribution, card.version) != installed:
         # Another package under the same name may mean another model; another version should not.
-        tell = current().warning if card.distribution != installed[0] else current().detail
+        report = current().warning if card.distribution != installed[0] else current().detail
         made, by = f"{card.distribution} {card.version}", " ".join(installed)
-        tell(f"{path}: made by {card.plugin} of {made}, run by that of {by}")
+        report(f"{path}: made by {card.plugin} of {made}, run by that of {by}")
 
 
 def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

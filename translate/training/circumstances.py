@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from translate import plugins
+from translate.console import current
 from translate.files import write_text_whole
 from translate.training.engine import Engine
 
@@ -32,18 +33,18 @@ def circumstances(plugin: str, engine: Engine) -> dict[str, str]:
     }
 
 
-def note(folder: Path, now: Mapping[str, str], tell: Callable[[str], None]) -> None:
-    """Record the circumstances in a run folder, and tell what differs from those recorded there."""
+def note(folder: Path, now: Mapping[str, str]) -> None:
+    """Record the circumstances in a run folder, and report what differs from those recorded there."""
     file = folder / FILE
     if file.is_file():
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
             changed = [(name, before.get(name), value) for name, value in now.items() if before.get(name) != value]
         except (ValueError, AttributeError):
-            tell(f"{file} is damaged: what has changed since the last start is not known")
+            current().line(f"{file} is damaged: what has changed since the last start is not known")
         else:
             for name, old, new in changed:
-                tell(f"{name} was {old}, it is {new} from here on")
+                current().line(f"{name} was {old}, it is {new} from here on")
     write_text_whole(file, json.dumps(dict(now), indent=0) + "\n")
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from translate import plugins
+from translate.console import current
 from translate.contract import Source
 from translate.data.heldout import held_out_source
 from translate.data.record import changes, record
@@ -35,11 +35,11 @@ def check_free(out: Path) -> None:
         raise UsageError(f"--out {out}: cannot be written to (no permission for {there})")
 
 
-def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
+def check_same(out: Path, config: str) -> None:
     """Raise ``UsageError`` unless the run in ``out`` may go on with ``config`` (TOML).
 
     What decides the run must be as it was, except for the data and the files that the model's settings name, which may
-    have moved: changes there are told.
+    have moved: changes there are reported.
     """
     if not (out / CONFIG).is_file():
         raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
@@ -56,15 +56,15 @@ def check_same(out: Path, config: str, tell: Callable[[str], None]) -> None:
         for key, before, after in _changes(saved.get(table, {}), now.get(table, {})):
             flag = key.replace("_", "-")
             if key not in saved.get(table, {}) and after == defaults[table].get(key):
-                tell(f"--{flag} is new since the run began; it has its default, {after}")
+                current().line(f"--{flag} is new since the run began; it has its default, {after}")
             elif key not in may_change:
                 raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
             elif table == "model":
-                tell(f"--{flag} was {before}, it is {after} from here on")
+                current().line(f"--{flag} was {before}, it is {after} from here on")
             elif key in ("steps", "epochs") and before is not None and after is not None and after > before:
-                tell(f"--{flag} was {before}, it is {after}: schedules stretch (--schedule-steps keeps them)")
+                current().line(f"--{flag} was {before}, it is {after}: schedules stretch (--schedule-steps keeps them)")
     for key, before, after in _changes(saved.get("data", {}), now.get("data", {})):
-        tell(f"the data have changed: {key} was {before}, it is {after} from here on")
+        current().line(f"the data have changed: {key} was {before}, it is {after} from here on")
 
 
 def _changes(saved: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -98,7 +98,7 @@ def reopen(out: Path, config: str) -> None:
     write_text_whole(out / CONFIG, config)
 
 
-def note_data(out: Path, source: Source, tell: Callable[[str], None]) -> None:
+def note_data(out: Path, source: Source) -> None:
     """Record which files the source names, and report what has changed since the record that is there."""
     now, file = dict(record(source)), out / DATA
     if source.val is not None:
@@ -110,5 +110,5 @@ def note_data(out: Path, source: Source, tell: Callable[[str], None]) -> None:
         except (ValueError, AttributeError):
             lines = [f"{file} is damaged: what has changed in the data is not known"]
         for line in lines:
-            tell(line)
+            current().line(line)
     write_text_whole(file, json.dumps(now, indent=0))

@@ -28,7 +28,6 @@ from translate.training.folder import CHECKPOINTS, PREVIEWS
 from translate.training.health import read_records
 from translate.training.journal import METRICS, Journal
 from translate.training.memorising import Memory
-from translate.training.opening import one_line_of
 from translate.training.pace import seconds_per_step
 from translate.training.request import Request
 from translate.training.signals import StopSignal
@@ -82,7 +81,7 @@ class Training:
             device=self.engine.device,
             position=position,
             places=self.engine.places,
-            left_out=None if run.strict_data else one_line_of,
+            left_out=None if run.strict_data else current().line,
         )
 
     def resume_from(self, checkpoints: Path) -> None:

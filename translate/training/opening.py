@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from translate.console import current, printable
+from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading, Source
 from translate.data.dataset import CutDataset
 from translate.data.heldout import check_alike, check_apart, files_of, held_out_source
@@ -26,7 +26,7 @@ def open_parts(source: Source, run: Run, expect: Callable[[DataSpec], object]) -
     dataset = open_source(source, run, expect)
     held_out = open_source(elsewhere, run, expect, like=dataset.spec)
     check_alike(source.val, dataset.spec, held_out.spec)
-    check_apart(source.val, files_of(dataset, source), files_of(held_out, elsewhere), one_line_of)
+    check_apart(source.val, files_of(dataset, source), files_of(held_out, elsewhere))
     return dataset, held_out
 
 
@@ -52,7 +52,6 @@ def open_source(
             like=like,
             part=part,
             expect=expect,
-            tell=one_line_of,
         )
     )
     for name in ranges:
@@ -68,8 +67,3 @@ def open_source(
         size = sum(pack.nbytes for pack in dataset.packs)
         current().line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
     return dataset
-
-
-def one_line_of(text: str) -> None:
-    """Print what the data has to say, as one line whatever its files are called."""
-    current().line(printable(text))

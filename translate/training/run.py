@@ -11,7 +11,7 @@ import torch
 
 from translate import distributed
 from translate.config import resolved_toml
-from translate.console import current, speaking
+from translate.console import speaking
 from translate.contract import Nets, parameter_count
 from translate.data.formats import pixel_limit
 from translate.device import choose_device, choose_precision, set_determinism
@@ -24,7 +24,7 @@ from translate.training.folder import CHECKPOINTS
 from translate.training.journal import Journal
 from translate.training.lock import locked
 from translate.training.loop import Training
-from translate.training.opening import one_line_of, open_parts
+from translate.training.opening import open_parts
 from translate.training.recompute import recompute_all
 from translate.training.request import Request
 
@@ -83,16 +83,16 @@ def _run(
         if world.leads and not begun:
             folder.make(out, config)
             held.enter_context(locked(out))
-            folder.note_data(out, request.source, one_line_of)
-            circumstances.note(out, circumstances.circumstances(request.plugin, engine), current().line)
+            folder.note_data(out, request.source)
+            circumstances.note(out, circumstances.circumstances(request.plugin, engine))
         distributed.barrier(world)
         with Training(request, journal, engine, dataset, held_out) as training:
             if begun:
                 training.resume_from(out / CHECKPOINTS)
                 if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
                     folder.reopen(out, config)
-                    folder.note_data(out, request.source, one_line_of)
-                    circumstances.note(out, circumstances.circumstances(request.plugin, engine), current().line)
+                    folder.note_data(out, request.source)
+                    circumstances.note(out, circumstances.circumstances(request.plugin, engine))
             training.run_to_the_end()
     finally:
         distributed.leave()
@@ -106,7 +106,7 @@ def _check_folder(request: Request, config: str, resume: bool) -> bool:
         return False
     if not request.resume and not (request.out / folder.CONFIG).is_file():
         return False  # torchrun restarts a rank that was killed before the folder was made
-    folder.check_same(request.out, config, current().line)
+    folder.check_same(request.out, config)
     return True
 
 
