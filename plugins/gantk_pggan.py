@@ -71,7 +71,8 @@ class PGGAN(TaskModel):
     ``steady`` more before the next one starts, real images are faded likewise. At the sides of ``halvings`` a step uses
     half as many images as before and a side lasts twice as many steps: of 16 there remain 8 at 256 pixels and 4 at 512
     and 1024, in the paper 14, 6 and 3. The deviation is that of groups of images, as in the authors' code; that code
-    empties Adam's moments at each new side, here they go on. Sides are 4 to 7 times a power of two.
+    empties Adam's moments at each new side, here they go on. The generator's first layer has a bias for each value,
+    where the authors' has one for each channel. Sides are 4 to 7 times a power of two.
     """
 
     api = 2

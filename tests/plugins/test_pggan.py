@@ -52,10 +52,9 @@ def generate(g: nn.Module, z: Tensor, stage: int, faded: float) -> Tensor:
     def normed(x: Tensor) -> Tensor:
         return x / (x.pow(2).mean(1, keepdim=True) + 1e-8).sqrt()
 
-    # A dense layer from the point on the hypersphere to 4x4: what a kernel gives at each place of a padded pixel.
-    first, second = g.blocks[0].convs
-    x = torch.einsum("ni,oihw->nohw", normed(z), first.weight.flip(2, 3)) / first.weight[0].numel() ** 0.5
-    x = normed(smoothed(conv(second, normed(smoothed(x + first.bias[:, None, None])), 1)))
+    (first,) = g.blocks[0].convs
+    x = linear(g.first, normed(z)).reshape(len(z), -1, 4, 4)
+    x = normed(smoothed(conv(first, normed(smoothed(x)), 1)))
     before = x
     for number in range(1, stage + 1):
         before, x = x, larger(x)
@@ -177,7 +176,7 @@ def test_the_papers_schedule_and_networks() -> None:
     with torch.device("meta"):
         g, d = (PGGAN().networks(DataSpec(1024, {"image": 3}))[role]() for role in "gd")
     widths = [512, 512, 512, 512, 256, 128, 64, 32, 16]
-    assert [block.convs[1].weight.shape[0] for block in g.blocks] == widths
+    assert [block.convs[-1].weight.shape[0] for block in g.blocks] == widths
     assert [layer.weight.shape[0] for layer in d.from_image] == widths
     counts = [sum(p.numel() for p in net.parameters()) for net in (g, d)]
     assert [round(count / 1e6, 1) for count in counts] == [23.1, 23.1]  # table 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from translate.generators.stylegan import channels_at, resolutions
-from translate.layers.equalized import EqualConv2d, PixelNorm, rectified
+from translate.layers.equalized import EqualConv2d, EqualLinear, PixelNorm, rectified
 
 
 class Block(nn.Module):
@@ -42,12 +42,12 @@ class GrowingGenerator(nn.Module):
         super().__init__()
         sides = resolutions(size)
         counts = [channels_at(side, base, most) for side in sides]
-        # A latent is a pixel; padded, a convolution as wide as the first side makes a picture of it.
-        first = EqualConv2d(latent, counts[0], sides[0], padding=sides[0] - 1)
         self.norm = PixelNorm()
-        self.blocks = nn.ModuleList([Block(first, EqualConv2d(counts[0], counts[0], 3), up=False)])
+        self.first = EqualLinear(latent, counts[0] * sides[0] ** 2)
+        self.blocks = nn.ModuleList([Block(EqualConv2d(counts[0], counts[0], 3), up=False)])
         for before, after in pairwise(counts):
             self.blocks.append(Block(EqualConv2d(before, after, 3), EqualConv2d(after, after, 3), up=True))
+        self.shape = counts[0], sides[0], sides[0]
         self.images = nn.ModuleList(EqualConv2d(count, channels, 1) for count in counts)
         self.register_buffer("depth", torch.zeros(()))
 
@@ -55,7 +55,8 @@ class GrowingGenerator(nn.Module):
         last = len(self.blocks) - 1 if stage is None else stage
         first = 0 if stage is None else max(0, stage - 1)
         depth = self.depth if depth is None else depth
-        x = self.norm(z)[:, :, None, None]
+        x = self.first(self.norm(z)).unflatten(1, self.shape)
+        x = self.norm(rectified(x))
         image: Tensor | None = None
         for number in range(last + 1):
             x = self.blocks[number](x)

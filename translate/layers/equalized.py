@@ -29,16 +29,13 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """A convolution, (N, inputs, H, W) -> (N, outputs, H, W); it keeps the size unless ``padding`` is given."""
+    """A convolution that keeps the size, (N, inputs, H, W) -> (N, outputs, H, W)."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, padding: int | None = None
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.scale = 1 / math.sqrt(inputs * kernel * kernel)
-        self.padding = kernel // 2 if padding is None else padding
+        self.scale, self.padding = 1 / math.sqrt(inputs * kernel * kernel), kernel // 2
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
