@@ -25,10 +25,11 @@ class DataSpec:
     ``size``: side in pixels of the (square) training images. ``channels``: channels of each domain by its batch name;
     only these names are pictures. ``names``: what indices mean, in their order: ``names["label"]`` the classes,
     ``names["text"]`` the words (the first is the empty one, which pads), ``names["domain"]`` the domains. ``scale``:
-    high- over low-resolution side length. ``indexed``: domains whose images are class-index maps, given to the
-    networks as one-hot planes (0 or 1). ``bits``: bit depth of the pictures of a domain, 8 where it is not given; 32
-    for those that became floats. ``ranges``: the numbers in the files of a domain that became -1 and 1, where
-    ``--range`` set them; else their type says it. ``hidden``: what stood in for colours under alpha 0, see
+    high- over low-resolution side length. ``indexed``: domains whose images are maps of class indices, given to
+    the networks as one-hot planes (0 or 1), or with one channel of identities (0 to 65535, which tell one thing from
+    another and mean nothing else), given as they are. ``bits``: bit depth of the pictures of a domain, 8 where it is
+    not given; 32 for those that became floats. ``ranges``: the numbers in the files of a domain that became -1 and 1,
+    where ``--range`` set them; else their type says it. ``hidden``: what stood in for colours under alpha 0, see
     ``translate.reading.Hidden``.
     """
 

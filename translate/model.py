@@ -10,18 +10,18 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from translate.config import build
 from translate.console import current, using
 from translate.contract import DataSpec, Direction
-from translate.data.decode import Decoded, Opened
-from translate.data.values import WHOLE, Pixels, at_depth
+from translate.data.values import Pixels, at_depth
 from translate.device import choose_device
 from translate.errors import UsageError, did_you_mean
 from translate.fields import Field, fields_of
 from translate.infer.folder import direction_of, infer
+from translate.infer.given import check_array, decoded_image, shares_of
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.infer.summary import Summary
@@ -93,16 +93,19 @@ class Model:
         times its size.
 
         ``flags``: those of ``gantk infer`` that concern pixels, by the same names: ``direction``, ``tile``,
-        ``precision``, ``sample`` and ``seed``; and the conditions of the direction, such as ``domain="winter"``. Raises
-        ``UsageError`` for what the direction does not take, and ``GantkError`` where the network fails on this picture.
+        ``precision``, ``sample`` and ``seed``; the conditions of the direction, such as ``domain="winter"``; and the
+        pictures of its further inputs, of the same kind and size, such as ``instances=picture``. Raises ``UsageError``
+        for what the direction does not take, and ``GantkError`` where the network fails on this picture.
         """
+        further = {name: flags.pop(name) for name in self._further if name in flags}
         options = checked(InferOptions, _OF_A_CALL, self._with_settings(flags))
+        network = self._network(options)
         if isinstance(picture, Image.Image):
-            return self._image(picture, options)
+            return self._image(network, self._inputs(network, picture, further), options)
         if isinstance(picture, np.ndarray):
-            return self._array(picture, options)
+            return self._array(network, self._inputs(network, picture, further), options)
         if isinstance(picture, Tensor):
-            return self._tensor(picture, options)
+            return self._tensor(network, self._inputs(network, picture, further), options)
         raise UsageError(f"expected a PIL image, an array or a tensor, not {type(picture).__name__}")
 
     def translate_folder(
@@ -176,47 +179,52 @@ class Model:
             device=self.device,
         )
 
-    def _image(self, picture: Image.Image, options: InferOptions) -> Image.Image:
-        network = self._network(options)
-        upright = ImageOps.exif_transpose(picture)
-        if network.levels.indexed:
-            decoded = Decoded(np.asarray(upright, np.uint8).reshape(upright.height, upright.width, 1), None, WHOLE[8])
-        else:
-            decoded = Opened(Path("picture"), network.reading, upright, None).decode(network.levels.channels)
-        self._tell(decoded.notes)
-        (result,) = self._translate(network, [decoded.pixels], options)
+    @property
+    def _further(self) -> set[str]:
+        """The names of inputs beside the first."""
+        return {name for each in self.directions if each.latent is None for name in each.input_names[1:]}
+
+    def _inputs(self, network: Network, picture: T, further: Mapping[str, Any]) -> list[T]:
+        """The pictures of all inputs, of one kind."""
+        first, *names = network.direction.input_names
+        if unknown := sorted(further.keys() - set(names)):
+            raise UsageError(f"{unknown[0]}: {network.direction.name} takes no such picture")
+        for name in names:
+            if name not in further:
+                raise UsageError(f"{network.direction.name} needs {name} beside {first}: model(picture, {name}=...)")
+            if not isinstance(further[name], Image.Image if isinstance(picture, Image.Image) else type(picture)):
+                raise UsageError(f"{name}: expected a {type(picture).__name__}, as the picture is")
+        return [picture, *(further[name] for name in names)]
+
+    def _image(self, network: Network, pictures: Sequence[Image.Image], options: InferOptions) -> Image.Image:
+        decoded = [decoded_image(picture, into) for picture, into in zip(pictures, network.inputs, strict=True)]
+        self._tell(decoded[0].notes)
+        (result,) = self._translate(network, [[each.pixels] for each in decoded], options)
         if result.shape[2] not in (1, 3, 4):
             raise UsageError(f"{self.path}: gives {result.shape[2]} channels, which no PIL image has; use an array")
         if result.shape[2] > 1:
             result = at_depth(result, np.dtype(np.uint8))
         image = Image.fromarray(result if result.shape[2] > 1 else result[:, :, 0])
-        if decoded.alpha is not None and image.mode in ("L", "RGB"):
-            alpha = Image.fromarray(at_depth(decoded.alpha, np.dtype(np.uint8)))
+        if decoded[0].alpha is not None and image.mode in ("L", "RGB"):
+            alpha = Image.fromarray(at_depth(decoded[0].alpha, np.dtype(np.uint8)))
             image.putalpha(alpha.resize(image.size, Image.Resampling.BICUBIC))
         return image
 
-    def _array(self, picture: NDArray[Any], options: InferOptions) -> Pixels:
-        network = self._network(options)
-        planes = network.levels.planes_in
-        known = picture.dtype in (np.uint8, np.uint16)
-        if not known or picture.ndim != 3 or picture.shape[2] != planes or not picture.size:
-            raise UsageError(f"expected a uint8 or uint16 array (H, W, {planes}), not {_shown(picture)}")
-        (result,) = self._translate(network, [picture], options)
+    def _array(self, network: Network, pictures: Sequence[NDArray[Any]], options: InferOptions) -> Pixels:
+        for picture, into in zip(pictures, network.inputs, strict=True):
+            check_array(picture, into)
+        (result,) = self._translate(network, [[picture] for picture in pictures], options)
         return result
 
-    def _tensor(self, picture: Tensor, options: InferOptions) -> Tensor:
-        network = self._network(options)
-        levels = network.levels
-        if levels.indexed or levels.index_out:
-            raise UsageError(f"{self.path}: its class indices have no range; expected a PIL image or an array")
-        if picture.dim() != 4 or picture.shape[1] != levels.channels or not picture.is_floating_point():
-            raise UsageError(f"expected a float tensor (N, {levels.channels}, H, W) in [-1, 1], not {_shown(picture)}")
-        if not picture.numel() or not bool((picture.abs() <= 1).all()):
-            raise UsageError("expected at least one pixel, and values in [-1, 1]")
-        shares = ((picture.detach().float() + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
-        results = self._translate(network, list(shares), options)
+    def _tensor(self, network: Network, pictures: Sequence[Tensor], options: InferOptions) -> Tensor:
+        if any(one.indexed for one in network.inputs) or network.levels.index_out:
+            raise UsageError(f"{self.path}: its indices have no range; expected a PIL image or an array")
+        shares = [shares_of(picture, into) for picture, into in zip(pictures, network.inputs, strict=True)]
+        if len({len(each) for each in shares}) > 1:
+            raise UsageError(f"expected as many pictures of each, not {', '.join(str(len(each)) for each in shares)}")
+        results = self._translate(network, shares, options)
         values = torch.from_numpy(np.stack(results)).permute(0, 3, 1, 2) * 2 - 1
-        return values.to(picture.device, picture.dtype).contiguous()
+        return values.to(pictures[0].device, pictures[0].dtype).contiguous()
 
     def _with_settings(self, flags: Mapping[str, Any]) -> dict[str, Any]:
         """Keywords that name conditions of the model as ``--set`` has them; all others as they are."""
@@ -233,10 +241,14 @@ class Model:
                 self._networks[options] = Network(self._published, direction, self._device, options)
             return self._networks[options]
 
-    def _translate(self, network: Network, pictures: Sequence[Pixels], options: InferOptions) -> list[Pixels]:
-        """The results, (H, W, C) each."""
+    def _translate(self, network: Network, pictures: Sequence[Sequence[Pixels]], options: InferOptions) -> list[Pixels]:
+        """The results, (H, W, C) each; ``pictures``: as many of each input."""
+        sizes = [each[0].shape[:2] for each in pictures]
+        for size, name in zip(sizes, network.direction.input_names, strict=True):
+            if size != sizes[0]:
+                raise UsageError(f"{name}: {size[1]}x{size[0]} pixels; expected {sizes[0][1]}x{sizes[0][0]}")
         with self._published.lock:
-            results = network.translate(pictures, options.seed)
+            results = network.translate(pictures[0], options.seed, pictures[1:])
         translated = []
         for result in results:
             self._tell(result.notes)
@@ -269,10 +281,6 @@ def values_of(known: Mapping[str, Field], flags: Mapping[str, Any]) -> dict[str,
         if name not in known:
             raise UsageError(f"no such flag: {name}{did_you_mean(name, list(known))}")
     return {name: known[name].from_words(_words(known[name], value)) for name, value in flags.items()}
-
-
-def _shown(picture: NDArray[Any] | Tensor) -> str:
-    return f"{str(picture.dtype).removeprefix('torch.')} {tuple(picture.shape)}"
 
 
 def _words(field: Field, value: Any) -> Any:

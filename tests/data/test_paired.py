@@ -11,7 +11,7 @@ from listening import listening
 from translate.contract import Dataset, Loading
 from translate.data.dataset import CutDataset
 from translate.data.decode import ImageError
-from translate.data.index_maps import one_hot, open_index_map
+from translate.data.index_maps import open_index_map, to_planes
 from translate.data.loader import Loader
 from translate.data.paired import Paired
 from translate.errors import UsageError
@@ -256,7 +256,7 @@ def labelled(tmp_path: Path) -> Callable[[np.ndarray[Any, Any]], Paired]:
     return write
 
 
-def test_index_maps_become_one_hot_planes(labelled: Callable[..., Paired]) -> None:
+def test_index_maps_become_to_planes_planes(labelled: Callable[..., Paired]) -> None:
     indices = np.array([0, 4, 255], np.uint8)[np.random.default_rng(1).integers(0, 3, (23, 31))]
     dataset = opened(labelled(indices))
     assert (dataset.spec.channels["a"], dataset.spec.indexed) == (5, ("a",))
@@ -286,7 +286,7 @@ def test_index_maps_keep_their_place_beside_the_picture(tmp_path: Path) -> None:
 
 
 def test_classes_beyond_the_flag_stop_at_once(labelled: Callable[..., Paired]) -> None:
-    with pytest.raises(UsageError, match=r"1\.png: it has class 7, but --classes 5 allows 0 to 4 and 255"):
+    with pytest.raises(UsageError, match=r"1\.png: it has class 7; expected 0 to 4, or 255 .* \(--classes 5\)"):
         opened(labelled(np.full((20, 20), 7, np.uint8)))
 
 
@@ -302,13 +302,13 @@ def test_index_maps_are_read_by_their_indices_or_not_at_all(tmp_path: Path) -> N
     Image.fromarray(indices.astype(np.uint16)).save(tmp_path / "deep.png")
     assert np.array_equal(open_index_map(tmp_path / "deep.png", 4)[:, :, 0], indices)
     Image.fromarray(indices.astype(np.uint16) * 200).save(tmp_path / "instances.png")
-    with pytest.raises(ImageError, match="values from 0 to 600; expected class indices from 0 to 255"):
+    with pytest.raises(ImageError, match="values from 0 to 600; expected indices from 0 to 255"):
         open_index_map(tmp_path / "instances.png", 4)
     picture(tmp_path / "colour.png")
-    with pytest.raises(ImageError, match="its mode is RGB; expected a map of class indices"):
+    with pytest.raises(ImageError, match="its mode is RGB; expected a map of indices"):
         open_index_map(tmp_path / "colour.png", 4)
     Image.fromarray(indices).save(tmp_path / "grey.jpg")
-    with pytest.raises(ImageError, match="JPEG does not keep class indices"):
+    with pytest.raises(ImageError, match="JPEG does not keep indices"):
         open_index_map(tmp_path / "grey.jpg", 4)
     whole = (tmp_path / "palette.png").read_bytes()
     (tmp_path / "half.png").write_bytes(whole[:-40])
@@ -318,8 +318,8 @@ def test_index_maps_are_read_by_their_indices_or_not_at_all(tmp_path: Path) -> N
 
 def test_255_is_a_class_where_there_are_256() -> None:
     indices = np.array([[[0], [255]]], np.uint8)
-    assert one_hot(indices, 256)[255].tolist() == [[0.0, 1.0]]
-    assert one_hot(indices, 2).sum() == 1
+    assert to_planes(indices, 256)[255].tolist() == [[0.0, 1.0]]
+    assert to_planes(indices, 2).sum() == 1
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data here")

@@ -99,9 +99,11 @@ def _about(header: Header, card: Card) -> dict[str, str]:
         "networks": ", ".join(f"{role}: {count:,} numbers" for role, count in sorted(numbers.items())),
         "tensors": f"{len(header.tensors):,}, {_bytes(header):,} bytes",
         "directions": "; ".join(_direction(direction) for direction in card.directions),
+        **_also(card.directions),
         **_conditions(card.directions),
         "trained on": "not known, as it was imported" if card.imported else f"{data.size} pixels, {card.precision}",
-        "channels": _pairs(data.channels),
+        "channels": _pairs({name: count for name, count in data.channels.items() if name not in data.indexed}),
+        **_indexed(data),
         **_numbers(data),
         "scale": str(data.scale),
         "value range": f"{card.value_range[0]:g} to {card.value_range[1]:g}",
@@ -124,6 +126,15 @@ def _numbers(data: DataSpec) -> dict[str, str]:
     }
 
 
+def _indexed(data: DataSpec) -> dict[str, str]:
+    """What the indices in maps mean."""
+    found = {}
+    for name in data.indexed:
+        count, names = data.channels[name], ", ".join(data.names.get(name, ()))
+        found[f"map {name}"] = "identities" if count == 1 else f"{count} classes" + (f": {names}" if names else "")
+    return found
+
+
 def _bytes(header: Header) -> int:
     return sum(entry.bytes for entry in header.tensors.values())
 
@@ -131,6 +142,15 @@ def _bytes(header: Header) -> int:
 def _direction(direction: DirectionRecord) -> str:
     source = "noise" if direction.latent else " and ".join(direction.inputs)
     return f"{direction.name} ({source} to {direction.outputs}, multiple {direction.multiple})"
+
+
+def _also(directions: Sequence[DirectionRecord]) -> dict[str, str]:
+    """The pictures that are given beside the first, by name."""
+    further = {name: each for each in directions for name in each.inputs[1:]}
+    return {
+        f"--also {name}": f"folder of {name}, with files named as those of {each.inputs[0]} are, for {each.name}"
+        for name, each in further.items()
+    }
 
 
 def _conditions(directions: Sequence[DirectionRecord]) -> dict[str, str]:

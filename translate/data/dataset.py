@@ -12,7 +12,7 @@ from torch import Tensor
 from translate.contract import Dataset
 from translate.data.augment import NO_AUGMENTATION, Augmentation
 from translate.data.decode import Pixels
-from translate.data.index_maps import one_hot
+from translate.data.index_maps import to_planes
 from translate.data.pictures import Pack, Pictures
 from translate.data.transforms import Geometry, to_tensor
 
@@ -58,7 +58,7 @@ class CutDataset(Dataset):
         """
 
     def sample(self, index: int, rng: np.random.Generator) -> Mapping[str, Tensor]:
-        """The drawn parts as tensors (C, H, W), augmented on the host; index maps as one-hot planes."""
+        """The drawn parts as tensors (C, H, W), augmented on the host; index maps as planes."""
         drawn = self.draw(index, rng)
         images = {name: cut.pixels for name, cut in drawn.items() if isinstance(cut, Cut)}
         images = self.augmentation.on_host(images, rng)
@@ -71,4 +71,4 @@ class CutDataset(Dataset):
         return self.augmentation.on_device(batch, seed)
 
     def _tensor(self, name: str, image: Pixels) -> Tensor:
-        return one_hot(image, self.spec.channels[name]) if name in self.spec.indexed else to_tensor(image)
+        return to_planes(image, self.spec.channels[name]) if name in self.spec.indexed else to_tensor(image)

@@ -57,6 +57,8 @@ class Paired(Augmented):
         super().__post_init__()
         if self.pair:
             Pattern.parse(self.pair)
+        if self.classes == 1:
+            raise UsageError("--classes 1: expected 2 or more, or 0 for pictures")
 
     @classmethod
     def example(cls, size: int) -> Dataset:

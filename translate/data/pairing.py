@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from translate.console import current
 from translate.contract import Loading
 from translate.data.decode import ImageError, probe
 from translate.data.listing import Folders
 from translate.errors import UsageError
+from translate.reading import STANDARD, Reading
 
 _NAMED = 3
 """Files that a report names; it counts the others."""
@@ -69,6 +71,27 @@ def match(
     pairs = [(_only(paths, partners, loading), _only(partners, paths, loading)) for paths, partners in chosen.values()]
     order = {path: number for number, path in enumerate(first.files)}
     return sorted(pairs, key=lambda pair: order[pair[0]])
+
+
+class Partners:
+    """The files of some folders, each found by the name of the one that it belongs to."""
+
+    def __init__(self, folders: Folders, reading: Reading = STANDARD) -> None:
+        self._folders, self._reading = folders, reading
+        self._files = _by_key(folders, _PLACE)
+
+    def of(self, inside: PurePath, path: Path) -> Path:
+        """The one image that is called ``inside``, below its folder and without suffix, and so goes with ``path``.
+
+        Raises ``LookupError`` with the reason where there is none, or more than one.
+        """
+        key = unicodedata.normalize("NFC", inside.with_suffix("").as_posix())
+        if key not in self._files:
+            raise LookupError(f"no file {key} in {self._folders.roots[0]}")
+        try:
+            return _only(self._files[key], [path], Loading(size=1, reading=self._reading))
+        except UsageError as error:
+            raise LookupError(str(error)) from None
 
 
 def fits(folders: Folders, pattern: Pattern) -> int:

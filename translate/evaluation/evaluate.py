@@ -158,9 +158,9 @@ def _missing(name: str, subject: Subject, model: Published | None, options: Eval
     maps, of_maps = subject.classes > 0, name in ("pixel-accuracy", "iou")
     if maps != of_maps:
         return "the results are maps of class indices" if maps else "the results are pictures, not maps of classes"
-    if name in CONTENT and subject.network is not None and (subject.network.levels.indexed or maps):
+    if name in CONTENT and subject.network is not None and (subject.network.inputs[0].indexed or maps):
         return "the inputs are maps of class indices"
-    if name == "change" and subject.network is not None and subject.network.levels.channels != subject.channels:
+    if name == "change" and subject.network is not None and subject.network.inputs[0].channels != subject.channels:
         return "inputs and results have other channels"
     if name == PER_CLASS and not subject.groups:
         return "expected a model of several classes, and --against with a sub-folder of pictures for each"
@@ -274,7 +274,11 @@ def _setting(kind: Kind, subject: Subject, options: EvaluateOptions) -> dict[str
     if subject.network is not None:
         setting["inputs"] = fingerprint(subject.files)
         setting |= {"border": _border(subject, options), "colour": _colour(subject, options)}
-        setting |= {"from": subject.network.input, "to": subject.network.direction.outputs, "swap": options.swap}
+        setting |= {
+            "from": " and ".join(subject.network.direction.input_names),
+            "to": subject.network.direction.outputs,
+            "swap": options.swap,
+        }
     return setting
 
 

@@ -63,6 +63,11 @@ class EvaluateOptions:
     b: Annotated[Path | None, "folder of the pictures that they should become"] = None
     ab: Annotated[Path | None, "folder of pairs side by side, the input on the left"] = None
     pair: Annotated[str, "names of the second files where they differ, such as '{}_LR'"] = ""
+    also: Annotated[
+        tuple[str, ...],
+        "folder of the model's further inputs, such as instances=inst/, with files named as the inputs are",
+        Spelling(metavar="NAME=FOLDER"),
+    ] = ()
     hr: Annotated[Path | None, "folder of high-resolution pictures"] = None
     lr_images: Annotated[Path | None, "folder of low-resolution ones [made from --hr by MATLAB's bicubic]"] = None
     pictures: Annotated[Path | None, "folder of results of any origin, instead of a model, with --against"] = None
@@ -118,6 +123,8 @@ class EvaluateOptions:
             raise UsageError(f"{flag}: expected --against DIR too, a folder of real pictures to compare with")
         if kind == "pairs" and ((self.a is None) != (self.b is None) or (self.a is not None) == (self.ab is not None)):
             raise UsageError("expected --a DIR and --b DIR, or --ab DIR alone")
+        if self.also and kind not in ("translations", "pairs"):
+            raise UsageError("--also goes with --inputs DIR, or with --a DIR and --b DIR")
         if self.lr_images is not None and kind != "super-resolution":
             raise UsageError("--lr-images goes with --hr DIR")
         if self.swap and self.ab is None:

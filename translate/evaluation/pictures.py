@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 
@@ -14,12 +14,14 @@ from translate.contract import Loading
 from translate.data import bicubic
 from translate.data.decode import ImageError, Pixels, open_image
 from translate.data.index_maps import open_index_map
-from translate.data.listing import list_folders
-from translate.data.pairing import SAME_NAME, Pattern, match
-from translate.data.transforms import resize
+from translate.data.listing import Folders, list_folders
+from translate.data.pairing import SAME_NAME, Partners, Pattern, match
+from translate.data.transforms import nearest, resize
 from translate.errors import UsageError
 from translate.evaluation.options import EvaluateOptions
+from translate.infer.inputs import Input
 from translate.infer.options import InferOptions
+from translate.infer.partners import folders_of
 from translate.infer.runner import Network
 from translate.modelfile.model import Published
 from translate.reading import STANDARD, Reading
@@ -131,13 +133,15 @@ def translations(model: Published, options: EvaluateOptions, device: torch.devic
     assert options.inputs is not None
     assert options.against is not None
     network = _network(model, options.direction, device, options)
-    paths = _files("--inputs", options.inputs)
+    folder = list_folders("--inputs", [options.inputs])
+    paths = folder.files
+    inputs = _inputs(network, folder, options)
     reals = _files("--against", options.against)
 
     def results() -> Iterator[Shown]:
         for path in paths:
-            source = _input(network, path, options.size)
-            yield Shown(path.name, translated(network, source, path), source=source)
+            source, *others = inputs(path)
+            yield Shown(path.name, translated(network, source, path, others), source=source)
 
     return Subject(len(paths), results, reals, network.levels.out_channels, network, files=paths)
 
@@ -147,21 +151,25 @@ def pairs(model: Published, options: EvaluateOptions, device: torch.device) -> S
     network = _network(model, options.direction, device, options)
     classes = network.levels.out_channels if network.levels.index_out else 0
     if options.ab is not None:
-        if network.levels.indexed or classes:
-            raise UsageError("--ab holds pictures, but this model has maps of class indices; expected --a and --b")
+        if any(one.indexed for one in network.inputs) or classes:
+            raise UsageError("--ab holds pictures, but this model has maps of indices; expected --a and --b")
+        if len(network.inputs) > 1:
+            raise UsageError("--ab holds one input of each pair, but this model takes more; expected --a and --b")
         both = [(path, path) for path in _files("--ab", options.ab)]
     else:
         assert options.a is not None
         assert options.b is not None
         both = _matched(("--a", options.a), ("--b", options.b), options)
+        inputs = _inputs(network, list_folders("--a", [options.a]), options)
 
     def results() -> Iterator[Shown]:
         for first, second in both:
+            others: list[Pixels] = []
             if options.ab is None:
-                source, target = _input(network, first, options.size), _target(network, second, options.size)
+                (source, *others), target = inputs(first), _target(network, second, options.size)
             else:
                 source, target = _halves(first, network, options)
-            yield Shown(first.name, translated(network, source, first), target, source)
+            yield Shown(first.name, translated(network, source, first, others), target, source)
 
     files = tuple(dict.fromkeys(path for pair in both for path in pair))
     reals = [] if classes else [second for _, second in both]
@@ -172,7 +180,7 @@ def super_resolution(model: Published, options: EvaluateOptions, device: torch.d
     """Low-resolution pictures, enlarged, beside the high-resolution ones."""
     assert options.hr is not None
     network = _network(model, options.direction, device, options)
-    scale = network.direction.scale
+    scale, channels = network.direction.scale, network.inputs[0].channels
     if scale == 1:
         raise UsageError(
             f"--hr: {model.path} does not enlarge pictures; expected --inputs and --against, or --a and --b"
@@ -185,17 +193,17 @@ def super_resolution(model: Published, options: EvaluateOptions, device: torch.d
 
     def results() -> Iterator[Shown]:
         for path, low in both:
-            target = bicubic.crop_to_multiple(opened(path, network.levels.channels, options.size), scale)
-            source = bicubic.resize(target, 1 / scale) if low is None else open_image(low, network.levels.channels)
+            target = bicubic.crop_to_multiple(opened(path, channels, options.size), scale)
+            source = bicubic.resize(target, 1 / scale) if low is None else open_image(low, channels)
             yield Shown(path.name, translated(network, source, path), target)
 
     files = tuple(path for pair in both for path in pair if path is not None)
     return Subject(len(both), results, [high for high, _ in both], network.levels.out_channels, network, files=files)
 
 
-def translated(network: Network, source: Pixels, path: Path) -> Pixels:
-    """What ``gantk infer`` would write for these pixels."""
-    result = network.translate([source])[0]
+def translated(network: Network, source: Pixels, path: Path, others: Sequence[Pixels] = ()) -> Pixels:
+    """What ``gantk infer`` would write for these pixels; ``others``: of the further inputs."""
+    result = network.translate([source], others=[[other] for other in others])[0]
     if result.tiles > 1:
         raise UsageError(f"{path}: too large for memory in one piece; expected a smaller --size")
     return result.canvas.read(0, result.canvas.shape[0])
@@ -224,30 +232,55 @@ def _network(model: Published, name: str | None, device: torch.device, options: 
     return Network(model, model.direction(name), device, infer)
 
 
-def _input(network: Network, path: Path, size: int | None) -> Pixels:
-    levels = network.levels
-    if levels.indexed:
-        return _map(path, levels.channels, size)
-    return opened(path, levels.channels, size, network.reading)
+def _inputs(network: Network, folder: Folders, options: EvaluateOptions) -> Callable[[Path], list[Pixels]]:
+    """Reads what the network takes for a file of ``folder``: its picture, and those that belong to it (``--also``)."""
+    first, *further = network.inputs
+    partners = [
+        (Partners(list_folders(f"--also {name}", [place])), into)
+        for into, (name, place) in zip(further, folders_of(network.direction, options.also).items(), strict=True)
+    ]
+
+    def inputs(path: Path) -> list[Pixels]:
+        found = [_input(first, path, options.size)]
+        for files, into in partners:
+            try:
+                partner = files.of(PurePath(folder.name(path)), path)
+            except LookupError as error:
+                raise UsageError(f"{path}: it has no {into.name}: {error}") from None
+            found.append(_input(into, partner, options.size))
+            if found[-1].shape[:2] != found[0].shape[:2]:
+                height, width = found[0].shape[:2]
+                raise ImageError(partner, f"expected {width}x{height} pixels, as {path} has")
+        return found
+
+    return inputs
+
+
+def _input(into: Input, path: Path, size: int | None) -> Pixels:
+    if into.indexed:
+        return _map(path, into.channels, size)
+    return opened(path, into.channels, size, into.reading)
 
 
 def _target(network: Network, path: Path, size: int | None) -> Pixels:
     levels = network.levels
     if levels.index_out:
         return _map(path, levels.out_channels, size)
-    return opened(path, levels.out_channels, size, replace(network.reading, range=levels.range_out))
+    return opened(path, levels.out_channels, size, replace(network.inputs[0].reading, range=levels.range_out))
 
 
 def _map(path: Path, classes: int, size: int | None) -> Pixels:
-    if size is not None:
-        raise UsageError("--size: maps of class indices cannot be resized; resize the files")
-    return open_index_map(path, classes)
+    indices = open_index_map(path, classes)
+    return indices if size is None else nearest(indices, size, size)
 
 
 def _halves(path: Path, network: Network, options: EvaluateOptions) -> tuple[Pixels, Pixels]:
     """The two halves of a picture: the input and the target."""
     found = []
-    for channels, right in ((network.levels.channels, options.swap), (network.levels.out_channels, not options.swap)):
+    for channels, right in (
+        (network.inputs[0].channels, options.swap),
+        (network.levels.out_channels, not options.swap),
+    ):
         whole = open_image(path, channels)
         if whole.shape[1] % 2:
             raise ImageError(path, f"{whole.shape[1]} pixels wide; expected two halves of one width")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from translate.conditions import examples_of
 from translate.contract import Direction
+from translate.data.example import noise_pictures
 from translate.errors import GantkError, UsageError
 from translate.modelfile.model import Published
 
@@ -28,8 +29,9 @@ def example(model: Published, direction: Direction, count: int, high: int, wide:
     if direction.latent is not None:
         return (*direction.latents(count, generator).values(), *conditions)
     unit = direction.multiple * -(-4 // direction.multiple)
-    shapes = [(count, model.data.channels[name], high * unit, wide * unit) for name in direction.input_names]
-    return (*(torch.rand(shape, generator=generator) * 2 - 1 for shape in shapes), *conditions)
+    sides = high * unit, wide * unit
+    inputs = (noise_pictures(model.data, name, count, *sides, generator) for name in direction.input_names)
+    return (*inputs, *conditions)
 
 
 def difference(output: Tensor, module: nn.Module, given: Sequence[Tensor]) -> float:

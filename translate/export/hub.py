@@ -129,4 +129,5 @@ def _commands(directions: Sequence[DirectionRecord], name: str) -> Iterator[str]
         if direction.latent:
             yield f"gantk sample {name} --direction {direction.name} --grid samples.png"
         else:
-            yield f"gantk infer {name} photos/ --out results/ --direction {direction.name}"
+            also = "".join(f" --also {other}={other}/" for other in direction.inputs[1:])
+            yield f"gantk infer {name} photos/{also} --out results/ --direction {direction.name}"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from translate.contract import Direction
+from translate.contract import DataSpec, Direction
 from translate.errors import one_line
 from translate.export.check import TOLERANCE, ExportError, check, difference, example, need
 from translate.files import write_whole
@@ -29,22 +29,25 @@ OPSET = 18
 
 
 class InRange(nn.Module):
-    """A direction whose pictures are in [0, 1], or as they are in [-1, 1]."""
+    """A direction whose pictures are in [0, 1], or as they are in [-1, 1]; planes of indices stay what they are."""
 
-    def __init__(self, module: DirectionModule, range_: Range) -> None:
+    def __init__(self, module: DirectionModule, data: DataSpec, range_: Range) -> None:
         super().__init__()
         self.module = module
-        self.pictures = 0 if module.direction.latent else len(module.direction.input_names)
+        direction, shades = module.direction, data.channels.keys() - set(data.indexed)
+        self.pictures = [name in shades and direction.latent is None for name in direction.input_names]
         self.unit = range_ == "0..1"
+        self.unit_out = self.unit and direction.outputs in shades
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """As the direction, with pictures in the range."""
         if not self.unit:
             output: Tensor = self.module(*tensors)
             return output
-        given = [x * 2 - 1 if place < self.pictures else x for place, x in enumerate(tensors)]
+        pictures = [*self.pictures, *[False] * (len(tensors) - len(self.pictures))]
+        given = [x * 2 - 1 if picture else x for picture, x in zip(pictures, tensors, strict=True)]
         inside: Tensor = self.module(*given)
-        return (inside + 1) / 2
+        return (inside + 1) / 2 if self.unit_out else inside
 
 
 def to_onnx(
@@ -63,7 +66,7 @@ def to_onnx(
     Metadata: ``gantk``, the model's card, and ``range``. Nothing of this machine is in the file.
     """
     need("onnx", "onnx", "onnxruntime", "onnxscript")
-    module = InRange(DirectionModule(model.nets, direction), range_).eval()
+    module = InRange(DirectionModule(model.nets, direction), model.data, range_).eval()
     # Nothing may be 1 or equal here, or the exporter would take it for a constant.
     given = example(model, direction, 2, 6, 8)
     with _quiet():

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from translate.console import current
+from translate.console import current, speaking
 from translate.contract import Direction
 from translate.data.formats import pixel_limit
 from translate.data.listing import describe
@@ -19,6 +19,7 @@ from translate.errors import InterruptedRunError, UsageError
 from translate.files import make_folder, remove_leftovers
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError
+from translate.infer.partners import folders_of, with_partners
 from translate.infer.plan import plan
 from translate.infer.progress import counter, reported_if_long, stoppable
 from translate.infer.runner import Network
@@ -42,13 +43,16 @@ def infer(
     """
     options = options or InferOptions()
     console, direction = current(), direction_of(model, options)
+    folders = folders_of(direction, options.also)
     world = world_from_environment()
     device = choose_device(options.device, world.local_rank, world.local_size)
     with model.lock:
         network = Network(model, direction, device, options)
     with reported_if_long("looking for photos") if world.leads else nullcontext():
         left_out: Counter[str] = Counter()
-        jobs = plan(inputs, out, options, network.levels.planes_out, left_out)[options.share]
+        jobs = plan(inputs, out, options, network.levels.planes_out, left_out)
+        with speaking(world.leads):
+            jobs = with_partners(jobs, folders, out)[options.share]
     meeting = Meeting(world)
     make_folder(out, f"--out {out}")
     stages = Stages(network, model.lock, out, options)

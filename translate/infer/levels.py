@@ -1,4 +1,4 @@
-"""Between the pixels of pictures and the values of networks, which lie in [-1, 1] or are class planes."""
+"""From the values of networks, which lie in [-1, 1] or are class planes, to the pixels of results."""
 
 from __future__ import annotations
 
@@ -19,24 +19,17 @@ _VISIBLE = 8 / 255
 
 @dataclass(frozen=True)
 class Levels:
-    """What goes into a direction and what comes out of it.
+    """What comes out of a direction.
 
-    ``channels`` and ``out_channels``: of the network. ``indexed`` and ``index_out``: whether they are classes.
-    ``bits``: of the results, where the user wants another depth than the photo's. ``range_out``: the numbers that are
-    black and white in the domain of the results, where it has a range of its own.
+    ``out_channels``: of the network. ``index_out``: whether they are classes. ``bits``: of the results, where the user
+    wants another depth than the photo's. ``range_out``: the numbers that are black and white in the domain of the
+    results, where it has a range of its own.
     """
 
-    channels: int
     out_channels: int
-    indexed: bool
     index_out: bool
     bits: int | None = None
     range_out: tuple[float, float] | None = None
-
-    @property
-    def planes_in(self) -> int:
-        """Channels of a picture as pixels: one for class indices."""
-        return 1 if self.indexed else self.channels
 
     @property
     def planes_out(self) -> int:
@@ -44,20 +37,9 @@ class Levels:
         return 1 if self.index_out else self.out_channels
 
     @classmethod
-    def of(cls, data: DataSpec, into: str, out: str, bits: int | None) -> Levels:
-        """What a direction from domain ``into`` to domain ``out`` takes and gives, of a model trained on ``data``."""
-        return cls(
-            data.channels[into],
-            data.channels[out],
-            into in data.indexed,
-            out in data.indexed,
-            bits,
-            data.ranges.get(out),
-        )
-
-    def blank(self, side: int) -> Pixels:
-        """A square picture, for trials."""
-        return np.zeros((side, side, self.planes_in), np.uint8)
+    def of(cls, data: DataSpec, out: str, bits: int | None) -> Levels:
+        """What a direction to domain ``out`` gives, of a model trained on ``data``."""
+        return cls(data.channels[out], out in data.indexed, bits, data.ranges.get(out))
 
     def numbers(self, own: Numbers) -> Numbers:
         """How the result of a photo is stored, which stores ``own``: as that is, unless something else is wanted."""
@@ -80,27 +62,18 @@ class Levels:
             return np.dtype(np.uint16)
         return np.dtype(FLOATS.type) if self.bits == 32 or self.range_out is not None else picture.dtype
 
-    def to_tensor(self, pictures: Sequence[Pixels], device: torch.device, layout: torch.memory_format) -> Tensor:
-        """Pictures of one size, (H, W, C), as (N, C, H, W) in [-1, 1], or as one-hot planes."""
-        if self.indexed:
-            levels = torch.from_numpy(np.stack(pictures)).to(device).permute(0, 3, 1, 2)
-            return (levels == torch.arange(self.channels, device=device).view(1, -1, 1, 1)).float()
-        values = [
-            torch.from_numpy(np.array(picture)).to(device).float().div_(white_of(picture.dtype) / 2).sub_(1)
-            for picture in pictures
-        ]
-        return torch.stack(values).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-
     def to_pixels(self, y: Tensor, kind: np.dtype[Any]) -> Pixels:
         """Network values (N, C, H, W) as (N, H, W, C), rounded and clamped; class planes as indices."""
         return _on_host(y.argmax(1, keepdim=True), kind) if self.index_out else to_pixels(y, kind)
 
-    def trouble(self, picture: Pixels, finite: bool, extent: tuple[float, float]) -> str | None:
-        """What is wrong with an output, whose pixels go from one to the other as shares of white."""
+    def trouble(self, pictures: Sequence[Pixels], finite: bool, extent: tuple[float, float]) -> str | None:
+        """What is wrong with what became of some pictures, whose pixels go from one to the other as shares of white."""
         if not finite:
             return "the network's output is not finite"
         low, high = extent
-        varied = (float(picture.max()) - float(picture.min())) / white_of(picture.dtype) > _VISIBLE
+        varied = any(
+            (float(picture.max()) - float(picture.min())) / white_of(picture.dtype) > _VISIBLE for picture in pictures
+        )
         if high - low < 0.5 / 255 and not self.index_out and varied:
             return f"the network's output is constant ({round(low * 255)} of 255)"
         return None

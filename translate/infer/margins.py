@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from translate.data.values import Pixels
+from translate.infer.inputs import Stack
 from translate.infer.tiling import up_to
 
 MARGINS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -16,9 +16,7 @@ UNSEEN = 0.1 * 2 / 255
 """Largest difference, in network values, at which a smaller margin counts as equal to the network's own."""
 
 
-def measured_margin(
-    whole: Pixels, side: int, multiple: int, scale: int, exact: Callable[[Pixels], Tensor]
-) -> int | None:
+def measured_margin(whole: Stack, side: int, multiple: int, scale: int, exact: Callable[[Stack], Tensor]) -> int | None:
     """The smallest margin, doubled, at which the middle of a tile no longer changes; None if none is.
 
     ``exact``: the network in fp32, on pieces of at most ``side``: one step of bf16 is ten times what counts as a
@@ -33,7 +31,7 @@ def measured_margin(
     def around(starts: list[int], margin: int) -> Tensor:
         """The output on a square of side ``middle`` at ``starts``, from so many pixels around it."""
         cuts, inner = [], []
-        for start, length in zip(starts, whole.shape[:2], strict=True):
+        for start, length in zip(starts, whole.shape, strict=True):
             first, last = max(0, start - margin), min(length, start + middle + margin)
             cuts.append(slice(first, last))
             inner.append(slice((start - first) * scale, (start - first + min(middle, length)) * scale))
@@ -42,7 +40,7 @@ def measured_margin(
     needed = 0
     for place in ((0.5, 0.5), (0.2, 0.3), (0.8, 0.7)):
         starts = []
-        for length, share in zip(whole.shape[:2], place, strict=True):
+        for length, share in zip(whole.shape, place, strict=True):
             starts.append(int(max(0, length - middle) * share) // multiple * multiple)
         reference = around(starts, (side - middle) // 2 // multiple * multiple)
         for margin in candidates:

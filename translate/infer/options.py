@@ -39,6 +39,11 @@ class InferOptions:
         "what the model is to make of the photos, such as domain=winter; gantk inspect lists the conditions",
         Spelling(flag="--set", metavar="NAME=VALUE"),
     ] = ()
+    also: Annotated[
+        tuple[str, ...],
+        "folder of the model's further inputs, such as instances=inst/, with files named as the photos are",
+        Spelling(metavar="NAME=FOLDER"),
+    ] = ()
     sample: Annotated[bool, "keep the noise that the model was trained with, such as dropout"] = False
     format: Annotated[str, "keep, png, jpg[:quality], webp[:quality], tiff or npy"] = "keep"
     bits: Annotated[Literal[8, 16, 32] | None, "bit depth of the results, 32 as floats; default: each photo's own"] = (

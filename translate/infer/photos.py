@@ -8,11 +8,12 @@ from pathlib import Path
 from translate.contract import Direction
 from translate.data.alpha import on_white
 from translate.data.colour import pixels_to_srgb
-from translate.data.decode import Decoded, Opened, open_file
+from translate.data.decode import Decoded, Opened, open_file, open_image, probe
 from translate.data.formats import ImageError, TooLargeError, image_error
 from translate.data.index_maps import open_index_map
 from translate.data.values import WHOLE, Numbers, Pixels
 from translate.errors import GantkError
+from translate.infer.inputs import Input
 from translate.infer.kept import Kept, read_kept
 from translate.infer.tiling import padded_side
 from translate.reading import MAX_PIXELS, STANDARD, Reading
@@ -24,7 +25,8 @@ _SUBFILE_TYPE = 254
 class Photo:
     """A decoded photo. ``pixels``: (H, W, C), upright; ``alpha``: (H, W) of the same type where it is carried past the
     network; ``numbers``: how the file stores its own; ``notes``: what the user should know; ``lossless``: a WebP whose
-    pixels were stored exactly; ``bands``: whether the channels are no colours."""
+    pixels were stored exactly; ``bands``: whether the channels are no colours; ``others``: the pictures of the further
+    inputs."""
 
     pixels: Pixels
     alpha: Pixels | None = None
@@ -33,6 +35,7 @@ class Photo:
     lossless: bool = False
     numbers: Numbers = WHOLE[8]
     bands: bool = False
+    others: tuple[Pixels, ...] = ()
 
 
 def read_photo(
@@ -87,6 +90,21 @@ def photo_of(
     return Photo(pixels, mask, kept, decoded.notes, lossless, decoded.numbers, decoded.bands)
 
 
+def read_partner(path: Path, into: Input, size: tuple[int, int]) -> Pixels:
+    """The picture of a further input, of which only the pixels count; ``size``: width and height, the photo's.
+
+    Raises ``GantkError``, which names the file, where it is no picture, or of another size.
+    """
+    width, height, _ = probe(path, into.reading)
+    if (width, height) != size:
+        raise ImageError(path, f"{width}x{height} pixels; expected {size[0]}x{size[1]}, as the photo has")
+    return (
+        open_index_map(path, into.channels, into.reading)
+        if into.indexed
+        else open_image(path, into.channels, into.reading)
+    )
+
+
 def _lose_profile(decoded: Decoded, profile: bytes | None) -> None:
     """Make colours mean without their profile what they mean with it."""
     if profile is None or decoded.bands:
@@ -116,8 +134,10 @@ def _is_lossless(path: Path) -> bool:
 
 
 def weight_of(opened: Opened, direction: Direction, max_pixels: int) -> int:
-    """The pixels that a photo takes up on its way, its own and the result's. Raises ``ImageError`` where padding makes
-    it too large."""
+    """The pixels that a photo takes up on its way, of all its inputs and of the result.
+
+    Raises ``ImageError`` where padding makes it too large.
+    """
     width, height = opened.size
     pixels = padded_side(width, direction.multiple) * padded_side(height, direction.multiple)
     # A line of a hundred million pixels is no more than one photo, but sixteen times as many when padded.
@@ -127,11 +147,13 @@ def weight_of(opened: Opened, direction: Direction, max_pixels: int) -> int:
             f"{width}x{height} is padded to {pixels:,} pixels for this model, more than {most:,}; "
             "--max-pixels raises this limit",
         )
-    return pixels * (1 + direction.scale**2) // 2
+    return pixels * (len(direction.input_names) + direction.scale**2) // 2
 
 
-def reason_of(error: GantkError, max_pixels: int) -> str:
-    """Why a photo could not be read, without its name."""
+def reason_of(error: GantkError, photo: Path, max_pixels: int) -> str:
+    """Why a photo could not be read, without its name; with that of the file where it is a partner's fault."""
+    if isinstance(error, ImageError) and error.path != photo:
+        return str(error)
     if isinstance(error, TooLargeError):  # Pillow's limit is beyond --max-pixels, so that one is what counts
         return f"it has {error.pixels:,} pixels, more than --max-pixels {max_pixels}"
     return str(getattr(error, "reason", error))

@@ -46,7 +46,9 @@ class Job:
 
     ``alternative``: where it goes as PNG if that format turns out not to hold it. ``kept``: whether the format is what
     ``--format`` asks for; False where we do not write the photo's own. ``listed``: found in a folder, not named by the
-    user. ``number``: place among all jobs, which shards it. ``refusal``: why it cannot be done, known before reading.
+    user. ``number``: place among all jobs, which shards it. ``inside``: its place below the output folder, by its own
+    name. ``others``: the files of the direction's further inputs. ``refusal``: why it cannot be done, known before
+    reading.
     """
 
     number: int
@@ -56,6 +58,8 @@ class Job:
     format: str
     kept: bool
     listed: bool
+    inside: PurePath
+    others: tuple[Path, ...] = ()
     refusal: str | None = None
 
     @property
@@ -97,25 +101,29 @@ def plan(
     listed = list(_once(_listed(inputs, home, left_out)))
     found = [item for item in listed if item.refusal is None]
     names = _names(found, options, channels)
-    own = {identity for item in found if (identity := _identity(item.path))}
+    own = {known for item in found if (known := identity(item.path))}
     taken = {_folded(name) for name, *_ in names} | _folders(found)
     jobs = []
     for number, (item, (name, format_, kept)) in enumerate(zip(found, names, strict=True)):
         target = out / name
         refusal = None
-        if _identity(target) in own:
+        if identity(target) in own:
             refusal = "its result would overwrite an input; choose another --out or a --suffix"
         elif not item.listed and not _is_regular(item.path):
             refusal = "not a regular file"
         other, turn = name.with_name(_fitting(name.name, ".png")), 2
-        while _folded(other) in taken or _identity(out / other) in own:
+        while _folded(other) in taken or identity(out / other) in own:
             other, turn = name.with_name(_fitting(f"{name.name}~{turn}", ".png")), turn + 1
         taken.add(_folded(other))
-        jobs.append(Job(number, item.path, target, out / other, format_, kept, item.listed, refusal))
+        jobs.append(
+            Job(number, item.path, target, out / other, format_, kept, item.listed, item.inside, refusal=refusal)
+        )
     for item in listed:
         if item.refusal is not None:
             place = out / item.inside
-            jobs.append(Job(len(jobs), item.path, place, place, "PNG", False, item.listed, item.refusal))
+            jobs.append(
+                Job(len(jobs), item.path, place, place, "PNG", False, item.listed, item.inside, refusal=item.refusal)
+            )
     return jobs
 
 
@@ -259,7 +267,7 @@ def _is_regular(path: Path) -> bool:
         return False
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def identity(path: Path) -> tuple[int, int] | None:
     """What a file is, by whatever name."""
     try:
         status = path.stat()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import RLock
 
 import numpy as np
@@ -16,8 +16,9 @@ from translate.conditions import conditions_of, parse_settings
 from translate.contract import Batch, Direction, Nets
 from translate.data.values import Pixels
 from translate.device import AUTOCAST, choose_precision, is_out_of_memory
-from translate.errors import GantkError, UsageError
+from translate.errors import GantkError
 from translate.infer.canvas import Canvas
+from translate.infer.inputs import Input, Stack, inputs_of
 from translate.infer.levels import Levels, extent
 from translate.infer.margins import measured_margin
 from translate.infer.memory import GIB, footprint, free_memory
@@ -29,11 +30,10 @@ from translate.infer.statistics import (
     norms_of_pictures,
     pooled,
 )
-from translate.infer.tiling import SMALLEST, Tile, padded, padded_side, rows_of_tiles, up_to
+from translate.infer.tiling import SMALLEST, Tile, padded_side, rows_of_tiles, up_to
 from translate.layers.dropout import DROPOUT, dropout_on
 from translate.layers.layout import memory_format
 from translate.modelfile.model import Published
-from translate.reading import Reading
 from translate.settings import Precision
 
 CROP = 40
@@ -76,18 +76,10 @@ class Network:
 
     def __init__(self, model: Published, direction: Direction, device: torch.device, options: InferOptions) -> None:
         self.direction = direction
-        self.input, *others = direction.input_names
-        if others:
-            more = ", ".join(others)
-            raise UsageError(f"{model.path}: {direction.name} needs {more} beside the photo, which infer cannot read")
         conditions = conditions_of(direction, parse_settings(options.settings))
         self._conditions = {name: value[None].to(device) for name, value in conditions.items()}
-        self.levels = Levels.of(model.data, self.input, direction.outputs, options.bits)
-        self.reading: Reading = replace(
-            options.reading,
-            range=options.reading.range or model.data.ranges.get(self.input),
-            hidden=model.data.hidden,
-        )
+        self.inputs: tuple[Input, ...] = inputs_of(model.data, direction, options.reading)
+        self.levels = Levels.of(model.data, direction.outputs, options.bits)
         self.device = device
         self.precision: Precision = choose_precision(options.precision, device)
         self._nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
@@ -131,12 +123,23 @@ class Network:
             states.append(torch.mps.get_rng_state())
         return states
 
-    def _blank(self) -> Pixels:
-        return self.levels.blank(up_to(64, self.direction.multiple))
+    def _blank(self) -> Stack:
+        side = up_to(64, self.direction.multiple)
+        return Stack(tuple(one.blank(side) for one in self.inputs))
 
-    def translate(self, pictures: Sequence[Pixels], seed: int = 0) -> list[Result]:
-        """Pictures (H, W, C) of one size. Raises `CannotTranslateError` with the reason."""
-        height, width = (padded_side(side, self.direction.multiple) for side in pictures[0].shape[:2])
+    def translate(
+        self, pictures: Sequence[Pixels], seed: int = 0, others: Sequence[Sequence[Pixels]] = ()
+    ) -> list[Result]:
+        """Pictures (H, W, C) of one size; ``others``: for each further input of the direction, as many of that size.
+
+        Raises `CannotTranslateError` with the reason.
+        """
+        if len(others) != len(self.inputs) - 1:
+            raise ValueError(f"{len(others)} further inputs; expected {len(self.inputs) - 1}")
+        return self._translate([Stack(parts) for parts in zip(pictures, *others, strict=True)], seed)
+
+    def _translate(self, pictures: Sequence[Stack], seed: int) -> list[Result]:
+        height, width = (padded_side(side, self.direction.multiple) for side in pictures[0].shape)
         count = len(pictures)
         if self._options.tile == "auto" and count * height * width * HUNGRIEST > self._usable(whole=True):
             self._measure()
@@ -146,7 +149,7 @@ class Network:
                     if self._fits(count, height, width):
                         return self._whole(pictures)
                     if count > 1:
-                        return [result for picture in pictures for result in self.translate([picture], seed)]
+                        return [result for picture in pictures for result in self._translate([picture], seed)]
                     return [self._in_tiles(pictures[0])]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -192,34 +195,37 @@ class Network:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise CannotTranslateError(f"not enough memory, even for {len(blank)}x{len(blank)} pixels") from None
+            raise CannotTranslateError(
+                f"not enough memory, even for {blank.shape[1]}x{blank.shape[0]} pixels"
+            ) from None
 
-    def _whole(self, pictures: Sequence[Pixels]) -> list[Result]:
-        x = self._tensor([padded(picture, self.direction.multiple) for picture in pictures])
+    def _whole(self, pictures: Sequence[Stack]) -> list[Result]:
+        x = self._tensor([picture.padded(self.direction.multiple) for picture in pictures])
         y = self._forward(x)
-        height, width = (side * self.direction.scale for side in pictures[0].shape[:2])
+        height, width = (side * self.direction.scale for side in pictures[0].shape)
         finite = y.isfinite().flatten(1).all(1).tolist()
         results = []
         for i, picture in enumerate(pictures):
             notes: list[str] = []
-            output = self.levels.to_pixels(y[i : i + 1], self.levels.kind(picture))[0, :height, :width]
-            if trouble := self.levels.trouble(picture, finite[i], extent(output)):
+            kind = self.levels.kind(picture.photo)
+            output = self.levels.to_pixels(y[i : i + 1], kind)[0, :height, :width]
+            if trouble := self.levels.trouble(picture.parts, finite[i], extent(output)):
                 self._only_if_half(trouble)
                 again = self._forward(x[i : i + 1], exact=True)
-                output = self.levels.to_pixels(again, self.levels.kind(picture))[0, :height, :width]
+                output = self.levels.to_pixels(again, kind)[0, :height, :width]
                 finite_now = bool(again.isfinite().all())
-                if trouble := self.levels.trouble(picture, finite_now, extent(output)):
+                if trouble := self.levels.trouble(picture.parts, finite_now, extent(output)):
                     raise CannotTranslateError(trouble)
                 notes.append(f"run again in fp32, as {self.precision} failed")
             results.append(Result(Canvas.of(output), notes=notes))
         return results
 
-    def _in_tiles(self, picture: Pixels) -> Result:
+    def _in_tiles(self, picture: Stack) -> Result:
         self._measure()
         try:
             result, trouble = self._tiled(picture, exact=False)
         except _NotFiniteError:
-            result, trouble = None, self.levels.trouble(picture, False, (0, 0))
+            result, trouble = None, self.levels.trouble(picture.parts, False, (0, 0))
         if result is not None and trouble is None:
             return result
         assert trouble is not None
@@ -233,11 +239,11 @@ class Network:
         result.notes.append(f"run again in fp32, as {self.precision} failed")
         return result
 
-    def _tiled(self, picture: Pixels, *, exact: bool) -> tuple[Result, str | None]:
+    def _tiled(self, picture: Stack, *, exact: bool) -> tuple[Result, str | None]:
         """The picture from tiles, and what is wrong with it."""
-        height, width = (side * self.direction.scale for side in picture.shape[:2])
-        canvas = Canvas(height, width, self.levels.planes_out, kind=self.levels.kind(picture))
-        whole = padded(picture, self.direction.multiple)
+        height, width = (side * self.direction.scale for side in picture.shape)
+        canvas = Canvas(height, width, self.levels.planes_out, kind=self.levels.kind(picture.photo))
+        whole = picture.padded(self.direction.multiple)
         notes: list[str] = []
         norms = norms_of_pictures(self._nets)
         side, margin = self._tile(whole, bool(norms), exact, notes)
@@ -257,10 +263,10 @@ class Network:
                     if layers.error() <= TOLERANCE or result.passes > layers.layers:
                         break
                     result.passes += 1
-        return result, self.levels.trouble(picture, True, ends)
+        return result, self.levels.trouble(picture.parts, True, ends)
 
     def _pass(
-        self, whole: Pixels, canvas: Canvas, side: int, margin: int, norms: PooledNorms | None, exact: bool
+        self, whole: Stack, canvas: Canvas, side: int, margin: int, norms: PooledNorms | None, exact: bool
     ) -> tuple[tuple[float, float], int]:
         """Run all tiles once and write their cores; what ``extent`` gives of all, and the number of tiles."""
         scale = self.direction.scale
@@ -281,14 +287,14 @@ class Network:
                 canvas.write(top, band)
         return (low, high), count
 
-    def _core(self, whole: Pixels, tile: Tile, norms: PooledNorms | None, exact: bool) -> Tensor:
+    def _core(self, whole: Stack, tile: Tile, norms: PooledNorms | None, exact: bool) -> Tensor:
         rows, columns, scale = tile.rows, tile.columns, self.direction.scale
         piece = whole[rows.start : rows.stop, columns.start : columns.stop]
         x = self._tensor([piece])
         if norms is None:
             y = self._forward(x, exact=exact)
         else:
-            with norms.tile(tile, *piece.shape[:2]):
+            with norms.tile(tile, *piece.shape):
                 y = self._forward(x, exact=exact)
         y = y[
             :,
@@ -300,10 +306,10 @@ class Network:
             raise _NotFiniteError
         return y
 
-    def _tile(self, whole: Pixels, norms: bool, exact: bool, notes: list[str]) -> tuple[int, int]:
+    def _tile(self, whole: Stack, norms: bool, exact: bool, notes: list[str]) -> tuple[int, int]:
         """Side and margin of the tiles, multiples of what the network takes."""
         multiple, reach = self.direction.multiple, self.direction.margin
-        height, width = whole.shape[:2]
+        height, width = whole.shape
         if reach is None:
             raise CannotTranslateError(
                 f"{width}x{height} does not fit into memory, and this model needs the whole picture at once"
@@ -337,10 +343,10 @@ class Network:
             f"{have:.1f} GiB may be used"
         )
 
-    def _crops(self, whole: Pixels, side: int) -> list[Pixels]:
+    def _crops(self, whole: Stack, side: int) -> list[Stack]:
         """Crops evenly spread over the picture, together no more than one tile."""
         multiple = self.direction.multiple
-        height, width = whole.shape[:2]
+        height, width = whole.shape
         crop = min(up_to(CROP, multiple), height, width)
         most = max(1, side * side // crop**2)
         down = max(1, min(-(-height // crop), round(math.sqrt(most * height / width))))
@@ -351,8 +357,13 @@ class Network:
         )
         return [whole[top : top + crop, left : left + crop] for top in tops for left in lefts]
 
-    def _tensor(self, pictures: Sequence[Pixels]) -> Tensor:
-        return self.levels.to_tensor(pictures, self.device, self._layout)
+    def _tensor(self, pictures: Sequence[Stack]) -> Tensor:
+        """(N, C, H, W) with the channels of all inputs, one after the other."""
+        tensors = [
+            one.to_tensor([picture.parts[place] for picture in pictures], self.device, self._layout)
+            for place, one in enumerate(self.inputs)
+        ]
+        return tensors[0] if len(tensors) == 1 else torch.cat(tensors, 1)
 
     def _forward(self, x: Tensor, exact: bool = False) -> Tensor:
         self._tried = max(x.shape[0] * x.shape[2] * x.shape[3], SMALLEST**2)
@@ -363,7 +374,9 @@ class Network:
             dropout_on(self._nets) if self._options.sample else nullcontext(),
         ):
             conditions = {name: value.expand(len(x), *value.shape[1:]) for name, value in self._conditions.items()}
-            y = self.direction.run(self._nets, Batch({self.input: x, **conditions})).float()
+            parts = x.split([one.channels for one in self.inputs], 1) if len(self.inputs) > 1 else [x]
+            given = dict(zip(self.direction.input_names, parts, strict=True))
+            y = self.direction.run(self._nets, Batch({**given, **conditions})).float()
         expected = (len(x), self.levels.out_channels, *(side * self.direction.scale for side in x.shape[2:]))
         if tuple(y.shape) != expected:
             raise CannotTranslateError(f"the network gives {tuple(y.shape)} of {tuple(x.shape)}; expected {expected}")

@@ -28,7 +28,7 @@ from translate.infer.gate import Gate
 from translate.infer.marked import mark_of, marked
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError, write_result
-from translate.infer.photos import Photo, photo_of, reason_of, weight_of
+from translate.infer.photos import Photo, photo_of, read_partner, reason_of, weight_of
 from translate.infer.plan import RAW, Job
 from translate.infer.runner import Network, Result
 from translate.infer.summary import Status, Summary
@@ -177,10 +177,10 @@ class Stages:
             return survives(lambda: self._try(job))
 
     def _try(self, job: Job) -> None:
-        with open_file(job.path, self.network.reading) as opened:
+        with open_file(job.path, self.network.inputs[0].reading) as opened:
             weight_of(opened, self.network.direction, self.options.max_pixels)
-            photo = self._photo(opened)
-        (result,) = self.network.translate([photo.pixels], self._seed(job))
+            photo = self._photo(job, opened)
+        (result,) = self._run([photo], job)
         with tempfile.TemporaryFile(prefix="gantk-") as file:
             self._write(file, job.format if self._unfit(job, photo, result) is None else "PNG", job, photo, result)
 
@@ -189,20 +189,20 @@ class Stages:
         claim = self._claimed[job.number]
         claim.note("decode")
         try:
-            with open_file(job.path, self.network.reading) as opened:
+            with open_file(job.path, self.network.inputs[0].reading) as opened:
                 weight = weight_of(opened, self.network.direction, self.options.max_pixels)
                 entered = True
                 if not self.gate.enter(ticket, weight):
                     return _Decoded(job, None, "stopped", weight)
                 start = time.perf_counter()
                 try:
-                    photo = self._photo(opened)
+                    photo = self._photo(job, opened)
                 finally:
                     self._spent("decode", start)
                     claim.note("waiting")
                 return _Decoded(job, photo, "", weight)
         except GantkError as error:
-            reason = reason_of(error, self.options.max_pixels)
+            reason = reason_of(error, job.path, self.options.max_pixels)
             if (
                 job.path.suffix.lower() in RAW and not entered
             ):  # which "not an image, or a damaged one" does not explain
@@ -211,16 +211,26 @@ class Stages:
                 self.gate.enter(ticket, 0)
             return _Decoded(job, None, reason, weight)
 
-    def _photo(self, opened: Opened) -> Photo:
-        return photo_of(
+    def _photo(self, job: Job, opened: Opened) -> Photo:
+        first, *further = self.network.inputs
+        photo = photo_of(
             opened,
-            self.network.levels.channels,
-            indexed=self.network.levels.indexed,
+            first.channels,
+            indexed=first.indexed,
             alpha=self.options.alpha == "keep",
             strip=self.options.strip,
             location=not self.options.strip_location,
             scale=self.network.direction.scale,
         )
+        height, width = photo.pixels.shape[:2]
+        files = zip(job.others, further, strict=True)
+        photo.others = tuple(read_partner(path, into, (width, height)) for path, into in files)
+        return photo
+
+    def _run(self, photos: Sequence[Photo], first: Job) -> list[Result]:
+        """The results of photos of one size, of which the first is that of the job ``first``."""
+        others = list(zip(*(photo.others for photo in photos), strict=True))
+        return self.network.translate([photo.pixels for photo in photos], self._seed(first), others)
 
     def _next_batch(self, waiting: deque[Future[_Decoded]]) -> list[_Decoded]:
         """The oldest photo, and others of its size that are decoded by now."""
@@ -251,7 +261,7 @@ class Stages:
             self._claimed[item.job.number].note("network")
         try:
             with self.lock:
-                results = self.network.translate([photo.pixels for photo in photos], self._seed(batch[0].job))
+                results = self._run(photos, batch[0].job)
         except Exception as error:
             # Whatever a model raises on one photo, the others may still go well.
             if len(batch) > 1:

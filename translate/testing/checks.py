@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from translate.testing.running import directions, preview, published
 from translate.testing.slow import compiled, processes
-from translate.testing.subject import BATCH, Problem, Skipped, Subject, pictures
+from translate.testing.subject import BATCH, Problem, Skipped, Subject
 from translate.testing.training import (
     accumulation,
     bfloat16,
@@ -25,7 +25,7 @@ from translate.testing.training import (
     terms,
 )
 
-__all__ = ["BATCH", "CHECKS", "SLOW_CHECKS", "Check", "Problem", "Skipped", "Subject", "pictures"]
+__all__ = ["BATCH", "CHECKS", "SLOW_CHECKS", "Check", "Problem", "Skipped", "Subject"]
 
 Check = Callable[[Subject], Iterator[Problem]]
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from translate.conditions import examples_of
 from translate.contract import Batch, DataSpec, Direction, Nets, Phase, TaskModel, Terms
+from translate.data.example import noise_pictures
 from translate.distributed import World
 from translate.layers.dropout import DROPOUT
 from translate.settings import Run
@@ -97,7 +98,9 @@ class Subject:
         conditions = examples_of(direction, self.tensors, count)
         if direction.latent is not None:
             return Batch({**direction.latents(count, generator), **conditions})
-        images = {name: pictures(self.data, name, count, height, width, generator) for name in direction.input_names}
+        images = {
+            name: noise_pictures(self.data, name, count, height, width, generator) for name in direction.input_names
+        }
         return Batch({**images, **conditions})
 
     def where(self, function: object) -> str:
@@ -140,15 +143,6 @@ class _Recorder(torch.optim.SGD):
         params = self.param_groups[0]["params"]
         self.log.append((self.role, [None if p.grad is None else p.grad.detach().clone() for p in params]))
         return super().step(closure)
-
-
-def pictures(data: DataSpec, name: str, count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Noise as a domain's images, (count, C, height, width): in [-1, 1], or one-hot planes where it is indexed."""
-    channels = data.channels[name]
-    if name in data.indexed:
-        classes = torch.randint(channels, (count, height, width), generator=generator)
-        return nn.functional.one_hot(classes, channels).permute(0, 3, 1, 2).float()
-    return torch.rand(count, channels, height, width, generator=generator) * 2 - 1
 
 
 def freeze(nets: nn.Module) -> None:

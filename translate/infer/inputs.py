@@ -1,0 +1,91 @@
+"""What goes into a direction: a picture, or several of one size that belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translate.contract import DataSpec, Direction
+from translate.data.values import Pixels, white_of
+from translate.infer.tiling import padded
+from translate.reading import Reading
+
+
+@dataclass(frozen=True)
+class Input:
+    """One of the domains that a direction reads.
+
+    ``name``: in the batch. ``channels``: of the network. ``indexed``: whether its pixels are indices. ``reading``: how
+    its files become pixels.
+    """
+
+    name: str
+    channels: int
+    indexed: bool
+    reading: Reading
+
+    @property
+    def planes(self) -> int:
+        """Channels of a picture as pixels: one for indices."""
+        return 1 if self.indexed else self.channels
+
+    def blank(self, side: int) -> Pixels:
+        """A square picture, for trials."""
+        return np.zeros((side, side, self.planes), np.uint8)
+
+    def to_tensor(self, pictures: Sequence[Pixels], device: torch.device, layout: torch.memory_format) -> Tensor:
+        """Pictures of one size, (H, W, C), as (N, C, H, W) in [-1, 1], as one-hot planes, or identities as they are."""
+        if self.indexed:
+            values = np.stack(pictures)
+            if self.channels == 1:
+                return torch.from_numpy(values.astype(np.float32)).to(device).permute(0, 3, 1, 2)
+            levels = torch.from_numpy(values).to(device).permute(0, 3, 1, 2)
+            return (levels == torch.arange(self.channels, device=device).view(1, -1, 1, 1)).float()
+        shades = [
+            torch.from_numpy(np.array(picture)).to(device).float().div_(white_of(picture.dtype) / 2).sub_(1)
+            for picture in pictures
+        ]
+        return torch.stack(shades).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def inputs_of(data: DataSpec, direction: Direction, reading: Reading) -> tuple[Input, ...]:
+    """The inputs of a direction of a model trained on ``data``; a range that the user gives is the first one's."""
+    found = []
+    for place, name in enumerate(direction.input_names):
+        own = data.ranges.get(name)
+        range_ = own if place else reading.range or own
+        indexed = name in data.indexed
+        found.append(Input(name, data.channels[name], indexed, replace(reading, range=range_, hidden=data.hidden)))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The pictures (H, W, C) of one result, of one height and width, which are padded and cut as one.
+
+    The first is the photo: it says in which numbers the result is stored.
+    """
+
+    parts: tuple[Pixels, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.parts[0].shape[:2]
+        return height, width
+
+    @property
+    def photo(self) -> Pixels:
+        """The first picture."""
+        return self.parts[0]
+
+    def __getitem__(self, place: tuple[slice, slice]) -> Stack:
+        return Stack(tuple(part[place] for part in self.parts))
+
+    def padded(self, multiple: int) -> Stack:
+        """Both sides grown to a multiple, as ``tiling.padded`` does it."""
+        return Stack(tuple(padded(part, multiple) for part in self.parts))
