@@ -119,6 +119,71 @@ def test_files_and_functions_are_short(path: Path) -> None:
     assert long == []
 
 
+START = ("translate", "translate.__main__", "translate.cli.app")
+"""What every command imports, ``gantk --help`` too: whatever these do not import at once is imported lazily."""
+
+EXTRA = "of an optional extra"
+IMPORTED_LATE = {
+    "mlflow": EXTRA,
+    "wandb": EXTRA,
+    "torch.utils.tensorboard": EXTRA,
+    "torch_fidelity": EXTRA,
+    "translate.evaluation.learned": EXTRA,  # which imports torchmetrics
+    "onnxruntime": EXTRA,
+    "spandrel": EXTRA,
+    "av": EXTRA,
+    "cryptography": EXTRA,
+    "albumentations": "takes seconds, uses the network unless forbidden first, and serves --augment alone",
+    "cv2": "its threads are set once albumentations has imported it",
+    "kornia": "takes seconds and serves --augment-device alone",
+    "imagecodecs": "each codec is a library of its own, which an installation may lack",
+    "tifffile": "serves TIFFs that Pillow does not open",
+    "scipy": "takes a second and serves pictures with hidden colours alone",
+    "torchvision": "takes a second, which help pages and commands without grids or its networks do without",
+    "translate.cli.train_model": "imports torch, which the list of models does without",
+    "translate.distributed": "imports torch, which the list of plugins does without",
+    "translate.contract": "imports torch, which the list of plugins does without",
+}
+"""What a module that is itself imported lazily may import within a function, and why."""
+
+
+def imported_at_once() -> set[str]:
+    found: set[str] = set()
+    waiting = list(START)
+    while waiting:
+        if (module := waiting.pop()) not in found:
+            found.add(module)
+            waiting += [*imports(MODULES[module], lazy=False), *([module.rpartition(".")[0]] if "." in module else [])]
+    return found
+
+
+def imported_in_functions(path: Path) -> Iterator[str]:
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import):
+                    yield from (alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom):
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
+                    yield from (name if name in MODULES else str(node.module) for name in names)
+
+
+def test_what_is_imported_lazily_imports_nothing_lazily_without_a_reason() -> None:
+    at_once = imported_at_once()
+    assert "translate.cli.app" in at_once
+    assert "translate.training.run" not in at_once
+    late = [path for module, path in MODULES.items() if module not in at_once]
+    unexplained, used = set(), set()
+    for path in (*late, *sorted((ROOT / "plugins").glob("*.py"))):
+        for name in imported_in_functions(path):
+            parents = {name[:end] for end in range(len(name) + 1) if name[end : end + 1] in (".", "")}
+            used |= parents & IMPORTED_LATE.keys()
+            if not parents & IMPORTED_LATE.keys():
+                unexplained.add(f"{path.relative_to(ROOT)}: {name}")
+    assert unexplained == set()
+    assert used == IMPORTED_LATE.keys(), "a reason for what is no longer imported late"
+
+
 def test_the_core_names_no_built_in_model() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     table = text.partition('[project.entry-points."gantk.models"]')[2].partition("[")[0]

@@ -10,6 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+if sys.platform == "win32":
+    import ctypes
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -53,8 +56,6 @@ def current() -> Owner:
 
 def _exists(pid: int) -> bool:
     if sys.platform == "win32":  # where os.kill(pid, 0) is Ctrl-C
-        import ctypes
-
         synchronize, still_runs = 0x100000, 258
         if not (handle := ctypes.windll.kernel32.OpenProcess(synchronize, False, pid)):
             return False

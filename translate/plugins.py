@@ -18,11 +18,13 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from translate import API_VERSION, console
+from translate import API_VERSION, console, fields
 from translate.errors import GantkError, UsageError, did_you_mean, named_line, one_line
+from translate.settings import Run
 
 if TYPE_CHECKING:
     from translate.contract import TaskModel
@@ -75,8 +77,6 @@ class Plugin:
 
 def installed(group: str = GROUP) -> list[Plugin]:
     """Every plugin of the entry-point group, by name; nothing is imported. Unreadable metadata is a warning."""
-    from importlib import metadata  # takes a while, and gantk --help does without
-
     found: dict[tuple[str, str], Plugin] = {}
     for distribution in metadata.distributions():
         try:
@@ -196,8 +196,6 @@ def load(name: str) -> type[TaskModel]:
 
 def load_plugin(plugin: Plugin) -> type[TaskModel]:
     """Import one plugin and check that it is what `translate.contract.TaskModel` asks for."""
-    from translate import fields
-
     if not plugin.module or not plugin.attribute:
         raise PluginError(f"plugin {plugin.origin}: entry point {plugin.value!r}; expected module:Class")
     stated = peek(plugin).api
@@ -290,7 +288,6 @@ def import_plugin(plugin: Plugin) -> Any:
 
 def _shortcoming(cls: object, plugin: Plugin) -> str | None:
     from translate.contract import Source, TaskModel
-    from translate.settings import Run
 
     name = plugin.attribute
     if not (isinstance(cls, type) and issubclass(cls, TaskModel)):

@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
 from translate.files import write_whole
 
 TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -73,9 +76,6 @@ def save_png(path: Path, pixels: Any, source: str) -> None:
 
     It appears whole or not at all.
     """
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     info = PngInfo()
     info.add_itxt(PNG_KEY, packet(source).decode())
     image = Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)

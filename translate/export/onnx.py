@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from translate.contract import DataSpec, Direction
 from translate.errors import one_line
@@ -125,8 +126,6 @@ def _without_traces(model: Any) -> bytes:
 
 
 def _dynamic(direction: Direction) -> tuple[dict[int, Any], ...]:
-    from torch.export import Dim
-
     batch = {0: Dim("batch")}
     sides: dict[int, Any] = dict(batch)
     if direction.latent is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,16 @@ import torch
 from torch import Tensor, UntypedStorage
 from torch.utils._python_dispatch import TorchDispatchMode
 
+if sys.platform != "win32":
+    import resource
+
 GIB = 1 << 30
 UNKNOWN = 4 * GIB
-"""What is taken for free where the system does not say."""
+"""What counts as free where the system does not report it."""
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be allocated on the device, as far as the system tells."""
+    """Bytes that can still be allocated on the device, as far as the system reports."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -102,13 +106,13 @@ def _group_limit() -> int | None:
 
 def _process_limit() -> int | None:
     """What is left of ``ulimit -v``."""
+    if sys.platform == "win32":
+        return None
     try:
-        import resource
-
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         if soft == resource.RLIM_INFINITY:
             return None
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
         return max(0, soft - pages * resource.getpagesize())
-    except (ImportError, OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError):
         return None

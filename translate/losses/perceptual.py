@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, cast
 
 import torch
 import torchvision
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from translate.errors import UsageError
@@ -135,8 +136,6 @@ def _loaded(network: V, weights: Path | None) -> V:
 def _load(path: Path, kind: Classifier) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch import distributed as dist
+from torch.multiprocessing.spawn import ProcessRaisedException, spawn
 
 from translate.contract import Batch, Nets, Phase, Terms
 from translate.distributed import World
@@ -45,9 +48,6 @@ def processes(subject: Subject) -> Iterator[Problem]:
     """two processes give the gradient of one (batch statistics and dropout frozen)"""
     if subject.task.compares_samples:
         raise Skipped(COMPARES)
-    from safetensors.torch import load_file
-    from torch.multiprocessing.spawn import ProcessRaisedException, spawn
-
     one: Gradients = []
     engine = subject.engine(log=one)
     freeze(engine.nets)
@@ -68,9 +68,6 @@ def processes(subject: Subject) -> Iterator[Problem]:
 
 
 def _process(rank: int, subject: Subject, size: int) -> None:
-    from safetensors.torch import save_file
-    from torch import distributed as dist
-
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo") if Path("/sys/class/net/lo").exists() else None
     store = (subject.folder / "store").as_uri()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from translate import API_VERSION
+from translate import API_VERSION, config, fields
 from translate.contract import Batch, Nets, Phase, Terms
 from translate.errors import UsageError, one_line
 from translate.testing.subject import COMPARES, Gradients, Problem, Skipped, Subject, freeze, unequal
@@ -44,15 +44,12 @@ def builds(subject: Subject) -> Iterator[Problem]:
 
 def settings(subject: Subject) -> Iterator[Problem]:
     """every hyper-parameter can be written to a config file and read back"""
-    from translate import config as flags
-    from translate import fields
-
     task = subject.task
     for field in fields.fields_of(type(task), "model"):
         value = getattr(task, field.name)
         title = f"field {field.name}: a value that TOML has, and gives back"
         try:
-            written = flags.to_toml({"model": {field.name: value}})
+            written = config.to_toml({"model": {field.name: value}})
             again = field.from_config(tomllib.loads(written)["model"][field.name], field.name)
         except (TypeError, ValueError, UsageError) as error:
             yield Problem(title, one_line(error), subject.place)

@@ -10,6 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
 from translate.console import current, json_line
 from translate.errors import named_line
 from translate.files import write_text_whole
@@ -19,7 +22,6 @@ from translate.training.trackers import Tracker
 if TYPE_CHECKING:
     from io import TextIOWrapper
 
-    from rich.progress import Progress, TaskID
 
 METRICS = "metrics.jsonl"
 LINE_EVERY = 5.0
@@ -134,9 +136,6 @@ def truncate(path: Path, step: int) -> None:
 
 
 def _bar(total: int, start: int) -> tuple[Progress, TaskID]:
-    from rich.console import Console as RichConsole
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     bar = Progress(
         MofNCompleteColumn(),
         BarColumn(bar_width=20),
