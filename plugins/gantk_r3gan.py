@@ -16,6 +16,7 @@ from translate.data.images import Images
 from translate.discriminators.resnext import GroupedDiscriminator
 from translate.generators.resnext import GroupedGenerator
 from translate.generators.stylegan import resolutions
+from translate.layers.factors import distances, edits
 from translate.losses.adversarial import RelativisticPairingLoss
 from translate.losses.penalties import logits_and_penalty
 from translate.optimizers import fall
@@ -92,7 +93,16 @@ class R3GAN(TaskModel):
         return LAST_RATE + (1 - LAST_RATE) * fall("cosine", progress)
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
-        return [Direction("sample", "z", "image", ("g",), lambda nets, x: nets.g(x.z), latent=self.latents())]
+        moves = edits(self.latent)
+        return [
+            Direction("sample", "z", "image", ("g",), lambda nets, x: nets.g(x.z), latent=self.latents()),
+            Direction(
+                *("edit", "z", "image", ("g",)),
+                lambda nets, x: nets.g(x.z, distances(x, moves)),
+                latent=self.latents(),
+                conditions=moves,
+            ),
+        ]
 
     def latents(self) -> Noise:
         return Noise((self.latent,))

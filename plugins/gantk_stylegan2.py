@@ -16,6 +16,7 @@ from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise
 from translate.data.images import Images
 from translate.discriminators.stylegan import StyleGANDiscriminator
 from translate.generators.stylegan import Style, StyleGANGenerator, resolutions
+from translate.layers.factors import distances, edits
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import r1
 from translate.optimizers import make_optimizer
@@ -179,12 +180,27 @@ class StyleGAN2(TaskModel):
         return make_optimizer(self.optimizer, params, lr * share, betas, self.weight_decay)
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
-        truncation = number(0, 2, "how far styles go from their mean: less is safer and more alike", default=1)
+        truncation = {"truncation": number(0, 2, "how far styles go from their mean: less is safer and more alike", 1)}
+        layers = 2 * len(resolutions(data.size)) - 1
+        help = f"layers of {layers}, from the coarsest on, that have the coarse source's style"
+        moves, latent = edits(self.width), Noise((self.latent,))
         return [
             Direction(
                 *("sample", "z", "image", ("g",)),
                 lambda nets, x: nets.g(x.z, x.truncation),
-                latent=Noise((self.latent,)),
-                conditions={"truncation": truncation},
-            )
+                latent=latent,
+                conditions=truncation,
+            ),
+            Direction(
+                *("mix", ("coarse", "fine"), "image", ("g",)),
+                lambda nets, x: nets.g.mix(x.coarse, x.fine, x.crossover, x.truncation),
+                latent=latent,
+                conditions={**truncation, "crossover": number(0, layers, help, layers // 2)},
+            ),
+            Direction(
+                *("edit", "z", "image", ("g",)),
+                lambda nets, x: nets.g(x.z, x.truncation, distances(x, moves)),
+                latent=latent,
+                conditions={**truncation, **moves},
+            ),
         ]

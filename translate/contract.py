@@ -345,13 +345,22 @@ class TaskModel(ABC):
         return 1.0
 
     def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
-        """The columns of the preview grid, each (N, C, H, W) in [-1, 1], from a fixed batch: inputs and outputs."""
+        """The columns of the preview grid, each (N, C, H, W) in [-1, 1], from a fixed batch: inputs and outputs.
+
+        Of several samplers the first draws them all.
+        """
         columns: dict[str, Tensor] = {}
-        for direction in self.directions(data):
+        for direction in main_directions(self.directions(data)):
             if direction.latent is None:
                 columns.update({name: x[name] for name in direction.input_names})
             columns[direction.name] = direction.run(nets, x)
         return columns
+
+
+def main_directions(directions: Sequence[Direction]) -> list[Direction]:
+    """All directions but further samplers, which draw the same pictures by other conditions."""
+    samplers = [direction for direction in directions if direction.latent is not None]
+    return [direction for direction in directions if direction not in samplers[1:]]
 
 
 def rate_at(task: TaskModel, progress: float) -> float:

@@ -26,7 +26,7 @@ from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.infer.summary import Summary
 from translate.modelfile.model import Published, load_published
-from translate.sample.sampler import STEPS, Sampler
+from translate.sample.sampler import STEPS, Sampler, mixing
 
 T = TypeVar("T")
 Whole = TypeVar("Whole", np.uint8, np.uint16)
@@ -165,6 +165,25 @@ class Model:
         other meanwhile. Raises ``UsageError`` as ``sample`` does.
         """
         return torch.cat(list(self._sampler(seed, direction, steps, batch, conditions).walk(count, loop=loop)))
+
+    def mix(
+        self,
+        rows: int,
+        columns: int,
+        *,
+        seed: int = 0,
+        direction: str | None = None,
+        batch: int = 64,
+        **conditions: object,
+    ) -> Tensor:
+        """The grid of ``gantk sample --mix``, float (1 + rows, 1 + columns, C, H, W) in [-1, 1] on the CPU.
+
+        The first column and the first row hold the sources; the corner is white. Raises ``UsageError`` as ``sample``
+        does, and where the model mixes no latents.
+        """
+        direction = direction or mixing(self._published)
+        pictures = self._sampler(seed, direction, STEPS, batch, conditions).mix(rows, columns)
+        return pictures.reshape(1 + rows, 1 + columns, *pictures.shape[1:])
 
     def _sampler(
         self, seed: int, direction: str | None, steps: int, batch: int, conditions: Mapping[str, object]

@@ -170,5 +170,5 @@ def test_the_contract_is_kept() -> None:
 
 def test_a_direction_draws_pictures() -> None:
     nets = build_nets(SMALL, SPEC, ["g"])
-    (direction,) = SMALL.directions(SPEC)
+    direction = SMALL.directions(SPEC)[0]
     assert direction.run(nets, Batch({"z": torch.randn(2, 5)})).shape == (2, 3, 16, 16)

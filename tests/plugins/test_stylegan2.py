@@ -234,7 +234,7 @@ def test_the_contract_is_kept(options: dict[str, Any]) -> None:
 def test_a_direction_reads_the_truncation() -> None:
     torch.manual_seed(1)
     nets = build_nets(SMALL, SPEC, ["g"])
-    (direction,) = SMALL.directions(SPEC)
+    direction = SMALL.directions(SPEC)[0]
     z = torch.randn(2, 6)
     pictures = direction.run(nets, Batch({"z": z, "truncation": torch.tensor([0.0, 1.0])}))
     assert pictures.shape == (2, 3, 16, 16)

@@ -23,7 +23,7 @@ from translate.modelfile.model import load_published
 from translate.preview import to_rgb
 from translate.sample import saving
 from translate.sample.animation import FPS, check_animation, save_animation
-from translate.sample.sampler import STEPS, Sampler
+from translate.sample.sampler import STEPS, Sampler, mixing
 
 PICTURES, KEYS, FRAMES = 64, 8, 24
 """Pictures in all, latents that a walk goes through, and its frames from one to the next, unless given."""
@@ -46,6 +46,12 @@ class Options:
     grid: Annotated[Path | None, "PNG file for all pictures side by side", Spelling(metavar="FILE")] = None
     out: Annotated[Path | None, "folder for one PNG file per picture"] = None
     interpolate: Annotated[bool, "walks of --steps pictures between two latents each"] = False
+    mix: Annotated[
+        tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]],
+        "rows and columns of a grid of mixed pictures: each row has the coarse styles of its first picture, each "
+        "column the fine styles of its own",
+        Spelling(metavar="ROWS COLUMNS"),
+    ] = (0, 0)
     walk: Annotated[
         Path | None, "animation of a walk through latents: .webp, .gif or .mp4", Spelling(metavar="FILE")
     ] = None
@@ -70,13 +76,23 @@ class Options:
     def __post_init__(self) -> None:
         if self.walk is None and self.grid is None and self.out is None:
             raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both, or --walk FILE")
-        if self.walk is not None and (self.grid or self.out or self.interpolate):
-            other = "--interpolate" if self.interpolate else "--grid" if self.grid else "--out"
+        others = {"--grid": self.grid, "--out": self.out, "--interpolate": self.interpolate, "--mix": self.mixes}
+        if self.walk is not None and any(others.values()):
+            other = next(flag for flag, value in others.items() if value)
             raise UsageError(f"--walk {self.walk}: an animation alone; expected no {other}")
+        if self.mixes and not all(self.mix):
+            raise UsageError(f"--mix {self.mix[0]} {self.mix[1]}: expected 1 row or more and 1 column or more")
+        if self.mixes and (self.grid is None or self.out or self.interpolate or self.count):
+            raise UsageError("--mix: expected --grid FILE, and neither --out, --interpolate nor -n")
         if self.walk is None and (self.fps or self.once):
             raise UsageError(f"{'--once' if self.once else f'--fps {self.fps}'}: of a walk alone; expected --walk FILE")
         if self.interpolate and self.pictures % self.apart:
             raise UsageError(f"--count {self.pictures} --interpolate: expected a multiple of {self.apart}")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether pictures of two latents are drawn."""
+        return any(self.mix)
 
     @property
     def pictures(self) -> int:
@@ -99,10 +115,11 @@ def sample(options: Options) -> None:
     if options.walk is not None:
         check_animation(options.walk, options.fps or FPS)
     device = choose_device(options.device)
+    model = load_published(options.model)
     sampler = Sampler(
-        model=load_published(options.model),
+        model=model,
         seed=options.seed,
-        direction=options.direction,
+        direction=mixing(model) if options.mixes and not options.direction else options.direction,
         settings=parse_settings(options.settings),
         steps=options.apart,
         batch=options.batch,
@@ -111,6 +128,8 @@ def sample(options: Options) -> None:
     rows = len(sampler.rows)  # refused before anything is written
     if options.walk is not None:
         _walk(sampler, options, options.walk)
+    elif options.mixes and options.grid is not None:
+        _mix(sampler, options.mix, options.grid)
     elif options.steps and not options.interpolate and sweep_of(sampler.chosen, sampler.settings) is None:
         raise UsageError(f"--steps {options.steps}: expected --interpolate, --walk or --set NAME=A..B")
     else:
@@ -123,6 +142,14 @@ def _walk(sampler: Sampler, options: Options, path: Path) -> None:
     count = save_animation(path, frames, options.fps or FPS, loop=not options.once)
     current().line(f"{count} frames: {path}")
     current().record({"walk": path, "frames": count, "seed": options.seed})
+
+
+def _mix(sampler: Sampler, counts: tuple[int, int], grid: Path) -> None:
+    make_folder(grid.parent, f"--grid {grid}")
+    rows, columns = counts
+    saving.save_grid(grid, sampler.mix(rows, columns), 1 + rows)
+    current().line(f"{rows * columns} mixed pictures, with their sources: {grid}")
+    current().record({"grid": grid, "rows": rows, "columns": columns, "seed": sampler.seed})
 
 
 def _pictures(sampler: Sampler, options: Options, rows: int) -> None:

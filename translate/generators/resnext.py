@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from translate.generators.stylegan import resolutions
+from translate.layers.factors import Factors
 from translate.layers.fir import up_by_two
 from translate.layers.resnext import GroupedBlock, pointwise, scaled, widths
 
@@ -15,7 +16,9 @@ from translate.layers.resnext import GroupedBlock, pointwise, scaled, widths
 class GroupedGenerator(nn.Module):
     """(N, latent) -> (N, channels, size, size), not bounded (Huang et al., 2024, section 4).
 
-    ``blocks``: residual blocks at each side. Sides begin at 4 to 7 pixels and double bilinearly.
+    ``blocks``: residual blocks at each side. Sides begin at 4 to 7 pixels and double bilinearly. ``distances``: (N,
+    directions), how far latents go in the directions that change pictures most; these are there once weights are
+    loaded.
     """
 
     def __init__(
@@ -33,10 +36,20 @@ class GroupedGenerator(nn.Module):
             for count in counts
         )
         self.to_image = pointwise(counts[-1], channels)
+        self.factors = Factors(latent)
+        self.register_load_state_dict_post_hook(_factorise)  # type: ignore[no-untyped-call]
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, distances: Tensor | None = None) -> Tensor:
+        if distances is not None:
+            z = z + self.factors(distances)
         x: Tensor = self.stages[0](self.basis * self.strengths(z)[:, :, None, None])
         for change, stage in zip(self.changes, self.stages[1:], strict=True):
             x = stage(up_by_two(change(x)))
         image: Tensor = self.to_image(x)
         return image
+
+
+def _factorise(generator: nn.Module, keys: object) -> None:
+    """Called by torch after it has loaded the weights."""
+    assert isinstance(generator, GroupedGenerator)
+    generator.factors.renew([generator.strengths.weight])

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from translate.errors import UsageError
 from translate.layers.equalized import EqualLinear, PixelNorm, rectified
+from translate.layers.factors import Factors
 from translate.layers.fir import up_by_two
 
 Style = Literal["modulation", "adain"]
@@ -147,7 +148,11 @@ class Synthesis(nn.Module):
 
 
 class StyleGANGenerator(nn.Module):
-    """Mapping and synthesis. ``truncation``: (N,), how far styles go from their mean (2019, appendix B)."""
+    """Mapping and synthesis. ``truncation``: (N,), how far styles go from their mean (2019, appendix B).
+
+    ``distances``: (N, directions), how far they go in the directions that change pictures most, which are there once
+    weights are loaded.
+    """
 
     def __init__(
         self,
@@ -164,14 +169,36 @@ class StyleGANGenerator(nn.Module):
         super().__init__()
         self.mapping = Mapping(latent, width, mapping)
         self.synthesis = Synthesis(channels, size, width=width, base=base, most=most, style=style)
+        self.factors = Factors(width)
+        self.register_load_state_dict_post_hook(_factorise)  # type: ignore[no-untyped-call]
 
     def styles(self, z: Tensor) -> Tensor:
         """One style for all layers, (N, latent) -> (N, layers, width)."""
         w: Tensor = self.mapping(z)[:, None]
         return w.expand(-1, len(self.synthesis.convs), -1)
 
-    def forward(self, z: Tensor, truncation: Tensor) -> Tensor:
-        w = self.styles(z)
-        mean = self.mapping.mean
-        image: Tensor = self.synthesis(mean + truncation[:, None, None].to(w.dtype) * (w - mean))
+    def forward(self, z: Tensor, truncation: Tensor, distances: Tensor | None = None) -> Tensor:
+        w = self.truncated(z, truncation)
+        if distances is not None:
+            w = w + self.factors(distances)[:, None]
+        image: Tensor = self.synthesis(w)
         return image
+
+    def truncated(self, z: Tensor, truncation: Tensor) -> Tensor:
+        """The styles of latents, pulled to their mean: (N, latent) -> (N, layers, width)."""
+        w, mean = self.styles(z), self.mapping.mean
+        return mean + truncation[:, None, None].to(w.dtype) * (w - mean)
+
+    def mix(self, coarse: Tensor, fine: Tensor, crossover: Tensor, truncation: Tensor) -> Tensor:
+        """Images with the styles of one latent in the first ``crossover`` (N,) layers, of another one in the others."""
+        first, others = self.truncated(coarse, truncation), self.truncated(fine, truncation)
+        layer = torch.arange(first.shape[1], device=first.device)
+        image: Tensor = self.synthesis(torch.where((layer < crossover[:, None])[:, :, None], first, others))
+        return image
+
+
+def _factorise(generator: nn.Module, keys: object) -> None:
+    """Called by torch after it has loaded the weights."""
+    assert isinstance(generator, StyleGANGenerator)
+    parts = (*generator.synthesis.convs, *generator.synthesis.images)
+    generator.factors.renew([part.affine.weight for part in parts])

@@ -102,6 +102,29 @@ class Sampler:
             conditions[sweep.name] = replace(sweep, stops=_closed(sweep.stops, loop)).at(shares)
         return self._run({**frames, **conditions})
 
+    def mix(self, rows: int, columns: int) -> Tensor:
+        """Pictures of two latents each, a grid of 1 + ``rows`` by 1 + ``columns`` of them, row by row.
+
+        Each row has its own first latent and each column its own second one; the first ``rows`` latents of the seed
+        are those of the rows, the next ones those of the columns. The first column and the first row show the sources,
+        which are mixed with themselves; the corner is white. Raises ``UsageError`` where the sampler has not two
+        latents, and for a condition that is varied.
+        """
+        names = self.chosen.input_names
+        if len(names) != 2:
+            raise UsageError(f"--mix: expected a sampler of two latents; {self.chosen.name} draws from {len(names)}")
+        if len(self.rows) > 1:
+            raise UsageError("--mix: its rows are latents; expected one value of each condition")
+        z = latents(replace(self.chosen, inputs=names[0]), rows + columns, self.seed)[names[0]]
+        sources = torch.zeros(2, 1 + rows, 1 + columns, dtype=torch.int64)
+        sources[:, 1:, :1] = torch.arange(rows)[:, None]
+        sources[:, :1, 1:] = rows + torch.arange(columns)
+        sources[0, 1:, 1:], sources[1, 1:, 1:] = sources[0, 1:, :1], sources[1, :1, 1:]
+        pair = (z[numbers.flatten()] for numbers in sources)
+        pictures = torch.cat(list(self._each_row(dict(zip(names, pair, strict=True)))))
+        pictures[0] = 1
+        return pictures
+
     def _each_row(self, inputs: Mapping[str, Tensor]) -> Iterator[Tensor]:
         count = len(next(iter(inputs.values())))
         for values in self.rows:
@@ -114,6 +137,14 @@ class Sampler:
             with self.model.lock, torch.inference_mode():
                 pictures = self.chosen.run(self.model.nets.to(self.device).eval(), x)
             yield pictures.float().cpu()
+
+
+def mixing(model: Published) -> str:
+    """The name of the first sampler of two latents. Raises ``UsageError`` where there is none."""
+    samplers = [each for each in model.directions if each.latent is not None]
+    if found := next((each.name for each in samplers if len(each.input_names) == 2), None):
+        return found
+    raise UsageError(f"--mix: {model.path}: {model.plugin} has no sampler that mixes two latents")
 
 
 def noise_of(direction: Direction) -> Noise:

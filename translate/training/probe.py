@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from translate.contract import Batch, Direction
+from translate.contract import Batch, Direction, main_directions
 from translate.training.engine import Engine
 from translate.training.resting import resting
 
@@ -32,7 +32,7 @@ def probe(engine: Engine, samples: Mapping[str, Tensor]) -> dict[str, float]:
     """
     rates = {phase.name: engine.optimizers[phase.updates[0]].param_groups[0]["lr"] for phase in engine.phases}
     found: dict[str, float] = {f"{name}/lr": float(rate) for name, rate in rates.items()}
-    for direction in engine.task.directions(engine.data):
+    for direction in main_directions(engine.task.directions(engine.data)):
         if direction.outputs in engine.data.indexed or any(name not in samples for name in direction.arguments):
             continue
         x = {name: samples[name][:MOST].to(engine.device) for name in direction.arguments}
