@@ -22,6 +22,7 @@ def test_a_preview_names_its_columns(tmp_path: Path, size: int, drawn: bool) -> 
         pixels = np.asarray(image)
     assert about["columns"] == ["a", "a2b", "b2a"]
     assert (about["header"] > 0) == drawn
+    assert about["rows"] == 2
     np.testing.assert_array_equal(pixels[about["header"] :], grid(columns).permute(1, 2, 0).numpy())
     if drawn:
         header = pixels[: about["header"]]
@@ -32,7 +33,7 @@ def test_a_preview_names_its_columns(tmp_path: Path, size: int, drawn: bool) -> 
 def test_a_preview_of_one_column_is_a_square_without_a_header(tmp_path: Path) -> None:
     save_preview(tmp_path / "p.png", {"sample": torch.zeros(4, 1, 32, 32)})
     with Image.open(tmp_path / "p.png") as image:
-        assert json.loads(image.text[KEY]) == {"columns": ["sample"], "header": 0}
+        assert json.loads(image.text[KEY]) == {"columns": ["sample"], "header": 0, "rows": 2}
         assert image.size == (70, 70)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from translate import plugins
 from translate.console import current, using
 from translate.model import Place, path_of, values_of
+from translate.report.live import LiveReport
+from translate.report.page import REPORT
 from translate.training.journal import Journal
 from translate.training.request import make_request, tables_of
 from translate.training.run import train as train_request
@@ -46,7 +48,7 @@ def train(
         table: {field.name: values[field.name] for field in fields if field.name in values}
         for table, fields in tables.items()
     }
-    trackers = load_trackers([*tracker, *(["tensorboard"] if tensorboard else [])])
+    trackers = {REPORT: LiveReport(), **load_trackers([*tracker, *(["tensorboard"] if tensorboard else [])])}
     with plugins.blamed(found), using(current().quieted(quiet)), Journal(trackers) as journal:
         request = make_request(
             plugin,

@@ -81,6 +81,17 @@ def keep_freed_memory() -> bool:
     return bool(large and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
+def most_memory(device: torch.device) -> int:
+    """The most bytes that were in use so far: on a GPU by tensors, else by the process; 0 where nobody says."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def set_determinism(deterministic: bool) -> None:
     """Refuse operations that may differ between runs, or let cuDNN look for the fastest ones."""
     if deterministic:

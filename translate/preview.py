@@ -44,7 +44,8 @@ def _class_colours(classes: int) -> Tensor:
 PADDING = 2
 """White pixels around each image of a grid."""
 KEY = "gantk"
-"""The keyword of a preview's text chunk: JSON with the names of its ``columns`` and the height of its ``header``."""
+"""The keyword of a preview's text chunk: JSON with the names of its ``columns``, the height of its ``header`` in pixels
+and the number of its ``rows``."""
 
 
 def grid(columns: Sequence[Tensor] | Mapping[str, Tensor], padding: int = PADDING, rows: int | None = None) -> Tensor:
@@ -74,9 +75,11 @@ def grid(columns: Sequence[Tensor] | Mapping[str, Tensor], padding: int = PADDIN
 def save_preview(path: Path, columns: Mapping[str, Tensor]) -> None:
     """Write the grid of the columns as PNG, with their names in a text chunk, and above them where they fit."""
     picture, header = grid(columns), 0
+    count = len(next(iter(columns.values())))
+    rows = count if len(columns) > 1 else -(-count // max(1, round(count**0.5)))
     if len(columns) > 1 and (names := _header(list(columns), picture.shape[2])) is not None:
         picture, header = torch.cat([names, picture], 1), names.shape[1]
-    save_picture(path, picture, {KEY: json.dumps({"columns": list(columns), "header": header})})
+    save_picture(path, picture, {KEY: json.dumps({"columns": list(columns), "header": header, "rows": rows})})
 
 
 def _header(names: Sequence[str], width: int) -> Tensor | None:

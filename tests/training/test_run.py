@@ -70,7 +70,7 @@ def test_cyclegan_publishes_an_average_where_asked(
 
 def metrics(out: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("images_per_s", "waiting")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("images_per_s", "waiting", "memory_gib")} for line in lines]
 
 
 def test_the_run_folder(straight: Path) -> None:
@@ -82,6 +82,7 @@ def test_the_run_folder(straight: Path) -> None:
         "metrics.jsonl",
         "model.safetensors",
         "previews",
+        "report.html",
     ]
     names = [p.name for p in list_checkpoints(straight / "checkpoints")]
     assert names == [f"step-{step:08d}.safetensors" for step in (3, 6, 9, 12)]

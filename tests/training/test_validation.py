@@ -137,7 +137,7 @@ def command(tmp_path: Path) -> list[str]:
 
 def metrics(out: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("images_per_s", "waiting")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in ("images_per_s", "waiting", "memory_gib")} for line in lines]
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["share", "folder"])

@@ -37,6 +37,7 @@ class Root(derived.Group):
         "evaluate": ("evaluate", "Judge a trained model by figures with intervals."),
         "compare": ("compare", "Compare the figures of several runs; say what is no more than noise."),
         "health": ("health", "Say what went wrong in a run, from its records."),
+        "report": ("report", "Write a page of one or several runs: pictures over time, curves, data, settings."),
         "import": ("import_", "Turn a generator from another code into a model file for infer, sample and export."),
         "export": ("export", "Write a model in a form that travels: safetensors, ONNX, spandrel or a hub's folder."),
         "inspect": ("inspect", "Show what a model file holds, from its header alone."),

@@ -22,6 +22,8 @@ from translate.distributed import World, world_from_environment
 from translate.fields import Spelling, fields_of
 from translate.modelfile.header import FILE_NAME
 from translate.plugins import Plugin
+from translate.report.live import LiveReport
+from translate.report.page import REPORT
 from translate.training.journal import Journal
 from translate.training.request import make_request, tables_of
 from translate.training.run import plan, train
@@ -89,7 +91,7 @@ def command_for(name: str, plugin: Plugin) -> TyperCommand:
 def _train(name: str, cls: type[TaskModel], given: config.Layer, options: Options) -> int | None:
     console = current()
     names = [*options.tracker, *(["tensorboard"] if options.tensorboard else [])]
-    with Journal(load_trackers(names)) as journal:
+    with Journal({REPORT: LiveReport(), **load_trackers(names)}) as journal:
         request = make_request(
             name,
             cls,

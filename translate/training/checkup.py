@@ -37,7 +37,7 @@ class Checkup:
         """Take a record of the run and report what is new."""
         for finding in self.watch.add(record):
             current().warning(finding.line)
-            self.journal.finding(finding.record(self.engine.step))
+            self.journal.note(finding.record(self.engine.step))
             if finding.certain and self.stops:
                 self.dead = finding
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,17 +99,20 @@ def reopen(out: Path, config: str) -> None:
     write_text_whole(out / CONFIG, config)
 
 
-def note_data(out: Path, source: Source) -> None:
-    """Record which files the source names, and report what has changed since the record that is there."""
+def note_data(out: Path, source: Source, facts: Mapping[str, Any]) -> None:
+    """Record which files the source names, and report what has changed since the record that is there.
+
+    ``facts``: what else is recorded of the data, by name.
+    """
     now, file = dict(record(source)), out / DATA
     if source.val is not None:
         now |= {f"val/{name}": value for name, value in record(held_out_source(source)).items()}
     if file.is_file():
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
-            lines = changes(before, now)
-        except (ValueError, AttributeError):
+            lines = changes(before["files"], now)
+        except (ValueError, AttributeError, KeyError, TypeError):
             lines = [f"{file} is damaged: what has changed in the data is not known"]
         for line in lines:
             current().line(line)
-    write_text_whole(file, json.dumps(now, indent=0))
+    write_text_whole(file, json.dumps({**facts, "files": now}, indent=0))

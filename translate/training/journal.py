@@ -92,8 +92,8 @@ class Journal:
         values = {name: value for name, value in record.items() if name != "step"}
         self._each(lambda tracker: tracker.scalars(int(record["step"]), values))
 
-    def finding(self, record: Mapping[str, Any]) -> None:
-        """Append to metrics.jsonl what is wrong with the run, in words."""
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Append to metrics.jsonl what has no numbers: what is wrong with the run, or left out of its data."""
         if self._file is not None:
             self._file.write(json_line(record))
             self._file.flush()

@@ -17,6 +17,7 @@ from translate.config import resolved_toml
 from translate.console import current
 from translate.contract import Dataset
 from translate.data.loader import Loader, fixed_batch
+from translate.device import most_memory
 from translate.errors import DivergedError, InterruptedRunError, LostDataError
 from translate.modelfile.header import FILE_NAME
 from translate.modelfile.write import save_published
@@ -81,8 +82,12 @@ class Training:
             device=self.engine.device,
             position=position,
             places=self.engine.places,
-            left_out=None if run.strict_data else current().line,
+            left_out=None if run.strict_data else self._leave_out,
         )
+
+    def _leave_out(self, text: str) -> None:
+        current().line(text)
+        self.journal.note({"step": self.engine.step, "left_out": text})
 
     def resume_from(self, checkpoints: Path) -> None:
         """Go on after the latest checkpoint; from the start where the run was killed before its first one."""
@@ -225,7 +230,12 @@ class Training:
         if engine.world.leads:
             self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
             epoch = engine.step * self.run.batch / len(self.dataset)
-            numbers = {"images_per_s": round(images_per_s, 3), "waiting": round(waiting, 4)}
+            memory = most_memory(engine.device) / 2**30
+            numbers = {
+                "images_per_s": round(images_per_s, 3),
+                "waiting": round(waiting, 4),
+                "memory_gib": round(memory, 3),
+            }
             seen = {**self.checkup.numbers(self.shown), **remembered}
             if judging and self.validation is not None:
                 seen |= self.validation.numbers()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading, Source
@@ -67,3 +68,18 @@ def open_source(
         size = sum(pack.nbytes for pack in dataset.packs)
         current().line(f"memory: {size / 2**20:.1f} MiB of decoded images on the device")
     return dataset
+
+
+def facts_of(dataset: Dataset, held_out: Dataset | None, remarks: Sequence[str]) -> dict[str, Any]:
+    """What there is to know of the data later, for data.json; ``remarks``: the lines about what cannot be used."""
+    spec = dataset.spec
+    return {
+        "samples": len(dataset),
+        "held_out": 0 if held_out is None else len(held_out),
+        "size": spec.size,
+        "channels": dict(spec.channels),
+        "bits": dict(spec.bits),
+        "scale": spec.scale,
+        "names": {name: len(names) for name, names in spec.names.items()},
+        "remarks": list(dict.fromkeys(remarks)),
+    }

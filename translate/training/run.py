@@ -24,7 +24,7 @@ from translate.training.folder import CHECKPOINTS
 from translate.training.journal import Journal
 from translate.training.lock import locked
 from translate.training.loop import Training
-from translate.training.opening import open_parts
+from translate.training.opening import facts_of, open_parts
 from translate.training.recompute import recompute_all
 from translate.training.request import Request
 
@@ -64,7 +64,10 @@ def _run(
 ) -> Path:
     run, out = request.run, request.out
     set_determinism(run.deterministic)
-    dataset, held_out = open_parts(request.source, run, request.task.networks)
+    remarks: list[str] = []
+    with using(current().overheard(remarks)):
+        dataset, held_out = open_parts(request.source, run, request.task.networks)
+    facts = facts_of(dataset, held_out, remarks)
     world.places(run.batch, run.accumulate)  # refused before anything is written
     distributed.join(device, world)
     try:
@@ -83,7 +86,7 @@ def _run(
         if world.leads and not begun:
             folder.make(out, config)
             held.enter_context(locked(out))
-            folder.note_data(out, request.source)
+            folder.note_data(out, request.source, facts)
             circumstances.note(out, circumstances.circumstances(request.plugin, engine))
         distributed.barrier(world)
         with Training(request, journal, engine, dataset, held_out) as training:
@@ -91,7 +94,7 @@ def _run(
                 training.resume_from(out / CHECKPOINTS)
                 if world.leads:  # only now: settings with which a checkpoint cannot be read must not stay in the folder
                     folder.reopen(out, config)
-                    folder.note_data(out, request.source)
+                    folder.note_data(out, request.source, facts)
                     circumstances.note(out, circumstances.circumstances(request.plugin, engine))
             training.run_to_the_end()
     finally:
