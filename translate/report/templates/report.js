@@ -107,11 +107,10 @@ function panelOf(figure) {
   const compare = () => {
     if (!image) return;
     const about = image.dataset, share = image.naturalWidth / about.width || 1;
-    canvas.width = Math.max(1, Math.round(((about.width - 2) / columns.length - 2) * share));
-    canvas.height = Math.max(1, Math.round(((about.height - about.header - 2) / rows - 2) * share));
-    const width = Math.min(640, Math.max(canvas.width, 320));
-    canvas.style.width = (canvas.width < 320 ? width : canvas.width) + "px";
-    canvas.style.imageRendering = canvas.width < 320 ? "pixelated" : "auto";
+    const wide = ((about.width - 2) / columns.length - 2) * share, high = ((about.height - about.header - 2) / rows - 2) * share;
+    const zoom = Math.max(1, Math.floor(384 / wide)); // small pictures are enlarged by whole numbers
+    canvas.width = Math.max(1, Math.round(wide * zoom));
+    canvas.height = Math.max(1, Math.round(high * zoom));
     canvas.setAttribute("aria-label", `Picture ${Number(row.value) + 1} after step ${whole(about.step)}: left ${columns[before.value]}, right ${columns[after.value]}`);
     redraw();
   };
