@@ -11,7 +11,7 @@ import torch
 
 from translate import distributed
 from translate.config import resolved_toml
-from translate.console import speaking
+from translate.console import current, speaking, using
 from translate.contract import Nets, parameter_count
 from translate.data.formats import pixel_limit
 from translate.device import choose_device, choose_precision, set_determinism
