@@ -166,7 +166,7 @@ def test_a_run_keeps_its_best_and_resumes_exactly(
         assert (broken / name).read_bytes() == (straight / name).read_bytes()
     if apart:
         assert tomllib.loads((straight / "config.toml").read_text())["data"]["val"] == str(tmp_path)
-        recorded = json.loads((straight / "data.json").read_text())
+        recorded = json.loads((straight / "data.json").read_text())["files"]
         assert {name.rpartition("/")[0] for name in recorded} == {"a", "b", "val/a", "val/b"}
 
 

@@ -183,10 +183,16 @@ def _written(value: Any) -> str:
 def data_of(content: Mapping[str, Any]) -> Data:
     """From the content of a data.json."""
     files, remarks = content.get("files"), content.get("remarks")
-    named = Counter(shortened(name).partition("/")[0] for name in files) if isinstance(files, Mapping) else {}
+    named = Counter(_origin(shortened(name)) for name in files) if isinstance(files, Mapping) else {}
     facts = {name: value for name, value in content.items() if name not in ("files", "remarks")}
     lines = [shortened(line, LONGEST) for line in remarks] if isinstance(remarks, list) else []
     return Data(dict(named), _texts(facts), lines[:50])
+
+
+def _origin(name: str) -> str:
+    """The flag that named a file's folder; of those that are held out elsewhere, with ``val/`` before it."""
+    first, _, rest = name.partition("/")
+    return f"{first}/{rest.partition('/')[0]}" if first == "val" else first
 
 
 def _number(text: str | None) -> int:
