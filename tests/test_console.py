@@ -63,3 +63,13 @@ def test_a_worker_thread_reports_where_its_command_does() -> None:
         worker.start()
         worker.join()
     assert lines == ["from a thread"]
+
+
+def test_what_is_reported_may_be_overheard(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[str] = []
+    with using(Console(quiet=True).overheard(heard)):
+        current().line("left\nout")
+        current().warning("odd")
+        current().detail("not this")
+    assert heard == ["left\\nout", "odd"]
+    assert capsys.readouterr().err == "gantk: warning: odd\n"
