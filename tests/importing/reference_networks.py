@@ -281,6 +281,52 @@ def dcgan(latent: int, width: int, channels: int, count: int = 5) -> nn.Module:
     return shake(net)
 
 
+class Equalised(nn.Module):
+    """A layer of PyTorch GAN Zoo: all that comes out is scaled, biases too."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x) * (2 / self.module.weight[0].numel()) ** 0.5
+
+
+class Pgan(nn.Module):
+    """PyTorch GAN Zoo's generator, grown to the last of its ``widths``."""
+
+    def __init__(self, latent: int, widths: list[int], channels: int) -> None:
+        super().__init__()
+
+        def conv(before: int, after: int, kernel: int = 3) -> nn.Module:
+            return Equalised(nn.Conv2d(before, after, kernel, padding=kernel // 2))
+
+        self.formatLayer = Equalised(nn.Linear(latent, 16 * widths[0]))
+        self.groupScale0 = nn.ModuleList([conv(widths[0], widths[0])])
+        self.scaleLayers = nn.ModuleList(nn.ModuleList([conv(a, b), conv(b, b)]) for a, b in pairwise(widths))
+        self.toRGBLayers = nn.ModuleList(conv(width, channels, 1) for width in widths)
+
+    def forward(self, z: Tensor) -> Tensor:
+        def normed(x: Tensor) -> Tensor:
+            return x / (x.pow(2).mean(1, keepdim=True) + 1e-8).sqrt()
+
+        x = normed(F.leaky_relu(self.formatLayer(normed(z)), 0.2).reshape(len(z), -1, 4, 4))
+        x = normed(F.leaky_relu(self.groupScale0[0](x), 0.2))
+        for group in self.scaleLayers:
+            x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            for layer in group:
+                x = normed(F.leaky_relu(layer(x), 0.2))
+        return self.toRGBLayers[-1](x)
+
+
+def pgan(latent: int, widths: list[int], channels: int) -> nn.Module:
+    net = Pgan(latent, widths, channels)
+    torch.manual_seed(1)
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    return net
+
+
 class Compact(nn.Module):
     """SRVGGNetCompact: a list of layers, the last of which is shuffled and added to the nearest enlargement."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference_networks import Compact, Leftthomas, Msrresnet, Rrdbnet, dcgan, instance, resnet, shake, unet
+from reference_networks import Compact, Leftthomas, Msrresnet, Rrdbnet, dcgan, instance, pgan, resnet, shake, unet
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -222,6 +222,15 @@ def test_dcgan(tmp_path: Path, count: int) -> None:
     agree(model, net, torch.randn(3, 7))
 
 
+@pytest.mark.parametrize(("widths", "channels"), [([32, 32, 16], 3), ([16], 1)])
+def test_pgan(tmp_path: Path, widths: list[int], channels: int) -> None:
+    net = pgan(7, widths, channels)
+    average = {"avgG": net.state_dict(), "netG": {key: value * 0 for key, value in net.state_dict().items()}}
+    model = bring(tmp_path, average)
+    assert (model.plugin, model.data.size, model.card.weights) == ("pggan", 4 * 2 ** (len(widths) - 1), "averaged")
+    agree(model, net, torch.randn(3, 7))
+
+
 def wrappings(state: dict[str, Tensor]) -> dict[str, object]:
     return {
         "data parallel": {f"module.{key}": value for key, value in state.items()},
@@ -321,6 +330,7 @@ def states() -> dict[str, tuple[object, str]]:
         "strange": ({"stage1.0.weight": torch.zeros(3)}, "not recognised, its keys begin with stage1.0.weight"),
         "no tensors": ({"epoch": 3, "loss": 0.1}, "no tensors.*its keys are epoch, loss"),
         "a list": ([torch.zeros(3)], "its content is of type list; expected a state dict"),
+        "uneven pgan": (pgan(4, [4, 4, 1], 3).state_dict(), "channels 4, 4, 1; expected them halved"),
         "small dcgan": (dcgan(4, 2, 3, 3).state_dict(), "3 convolutions make 16 pixels"),
         "instance norm with weights": (state | {"model.2.weight": torch.ones(2)}, "cyclegan|missing"),
     }

@@ -19,7 +19,7 @@ from translate.errors import UsageError, one_line, shortened
 from translate.modelfile.card import METADATA_KEY
 from translate.modelfile.header import LARGEST_HEADER, read_header
 
-AVERAGED = ("params_ema", "g_ema")
+AVERAGED = ("params_ema", "g_ema", "avgG")
 CONTAINERS = (*AVERAGED, "params", "state_dict", "netG", "generator")
 """Under which keys training codes keep the generator's state, the best first."""
 WRAPPERS = ("module.", "_orig_mod.")
