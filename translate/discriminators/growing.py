@@ -26,21 +26,19 @@ class Block(nn.Module):
 
 
 class GrowingDiscriminator(nn.Module):
-    """Images (N, channels, side, side) of a stage -> (N, outputs).
+    """Images (N, channels, side, side) of a stage -> (N, 1).
 
     ``stage``: the number of their side, 0 the smallest. ``depth``: as for ``GrowingGenerator``, between ``stage`` - 1
     and ``stage``. ``group``: how many images are compared (minibatch standard deviation).
     """
 
-    def __init__(
-        self, channels: int, size: int, *, base: int = 16384, most: int = 512, group: int = 4, outputs: int = 1
-    ) -> None:
+    def __init__(self, channels: int, size: int, *, base: int = 16384, most: int = 512, group: int = 4) -> None:
         super().__init__()
         sides = resolutions(size)
         counts = [channels_at(side, base, most) for side in sides]
         self.from_image = nn.ModuleList(EqualConv2d(channels, count, 1) for count in counts)
         self.blocks = nn.ModuleList(Block(after, before) for before, after in pairwise(counts))
-        self.verdict = Verdict(counts[0], sides[0], group, outputs)
+        self.verdict = Verdict(counts[0], sides[0], group)
 
     def forward(self, images: Tensor, stage: int, depth: Tensor) -> Tensor:
         x = rectified(self.from_image[stage](images))
