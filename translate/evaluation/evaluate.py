@@ -37,7 +37,16 @@ from translate.evaluation.measures import (
     cycle,
     edges,
 )
-from translate.evaluation.options import CONTENT, DEFAULTS, FIDELITY, ON_FEATURES, PER_CLASS, EvaluateOptions, Kind
+from translate.evaluation.options import (
+    ACCURACY,
+    CONTENT,
+    DEFAULTS,
+    FIDELITY,
+    ON_FEATURES,
+    PER_CLASS,
+    EvaluateOptions,
+    Kind,
+)
 from translate.evaluation.pictures import Subject, fingerprint, opened
 from translate.evaluation.result import Result, checksum, keep, place
 from translate.fields import fields_of
@@ -134,10 +143,12 @@ def _wanted(
     wanted: list[str] = list(options.metric or (("pixel-accuracy", "iou") if maps else DEFAULTS[kind]))
     if kind == "samples" and subject.groups and not options.metric:
         wanted.append(PER_CLASS)
+    if options.classifier is not None and ACCURACY not in wanted:
+        wanted.append(ACCURACY)
     left_out: dict[str, list[str]] = {}
     for name in list(wanted):
         missing = _missing(name, subject, model, options)
-        if missing and options.metric:
+        if missing and (options.metric or name == ACCURACY):
             raise UsageError(f"--metric {name}: {missing}")
         if missing:
             wanted.remove(name)
@@ -162,7 +173,11 @@ def _missing(name: str, subject: Subject, model: Published | None, options: Eval
         return "the inputs are maps of class indices"
     if name == "change" and subject.network is not None and subject.network.inputs[0].channels != subject.channels:
         return "inputs and results have other channels"
-    if name == PER_CLASS and not subject.groups:
+    if name == ACCURACY and options.classifier is None:
+        return "expected --classifier FILE too, the ONNX file of a classifier"
+    if name == ACCURACY and importlib.util.find_spec("onnxruntime") is None:
+        return "onnxruntime is not installed; expected pip install 'gantk[onnx]'"
+    if name in (PER_CLASS, ACCURACY) and not subject.groups:
         return "expected a model of several classes, and --against with a sub-folder of pictures for each"
     if name == "cycle-l1" and (model is None or subject.network is None or _way_back(model, subject.network) is None):
         return "the model has no direction back"
@@ -202,6 +217,11 @@ def _measures(
         if options.features is not None:
             network = TorchvisionFeatures(options.network, options.features)
         yield Distances(network, device, options.batch, on_features)
+    if ACCURACY in wanted:
+        from translate.evaluation.classifier import ClassAccuracy, Classifier
+
+        assert options.classifier is not None
+        yield ClassAccuracy(ACCURACY, Classifier(options.classifier, subject.choices))
     if fidelity := [name for name in wanted if name in FIDELITY]:
         assert inception is not None
         yield Fidelity(Inception(inception), device, options.batch, fidelity)

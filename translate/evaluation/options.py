@@ -17,7 +17,7 @@ Kind = Literal["translations", "pairs", "super-resolution", "samples", "pictures
 
 Metric = Literal[
     "psnr", "ssim", "l1", "ms-ssim", "lpips", "pixel-accuracy", "iou",
-    "swd", "frechet", "kernel", "density", "coverage", "intra-frechet",
+    "swd", "frechet", "kernel", "density", "coverage", "intra-frechet", "class-accuracy",
     "fid", "kid", "is", "precision", "recall",
     "edges", "cycle-l1", "change",
 ]  # fmt: skip
@@ -31,6 +31,8 @@ ON_FEATURES = ("frechet", "kernel", "density", "coverage")
 """The same kind of metrics on the features that ``--features`` names."""
 PER_CLASS = "intra-frechet"
 """The Frechet distance within each class, in the mean over the classes."""
+ACCURACY = "class-accuracy"
+"""The share of samples that ``--classifier`` takes for the class that was asked for."""
 CONTENT = ("edges", "cycle-l1", "change")
 """Metrics that compare each result with the picture that it was made from."""
 
@@ -38,7 +40,7 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     "translations": (*CONTENT, "swd", *ON_FEATURES, *FIDELITY),
     "pairs": (*PAIRED, *CONTENT, "swd", *ON_FEATURES, *FIDELITY),
     "super-resolution": ("psnr", "ssim", "l1", "ms-ssim", "lpips", "swd", *ON_FEATURES, *FIDELITY),
-    "samples": ("swd", *ON_FEATURES, PER_CLASS, *FIDELITY),
+    "samples": ("swd", *ON_FEATURES, PER_CLASS, ACCURACY, *FIDELITY),
     "pictures": ("swd", *ON_FEATURES, *FIDELITY),
 }
 DEFAULTS: Mapping[Kind, tuple[str, ...]] = {
@@ -81,6 +83,9 @@ class EvaluateOptions:
     colour: Annotated[Literal["y", "rgb"] | None, "what they compare [super-resolution: y, else rgb]"] = None
     features: Annotated[Path | None, "weights of the feature network [a random network]"] = None
     network: Annotated[str, f"its architecture in torchvision, such as {', '.join(NETWORKS[:3])}"] = NETWORKS[0]
+    classifier: Annotated[
+        Path | None, "ONNX file of a classifier of the model's classes, in their order, of pictures in 0..1"
+    ] = None
     inception: Annotated[Path | None, "weights of torch-fidelity's Inception [torch's cache]"] = None
     seed: Annotated[int, "seed of latents and of all that is drawn", Ge(0)] = 0
     batch: Annotated[int, "pictures that the feature networks take at once", Ge(1)] = 64
@@ -129,6 +134,8 @@ class EvaluateOptions:
             raise UsageError("--lr-images goes with --hr DIR")
         if self.swap and self.ab is None:
             raise UsageError("--swap goes with --ab DIR; with --a and --b, swap the two folders")
+        if self.classifier is not None and kind != "samples":
+            raise UsageError("--classifier is for samples of a model of several classes")
         for name in self.metric:
             if name not in OFFERED[kind]:
                 raise UsageError(f"--metric {name}: not for {kind}; expected one of {', '.join(OFFERED[kind])}")

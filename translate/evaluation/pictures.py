@@ -48,7 +48,8 @@ class Subject:
     """What is judged: ``count`` results, which ``results`` makes in the order of their names, and the real pictures.
 
     ``network``: what makes them, where pictures are translated. ``classes``: of results that are class-index maps, 0
-    for pictures. ``groups``: of the real pictures, the class of each that is one of those drawn.
+    for pictures. ``groups``: of the real pictures, the class of each that is one of those drawn. ``choices``: all
+    classes of a sampler, in the model's order.
     """
 
     count: int
@@ -59,6 +60,7 @@ class Subject:
     classes: int = 0
     files: tuple[Path, ...] = ()
     groups: Mapping[Path, str] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
@@ -125,7 +127,8 @@ def samples(model: Published, options: EvaluateOptions, device: torch.device) ->
     found = {path: path.relative_to(options.against).parts[0] for path in reals}
     known = {path: name for path, name in found.items() if name in groups}
     channels = model.data.channels[direction.outputs]
-    return Subject(share * len(each), results, reals, channels, groups=known)
+    choices = () if varied is None else direction.conditions[varied].choices
+    return Subject(share * len(each), results, reals, channels, groups=known, choices=choices)
 
 
 def translations(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:

@@ -1,0 +1,111 @@
+"""Whether samples show the class that was asked for, by a classifier that the user names: an ONNX file.
+
+ONNX holds a graph of operations and no code, unlike a pickle or a TorchScript archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from translate.data.values import Pixels
+from translate.errors import UsageError, one_line
+from translate.evaluation.measures import SetMeasure, to_rgb_bytes
+from translate.evaluation.pictures import Shown
+from translate.evaluation.result import Figure, checksum
+from translate.metrics.bootstrap import of_mean
+
+TRUSTED = 0.5
+"""Share of the real pictures that a classifier must know for its word on samples to count."""
+
+_LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+
+
+class Classifier:
+    """An ONNX graph from pictures (N, 3 or 1, H, W) in [0, 1] to one number for each class; the largest one counts.
+
+    Raises ``UsageError`` naming the file where it is no such graph, or has not ``classes`` outputs.
+    """
+
+    def __init__(self, path: Path, classes: Sequence[str]) -> None:
+        import onnxruntime
+
+        self.path, self.classes = path, tuple(classes)
+        if not path.is_file():
+            raise UsageError(f"--classifier {path}: no such file")
+        try:
+            session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no base class of their own
+            raise UsageError(f"--classifier {path}: expected an ONNX file ({one_line(error, 120)})") from None
+        taken = session.get_inputs()
+        shape = taken[0].shape if len(taken) == 1 else []
+        if len(shape) != 4 or shape[1] not in (1, 3) or taken[0].type != "tensor(float)":
+            raise UsageError(f"--classifier {path}: expected one input of floats (N, 1 or 3, H, W), found {shape}")
+        self.channels: int = shape[1]
+        self.sides = tuple(side if isinstance(side, int) else None for side in shape[2:])
+        self.label = f"{path.name} {checksum(path)[:16]}"
+        self._run: Callable[[np.ndarray], Any] = lambda x: session.run(None, {taken[0].name: x})[0]
+
+    def __call__(self, picture: Pixels) -> str:
+        """The class of a picture (H, W, C)."""
+        x = to_rgb_bytes(picture).float() / 255
+        height, width = (wanted or given for wanted, given in zip(self.sides, x.shape[2:], strict=True))
+        if x.shape[2:] != (height, width):
+            x = F.interpolate(x, (height, width), mode="bilinear", antialias=True)
+        return self.classes[int(self._scores(x)[0].argmax())]
+
+    def _scores(self, x: Tensor) -> np.ndarray:
+        given = (x * _LUMA).sum(1, keepdim=True) if self.channels == 1 else x
+        try:
+            scores = np.asarray(self._run(given.numpy()))
+        except Exception as error:
+            raise UsageError(f"--classifier {self.path}: fails on a picture ({one_line(error, 120)})") from None
+        if scores.shape != (len(x), len(self.classes)):
+            raise UsageError(
+                f"--classifier {self.path}: expected {len(self.classes)} numbers for each picture, one for each of "
+                f"{', '.join(self.classes[:4])}, ... in this order; found shape {scores.shape}"
+            )
+        return scores
+
+
+class ClassAccuracy(SetMeasure):
+    """The share of samples that a classifier takes for the class that was asked for."""
+
+    def __init__(self, name: str, classifier: Classifier) -> None:
+        self.name, self.classifier = name, classifier
+        self._right: dict[str, float] = {}
+        self._of_class: dict[str, list[float]] = {}
+        self._reals: list[float] = []
+
+    def add(self, shown: Shown) -> None:
+        assert shown.group is not None
+        right = float(self.classifier(shown.output) == shown.group)
+        self._right[shown.name] = right
+        self._of_class.setdefault(shown.group, []).append(right)
+
+    def add_real(self, picture: Pixels, group: str | None = None) -> None:
+        if group is not None:
+            self._reals.append(float(self.classifier(picture) == group))
+
+    def figures(self) -> Iterator[Figure]:
+        of_reals = float(np.mean(self._reals))
+        if of_reals < TRUSTED:
+            raise UsageError(
+                f"--classifier {self.classifier.path}: right on {of_reals:.0%} of the real pictures, so that it says "
+                f"nothing of samples; expected a graph for pictures in [0, 1] with classes in the order "
+                f"{', '.join(self.classifier.classes[:4])}, ..."
+            )
+        mean = of_mean(list(self._right.values()))
+        each = ", ".join(f"{name}: {np.mean(values):.3g}" for name, values in sorted(self._of_class.items()))
+        detail = f"of real pictures {of_reals:.4g}; {each}"
+        low, high = max(mean.low, 0.0), min(mean.high, 1.0)
+        how = self.classifier.label
+        yield Figure(
+            self.name, mean.value, low, high, "higher", how=how, detail=detail, published=False, each=self._right
+        )
