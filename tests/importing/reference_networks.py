@@ -343,3 +343,77 @@ class Compact(nn.Module):
         for layer in self.body:
             detail = layer(detail)
         return nn.PixelShuffle(self.scale)(detail) + x.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3)
+
+
+class StyleGenerator(nn.Module):
+    """StyleGAN2's generator from its paper, each picture's weights made by themselves; names as rosinality's code has.
+
+    ``counts``: channels at 4 pixels, at 8 and so on.
+    """
+
+    def __init__(self, channels: int, latent: int, depth: int, counts: list[int]) -> None:
+        super().__init__()
+        self.depth, self.doublings = depth, len(counts) - 1
+        plane = torch.outer(torch.tensor([1.0, 3, 3, 1]), torch.tensor([1.0, 3, 3, 1])) / 16
+        tensors: dict[str, Tensor] = {"input.input": torch.randn(1, counts[0], 4, 4)}
+        for k in range(1, depth + 1):
+            tensors |= {f"style.{k}.weight": 100 * torch.randn(latent, latent), f"style.{k}.bias": torch.randn(latent)}
+
+        def styled(name: str, a: int, b: int, kernel: int) -> None:
+            tensors[f"{name}.conv.weight"] = torch.randn(1, b, a, kernel, kernel)
+            tensors[f"{name}.conv.modulation.weight"] = torch.randn(a, latent)
+            tensors[f"{name}.conv.modulation.bias"] = 1 + torch.randn(a) / 4
+
+        self.layers = [("conv1", counts[0], counts[0])]
+        for k, (a, b) in enumerate(pairwise(counts)):
+            self.layers += [(f"convs.{2 * k}", a, b), (f"convs.{2 * k + 1}", b, b)]
+            tensors[f"convs.{2 * k}.conv.blur.kernel"] = plane
+            tensors[f"to_rgbs.{k}.upsample.kernel"] = plane
+        for k, (name, a, b) in enumerate(self.layers):
+            styled(name, a, b, 3)
+            side = 4 * 2 ** ((k + 1) // 2)
+            tensors |= {f"{name}.noise.weight": torch.randn(1), f"{name}.activate.bias": torch.randn(b)}
+            tensors[f"noises.noise_{k}"] = torch.randn(1, 1, side, side)
+        for name, count in zip(["to_rgb1", *(f"to_rgbs.{k}" for k in range(self.doublings))], counts, strict=True):
+            styled(name, count, channels, 1)
+            tensors[f"{name}.bias"] = torch.randn(1, channels, 1, 1)
+        self.tensors = tensors
+
+    def convolved(self, name: str, x: Tensor, w: Tensor, demodulate: bool, up: bool) -> Tensor:
+        t, pictures = self.tensors, []
+        weight = t[f"{name}.conv.weight"][0]
+        style = w @ t[f"{name}.conv.modulation.weight"].T / w.shape[1] ** 0.5 + t[f"{name}.conv.modulation.bias"]
+        for picture, scales in zip(x, style, strict=True):
+            own = weight / weight[0].numel() ** 0.5 * scales[None, :, None, None]
+            if demodulate:
+                own = own / (own.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
+            if up:
+                large = F.pad(F.conv_transpose2d(picture[None], own.transpose(0, 1), stride=2), (1, 1, 1, 1))
+                kernel = t[f"{name}.conv.blur.kernel"].repeat(len(own), 1, 1, 1)
+                pictures.append(F.conv2d(large, kernel, groups=len(own)))
+            else:
+                pictures.append(F.conv2d(picture[None], own, padding=own.shape[2] // 2))
+        return torch.cat(pictures)
+
+    def forward(self, z: Tensor) -> Tensor:
+        t = self.tensors
+        w = z / (z.square().mean(1, keepdim=True) + 1e-8).sqrt()
+        for k in range(1, self.depth + 1):
+            linear = w @ t[f"style.{k}.weight"].T * 0.01 / w.shape[1] ** 0.5 + 0.01 * t[f"style.{k}.bias"]
+            w = F.leaky_relu(linear, 0.2) * 2**0.5
+        x, image = t["input.input"].repeat(len(z), 1, 1, 1), None
+        for k, (name, _, _) in enumerate(self.layers):
+            x = self.convolved(name, x, w, demodulate=True, up=bool(k % 2))
+            x = x + t[f"{name}.noise.weight"] * t[f"noises.noise_{k}"] + t[f"{name}.activate.bias"][:, None, None]
+            x = F.leaky_relu(x, 0.2) * 2**0.5
+            if k % 2 == 0:
+                head = f"to_rgbs.{k // 2 - 1}" if k else "to_rgb1"
+                shown = self.convolved(head, x, w, demodulate=False, up=False) + t[f"{head}.bias"]
+                image = shown if image is None else shown + self.doubled(image, t[f"{head}.upsample.kernel"])
+        assert image is not None
+        return image
+
+    def doubled(self, x: Tensor, kernel: Tensor) -> Tensor:
+        spread = torch.zeros(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3], dtype=x.dtype)
+        spread[:, :, ::2, ::2] = x
+        return F.conv2d(F.pad(spread, (2, 1, 2, 1)), kernel.repeat(x.shape[1], 1, 1, 1), groups=x.shape[1])

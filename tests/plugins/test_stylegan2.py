@@ -87,13 +87,13 @@ class Plain:
 
     def conv(self, layer: nn.Module, x: Tensor, w: Tensor, noise: Tensor) -> Tensor:
         if layer.up:
-            x = up_by_two(x)
+            x = up_by_two(x, margin=1)
         outputs = []
         for n in range(len(x)):
             style = w[n] @ (layer.affine.weight / math.sqrt(8)).T + layer.affine.bias
             weight = layer.weight * layer.scale * style[None, :, None, None]
             weight = weight / (weight.pow(2).sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
-            outputs.append(F.conv2d(x[n : n + 1], weight, padding=1))
+            outputs.append(F.conv2d(x[n : n + 1], weight, padding=0 if layer.up else 1))
         y = torch.cat(outputs) + layer.strength * noise + layer.bias[:, None, None]
         return F.leaky_relu(y, 0.2) * 2**0.5
 
@@ -199,7 +199,7 @@ def test_modulation_equals_weights_for_each_image() -> None:
         own = weight * style[n, None, :, None, None]
         own = own / (own.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
         expected.append(F.conv2d(x[n : n + 1], own, padding=1))
-    torch.testing.assert_close(modulated(x, weight, style), torch.cat(expected), rtol=0, atol=1e-5)
+    torch.testing.assert_close(modulated(x, weight, style, padding=1), torch.cat(expected), rtol=0, atol=1e-5)
 
 
 def test_resampling_keeps_means_and_sides() -> None:

@@ -70,22 +70,25 @@ class StyledConv(nn.Module):
         self.register_buffer("noise", torch.randn(1, 1, side, side))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        if self.up:
-            x = up_by_two(x)
+        # What the filter spreads over the edge takes part, as where a transposed convolution comes first.
+        padding, x = (0, up_by_two(x, margin=1)) if self.up else (1, x)
         weight, style = self.weight * self.scale, self.affine(w)
-        x = modulated(x, weight, style) if self.style == "modulation" else F.conv2d(x, weight, padding=1)
+        if self.style == "modulation":
+            x = modulated(x, weight, style, padding=padding)
+        else:
+            x = F.conv2d(x, weight, padding=padding)
         x = x + self.strength * (self.noise if noise is None else noise).to(x.dtype)
         x = rectified(x + self.bias[:, None, None])
         return x if self.style == "modulation" else _adain(x, style)
 
 
-def modulated(x: Tensor, weight: Tensor, style: Tensor, demodulate: bool = True) -> Tensor:
+def modulated(x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bool = True, padding: int = 0) -> Tensor:
     """A convolution whose weights are scaled by a style, and scaled back to unit variance (2020, equations 1 and 3).
 
-    (N, I, H, W), (O, I, k, k) and (N, I) -> (N, O, H, W). The scaling is moved to the features before and after, which
-    is the same map without weights for each image.
+    (N, I, H, W), (O, I, k, k) and (N, I) -> (N, O, ...), by the ``padding``. The scaling is moved to the features
+    before and after, which is the same map without weights for each image.
     """
-    y = F.conv2d(x * style[:, :, None, None], weight, padding=weight.shape[2] // 2)
+    y = F.conv2d(x * style[:, :, None, None], weight, padding=padding)
     if not demodulate:
         return y
     power = torch.einsum("ni,oi->no", style.square(), weight.square().sum((2, 3)))

@@ -60,7 +60,7 @@ def import_weights(source: Path, target: Path, plugin: str | None = None) -> Imp
         tensors={f"{layout.role}.{key}": tensor for key, tensor in tensors.items()},
         weights="averaged" if file.averaged else "raw",
         step=0,
-        offered=[layout.direction],
+        offered=[layout.direction, *layout.others],
     )
     return Imported(family, layout, file.averaged)
 

@@ -33,6 +33,8 @@ class Layout:
     direction: str
     layers: Mapping[str, str]
     """Their name of each layer with tensors, and ours."""
+    others: tuple[str, ...] = ()
+    """Further directions that the same network serves."""
     problem: str = ""
     """Why a state with these very names still cannot be imported."""
     notes: tuple[str, ...] = field(default=())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,10 +11,10 @@ from torch.nn import functional as F
 TAPS = (1.0, 3.0, 3.0, 1.0)
 
 
-def up_by_two(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, 2 * H, 2 * W)."""
+def up_by_two(x: Tensor, margin: Literal[0, 1] = 0) -> Tensor:
+    """(N, C, H, W) -> (N, C, 2 * H, 2 * W); a margin of 1 adds the pixels around that the filter reaches."""
     channels = x.shape[1]
-    return F.conv_transpose2d(x, 4 * _kernel(x), stride=2, padding=1, groups=channels)
+    return F.conv_transpose2d(x, 4 * _kernel(x), stride=2, padding=1 - margin, groups=channels)
 
 
 def down_by_two(x: Tensor) -> Tensor:
