@@ -13,8 +13,10 @@ from report_runs import make_run
 
 from translate.files import write_text_whole
 from translate.preview import save_preview
+from translate.reading import STANDARD
 from translate.report.folder import open_runs
 from translate.report.page import report
+from translate.report.sheet import sheet
 from translate.training.lock import locked
 
 
@@ -187,3 +189,29 @@ def test_a_page_loads_itself_anew_while_the_run_trains_and_then_no_more(browser:
     assert browser.one(".state").text == "complete"
     assert browser.run("return JSON.parse(document.querySelector('#data').textContent).live") == ""
     assert browser.faults() == []
+
+
+def test_a_contact_sheet_is_divided_where_the_reader_puts_the_border(browser: Browser, tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        save_preview(tmp_path / f"{name}.png", {"a": torch.zeros(1, 3, 64, 64)})
+    done = {"input": str(tmp_path / "before.png"), "output": str(tmp_path / "after.png"), "status": "done"}
+    failed = {"input": str(tmp_path / "broken.png"), "output": None, "status": "failed", "reason": "not an image"}
+    (tmp_path / "sheet.html").write_text(sheet("photos", [done, done, failed], STANDARD), encoding="utf-8")
+    browser.prefer("light")
+    browser.faults(), browser.hosts()
+    browser.open((tmp_path / "sheet.html").as_uri())
+
+    def cuts() -> list[str]:
+        script = "return [...document.querySelectorAll('.before')].map((each) => each.style.clipPath)"
+        found: list[str] = browser.run(script)
+        return found
+
+    assert cuts() == ["inset(0px 50% 0px 0px)"] * 2
+    browser.press("#all-shares", END)
+    assert cuts() == ["inset(0px 0% 0px 0px)"] * 2
+    browser.click_at(".lap", 0.25)
+    assert cuts() == ["inset(0px 75% 0px 0px)", "inset(0px 0% 0px 0px)"]
+    browser.one("#only-failed").click()
+    assert [shot.get_attribute("data-status") for shot in browser.all(".shot") if shot.is_displayed()] == ["failed"]
+    assert browser.faults() == []
+    assert browser.hosts() == {""}

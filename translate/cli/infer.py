@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from translate.cli import derived
+from translate.console import current, using
+from translate.distributed import world_from_environment
+from translate.errors import UsageError
 from translate.fields import Spelling
+from translate.files import make_folder, write_text_whole
 from translate.infer.folder import infer
 from translate.infer.options import InferOptions
 from translate.modelfile.model import load_published
@@ -24,12 +30,50 @@ class Options(InferOptions):
     model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
     inputs: Annotated[tuple[Path, ...], "photos, or their folders", Spelling(positional=True, metavar="INPUT")]
     out: Annotated[Path, "folder for the results"]
+    report: Annotated[
+        Path | None,
+        "HTML file for a contact sheet: each photo before and after, its time, what failed",
+        Spelling(metavar="FILE"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.report is not None and (self.report.suffix.lower() not in (".html", ".htm") or self.report.is_dir()):
+            raise UsageError(f"--report {self.report}: expected a file name that ends in .html")
+        if self.report is not None and world_from_environment().size > 1:
+            raise UsageError(f"--report {self.report}: expected one process; each knows its own photos alone")
 
 
 def translate(options: Options) -> int:
     """Translate every photo; the exit code says whether some failed."""
     model = load_published(options.model)
-    return infer(model, options.inputs, options.out, options).exit_code
+    if options.report is None:
+        return infer(model, options.inputs, options.out, options).exit_code
+    make_folder(options.report.parent, f"--report {options.report}")
+    with _on_a_sheet(options, options.report, f"{options.model} on {', '.join(map(str, options.inputs))}"):
+        return infer(model, options.inputs, options.out, options).exit_code
+
+
+@contextmanager
+def _on_a_sheet(options: Options, path: Path, title: str) -> Iterator[None]:
+    """Write the contact sheet of what is recorded meanwhile, also where the work is stopped."""
+    from translate.report.sheet import sheet
+
+    console = current()
+    entries: list[Mapping[str, Any]] = []
+
+    def record(entry: Mapping[str, Any]) -> None:
+        console.record(entry)
+        entries.append(entry)
+
+    try:
+        with using(replace(console, records=record)):
+            yield
+    finally:
+        photos = [entry for entry in entries if "input" in entry]
+        if photos:
+            write_text_whole(path, sheet(title, photos, options.reading))
+            console.line(f"{path}: {path.stat().st_size / 2**20:.1f} MB")
 
 
 command = derived.command("infer", Options, translate)

@@ -51,6 +51,8 @@ class _Decoded:
     photo: Photo | None = None
     reason: str = ""
     weight: int = 0
+    seconds: float = 0.0
+    """Spent on it so far, waiting left out."""
 
 
 class Stages:
@@ -200,7 +202,7 @@ class Stages:
                 finally:
                     self._spent("decode", start)
                     claim.note("waiting")
-                return _Decoded(job, photo, "", weight)
+                return _Decoded(job, photo, "", weight, time.perf_counter() - start)
         except GantkError as error:
             reason = reason_of(error, job.path, self.options.max_pixels)
             if (
@@ -273,7 +275,7 @@ class Stages:
                 self._drop(batch[0], "failed", reason)
             return
         finally:
-            self._spent("network", start)
+            self._spent("network", start, batch)
         for item, result in zip(batch, results, strict=True):
             self._claimed[item.job.number].note("waiting")
             self._encoding.append((item, result, encoders.submit(self._encode, item, result)))
@@ -301,7 +303,7 @@ class Stages:
         finally:
             result.canvas.close()
             self.gate.leave(item.weight)
-            self._spent("encode", start)
+            self._spent("encode", start, [item])
 
     def _unfit(self, job: Job, photo: Photo, result: Result) -> str | None:
         """Why the job's format cannot hold the result."""
@@ -365,6 +367,7 @@ class Stages:
                 result_size=[result.canvas.shape[1], result.canvas.shape[0]],
                 tiles=result.tiles,
                 passes=result.passes,
+                seconds=round(item.seconds, 4),
             )
 
     def _drop(self, item: _Decoded, status: Status, reason: str) -> None:
@@ -388,6 +391,9 @@ class Stages:
         text = f"{self.options.seed}:{os.fsencode(job.target.relative_to(self.out))!r}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
-    def _spent(self, stage: str, start: float) -> None:
+    def _spent(self, stage: str, start: float, items: Sequence[_Decoded] = ()) -> None:
+        seconds = time.perf_counter() - start
+        for item in items:
+            item.seconds += seconds / len(items)
         with self._clock:
-            self.summary.seconds[stage] += time.perf_counter() - start
+            self.summary.seconds[stage] += seconds
