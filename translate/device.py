@@ -11,6 +11,9 @@ import torch
 from translate.errors import UsageError
 from translate.settings import Precision
 
+if sys.platform != "win32":
+    import resource
+
 AUTOCAST: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -85,9 +88,7 @@ def most_memory(device: torch.device) -> int:
     """The most bytes that were in use so far: on a GPU by tensors, else by the process; 0 where nobody says."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 

@@ -17,6 +17,7 @@ from translate.files import make_folder, write_text_whole
 from translate.infer.folder import infer
 from translate.infer.options import InferOptions
 from translate.modelfile.model import load_published
+from translate.report.sheet import sheet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,6 @@ def translate(options: Options) -> int:
 @contextmanager
 def _on_a_sheet(options: Options, path: Path, title: str) -> Iterator[None]:
     """Write the contact sheet of what is recorded meanwhile, also where the work is stopped."""
-    from translate.report.sheet import sheet
-
     console = current()
     entries: list[Mapping[str, Any]] = []
 

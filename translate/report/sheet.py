@@ -16,8 +16,8 @@ from translate.data.decode import open_file
 from translate.data.values import at_depth
 from translate.errors import GantkError, shortened
 from translate.reading import Reading
-from translate.report.page import render
 from translate.report.pictures import BUDGET, data_uri, of_pixels
+from translate.report.render import render
 
 SIDE = 512
 """Pixels of the longer side of a picture on a sheet."""
