@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms, linear_decay
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Source, TaskModel, Terms, linear_decay
 from translate.data.paired import Paired
 from translate.discriminators.patch import PatchDiscriminator, smallest_input
 from translate.errors import UsageError
@@ -73,7 +73,7 @@ class Pix2Pix(TaskModel):
     """Translation learnt from pairs of pictures (Isola et al., 2017)."""
 
     api = 2
-    source = Paired
+    source: ClassVar[type[Source]] = Paired
     recipe = Run(batch=1, size=256, epochs=200)
     bf16_proven = True  # bench/RESULTS.md
 

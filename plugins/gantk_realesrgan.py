@@ -22,7 +22,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Source, TaskModel, Terms
 from translate.data.lowhigh import LowHigh
 from translate.discriminators.realesrgan import HALVINGS, UNetDiscriminator
 from translate.discriminators.srgan import check_size
@@ -60,7 +60,7 @@ class RealESRGAN(TaskModel):
     """
 
     api = 2
-    source = Photos
+    source: ClassVar[type[Source]] = Photos
     recipe = Run(steps=1_400_000, batch=48, size=256, ema=0.999)
     averaged = ("g",)
 
