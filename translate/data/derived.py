@@ -58,7 +58,7 @@ class Derived(Augmented):
         """The pictures, scanned. Raises ``UsageError`` where none can be read."""
         self.check_augment(loading)
         side = side_before_crop(loading.size, self.load_size)
-        folders = list_folders("--images", one_domain("--images", self.images, loading), loading.tell)
+        folders = list_folders("--images", one_domain("--images", self.images, loading))
         refuse_results(folders)
         channels = self.channels_by_name()
         spec = DataSpec(loading.size, channels)
