@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,10 @@ import torch
 from PIL import Image
 
 from translate.data.alpha import filled
-from translate.data.decode import ImageError, open_file, open_image, probe
+from translate.data.decode import ImageError, luma, open_file, open_image, probe
 from translate.data.index_maps import open_index_map
 from translate.data.transforms import Fit, Reader, resize, to_tensor
-from translate.data.values import to_numbers
+from translate.data.values import WHOLE, to_numbers, to_pixels
 from translate.errors import UsageError
 from translate.reading import Percentiles, Reading, parse_range, parse_ranges
 
@@ -308,3 +310,22 @@ def test_a_range_of_numbers_that_pillow_spreads_is_refused(tmp_path: Path) -> No
     values = np.array([[217, 50]], np.uint8)
     tifffile.imwrite(tmp_path / "x.tif", values, photometric="miniswhite")
     assert np.allclose(open_image(tmp_path / "x.tif", 1, Reading(range=(0, 100)))[0, :, 0], [0, 0.5])
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda deep: to_numbers(deep, WHOLE[8]),
+        lambda deep: to_pixels(deep, 16, (0.0, 4095.0))[0],
+        lambda deep: to_pixels(deep.astype(np.uint32), 32, None)[0],
+        luma,
+    ],
+)
+def test_conversions_take_little_more_than_their_results(convert: Callable[[np.ndarray], np.ndarray]) -> None:
+    deep = numbers("u2", 2000, 1000, 3)
+    tracemalloc.start()
+    result = convert(deep)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < result.nbytes + 2 * deep.nbytes + (32 << 20)
+    assert np.array_equal(convert(deep[1500:]), result[1500:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -17,6 +18,7 @@ from translate.errors import GantkError
 from translate.generators.resnet import ResnetGenerator, resnet_margin
 from translate.generators.srresnet import SRResNet
 from translate.generators.srresnet import margin as srresnet_margin
+from translate.infer import memory
 from translate.infer.memory import footprint, free_memory
 from translate.infer.options import InferOptions
 from translate.infer.runner import CannotTranslateError, Network
@@ -264,14 +266,37 @@ def test_a_margin_beyond_memory_that_matters_is_refused(monkeypatch: pytest.Monk
 
 
 def test_the_footprint_counts_what_is_alive_at_once() -> None:
-    def run(x: torch.Tensor) -> torch.Tensor:
-        a = x.repeat(1, 8, 1, 1)
+    def run() -> torch.Tensor:
+        a = torch.zeros(1, 8, 32, 32)
         b = a * 2
         del a
         return b.sum(1, keepdim=True)
 
-    assert footprint(run, torch.zeros(1, 1, 32, 32)) == 2 * 8 * 4
+    assert footprint(run, 32 * 32) == 2 * 8 * 4
     assert free_memory(CPU) > 0
+
+
+def test_memory_grows_with_the_pictures_and_not_with_what_the_network_makes_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 12, 3, padding=1), nn.PixelShuffle(2))
+    model = publish(net, margin=2, scale=2)
+    most = 4 << 20
+    monkeypatch.setattr(memory, "LARGEST_TILE", most)
+    for side in (600, 900):
+        picture = photo(side, side)
+        runner = network(model)
+        tensors = footprint(lambda: runner.translate([picture]), 1)  # noqa: B023 - called here
+        tracemalloc.start()
+        (result,) = runner.translate([picture])
+        _, arrays = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert result.tiles > 1
+        assert tensors < most
+        assert arrays < 1.5 * result.canvas.read(0, 2 * side).nbytes + most
+        (whole,) = network(model, tile="off").translate([picture])
+        assert np.array_equal(result.canvas.read(0, 2 * side), whole.canvas.read(0, 2 * side))
 
 
 def test_what_running_out_of_memory_looks_like() -> None:

@@ -18,7 +18,7 @@ from translate.data.deep import Deep, chunk_kinds, deep_header
 from translate.data.formats import ImageError as ImageError
 from translate.data.formats import TooLargeError as TooLargeError
 from translate.data.formats import check_png, check_size, first_bytes, image_error, open_header
-from translate.data.values import WHOLE, Numbers, at_depth, to_pixels, white_of
+from translate.data.values import WHOLE, Numbers, at_depth, in_bands, to_pixels, white_of
 from translate.data.values import Pixels as Pixels
 from translate.reading import STANDARD, Reading
 
@@ -256,8 +256,12 @@ def luma(colours: Pixels) -> Pixels:
     """RGB (H, W, 3) as grey (H, W, 1), by ITU-R 601; for 8 bits, just as Pillow rounds it."""
     if colours.dtype == np.uint8:
         return np.asarray(Image.fromarray(np.ascontiguousarray(colours)).convert("L"))[:, :, None]
-    grey: Pixels = (colours.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))[:, :, None]
-    return (grey if colours.dtype.kind == "f" else np.rint(grey)).astype(colours.dtype)
+
+    def grey(band: NDArray[Any]) -> NDArray[Any]:
+        values: NDArray[Any] = (band.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))[:, :, None]
+        return values if colours.dtype.kind == "f" else np.rint(values)
+
+    return in_bands(grey, colours, colours.dtype, channels=1)
 
 
 def pixels_of(picture: Image.Image) -> Pixels:

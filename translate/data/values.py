@@ -10,11 +10,12 @@ become float32, clipped to it.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Pixels: TypeAlias = NDArray[np.uint8 | np.uint16 | np.float32]
 """(H, W, C): uint8, uint16 or float32, black 0 and white ``white_of`` their type."""
@@ -41,6 +42,9 @@ class Numbers:
 WHOLE = {8: Numbers(), 16: Numbers("uint16", 0.0, 65535.0)}
 """Bit depth -> numbers of which the whole range of their type is used."""
 
+AT_ONCE = 1 << 20
+"""Numbers that are converted at once."""
+
 FLOATS = Numbers("float32", 0.0, 1.0)
 
 
@@ -65,8 +69,11 @@ def to_pixels(values: NDArray[Any], bits: int, range_: tuple[float, float] | Non
         least, most = (-math.inf, math.inf) if kind == "f" else _reach(values.dtype, bits)
         if low < least or high > most:
             raise RefusedError(f"numbers of type {name} never reach {low:g}..{high:g}, the range of black and white")
-        share = (values.astype(np.float64) - low) / (high - low)
-        return np.clip(share, 0, 1).astype(np.float32), Numbers(name, low, high)
+
+        def share(band: NDArray[Any]) -> NDArray[Any]:
+            return np.clip((band.astype(np.float64) - low) / (high - low), 0, 1)
+
+        return in_bands(share, values, np.float32), Numbers(name, low, high)
     if kind == "i":
         raise RefusedError(f"signed numbers ({name}) have no agreed black and white; expected --range LOW..HIGH")
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
@@ -78,12 +85,13 @@ def to_pixels(values: NDArray[Any], bits: int, range_: tuple[float, float] | Non
     if kind == "f":
         return values.astype(np.float32), Numbers(name, 0.0, 1.0)
     if bits > 16:
-        return (values / white).astype(np.float32), Numbers(name, 0.0, white)
+        return in_bands(lambda band: band / white, values, np.float32), Numbers(name, 0.0, white)
     depth = 8 if bits <= 8 else 16
     to = np.dtype(WHOLE[depth].type)
     if white == white_of(to):
         return values.astype(to), WHOLE[depth]
-    return np.rint(values * (white_of(to) / white)).astype(to), WHOLE[depth]
+    factor = white_of(to) / white
+    return in_bands(lambda band: np.rint(band * factor), values, to), WHOLE[depth]
 
 
 def _reach(kind: np.dtype[Any], bits: int) -> tuple[float, float]:
@@ -97,16 +105,40 @@ def to_numbers(pixels: Pixels, numbers: Numbers) -> NDArray[Any]:
     white = white_of(pixels.dtype)
     if pixels.dtype == kind and (numbers.black, numbers.white) == (0.0, white):
         return pixels
-    values = pixels.astype(np.float64) * ((numbers.white - numbers.black) / white) + numbers.black
-    if kind.kind == "f":
-        return values.astype(kind)
-    limits = np.iinfo(kind)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(kind)
+
+    def stored(band: NDArray[Any]) -> NDArray[Any]:
+        values = band.astype(np.float64) * ((numbers.white - numbers.black) / white) + numbers.black
+        if kind.kind == "f":
+            return values
+        limits = np.iinfo(kind)
+        return np.clip(np.rint(values), limits.min, limits.max)
+
+    return in_bands(stored, pixels, kind)
 
 
 def at_depth(pixels: Pixels, kind: np.dtype[Any]) -> Pixels:
     """The same pixels in another of the three types."""
     if pixels.dtype == kind:
         return pixels
-    share = pixels.astype(np.float64) * (white_of(kind) / white_of(pixels.dtype))
-    return share.astype(kind) if kind.kind == "f" else np.rint(share).astype(kind)
+    factor = white_of(kind) / white_of(pixels.dtype)
+
+    def converted(band: NDArray[Any]) -> NDArray[Any]:
+        share = band.astype(np.float64) * factor
+        return share if kind.kind == "f" else np.rint(share)
+
+    return in_bands(converted, pixels, kind)
+
+
+def in_bands(
+    change: Callable[[NDArray[Any]], NDArray[Any]], values: NDArray[Any], kind: DTypeLike, channels: int | None = None
+) -> NDArray[Any]:
+    """``change`` of values (H, W, ...), as type ``kind``: a few rows at a time, as its steps take much memory.
+
+    ``channels``: of the result, where it has others than the values.
+    """
+    shape = values.shape if channels is None else (*values.shape[:2], channels)
+    changed = np.empty(shape, kind)
+    rows = max(1, AT_ONCE // max(1, math.prod(values.shape[1:])))
+    for top in range(0, len(values), rows):
+        changed[top : top + rows] = change(values[top : top + rows])
+    return changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import weakref
@@ -17,8 +18,17 @@ if sys.platform != "win32":
     import resource
 
 GIB = 1 << 30
+LARGEST_TILE = 2 * GIB
+"""Most bytes of a tile on a CPU, so that a photo of 50 megapixels takes less than 4 GB."""
+
 UNKNOWN = 4 * GIB
 """What counts as free where the system does not report it."""
+
+HUNGRIEST = 64 << 10
+"""Bytes of activations per pixel that no network here exceeds: what is small even so need not be measured."""
+
+WORKSPACE = 1.3
+"""What convolutions take beside the tensors that are counted."""
 
 
 def free_memory(device: torch.device) -> int:
@@ -31,6 +41,14 @@ def free_memory(device: torch.device) -> int:
         return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     limits = [limit for limit in (_available(), _group_limit(), _process_limit()) if limit is not None]
     return min(limits, default=UNKNOWN)
+
+
+def usable_memory(device: torch.device, *, tile: bool) -> float:
+    """Bytes that a forward may take by what is free now, of a whole picture or of a ``tile``."""
+    free = free_memory(device)
+    if device.type == "cuda":
+        return min(0.8 * free, 8 * GIB if tile else math.inf)
+    return min(0.5 * free, LARGEST_TILE if tile else 16 * GIB)
 
 
 class _Live(TorchDispatchMode):
@@ -62,15 +80,15 @@ class _Live(TorchDispatchMode):
         self.now -= size
 
 
-def footprint(run: Callable[[Tensor], Tensor], probe: Tensor) -> float:
-    """Bytes of activations per pixel that ``run`` needs, measured on a small image (1, C, H, W).
+def footprint(run: Callable[[], object], pixels: int) -> float:
+    """Bytes of tensors per pixel that ``run`` needs, measured on a small picture of so many ``pixels``.
 
     Weights that autocast converts count too, so that half precision is somewhat overestimated.
     """
     live = _Live()
     with live:
-        run(probe)
-    return live.peak / (probe.shape[2] * probe.shape[3])
+        run()
+    return live.peak / pixels
 
 
 def _available() -> int | None:

@@ -17,11 +17,12 @@ from translate.contract import Batch, Direction, Nets
 from translate.data.values import Pixels
 from translate.device import AUTOCAST, choose_precision, is_out_of_memory
 from translate.errors import GantkError
+from translate.infer import memory
 from translate.infer.canvas import Canvas
 from translate.infer.inputs import Input, Stack, inputs_of
 from translate.infer.levels import Levels, extent
 from translate.infer.margins import measured_margin
-from translate.infer.memory import GIB, footprint, free_memory
+from translate.infer.memory import GIB, footprint, usable_memory
 from translate.infer.options import InferOptions
 from translate.infer.statistics import (
     TOLERANCE,
@@ -39,14 +40,8 @@ from translate.settings import Precision
 CROP = 40
 """Side of the crops of which `statistics`' proxy is made: small ones are many, and so speak for the whole picture."""
 
-HUNGRIEST = 64 << 10
-"""Bytes of activations per pixel that no network here exceeds: what is small even so need not be measured."""
-
 _CHANCE = RLock()
 """Held while torch's random generators, of which a process has one set, are ours."""
-
-WORKSPACE = 1.3
-"""What convolutions take beside the tensors that are counted."""
 
 
 class CannotTranslateError(GantkError):
@@ -83,6 +78,7 @@ class Network:
         self.device = device
         self.precision: Precision = choose_precision(options.precision, device)
         self._nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
+        self._norms = bool(norms_of_pictures(self._nets))
         self._layout = memory_format(self._nets, device, self.precision, training=False)
         self._nets.to(device).to(memory_format=self._layout)
         self._options = options
@@ -141,7 +137,7 @@ class Network:
     def _translate(self, pictures: Sequence[Stack], seed: int) -> list[Result]:
         height, width = (padded_side(side, self.direction.multiple) for side in pictures[0].shape)
         count = len(pictures)
-        if self._options.tile == "auto" and count * height * width * HUNGRIEST > self._usable(whole=True):
+        if self._options.tile == "auto" and count * height * width * memory.HUNGRIEST > self._usable(whole=True):
             self._measure()
         while True:
             try:
@@ -175,15 +171,18 @@ class Network:
 
     def _usable(self, *, whole: bool) -> float:
         """Bytes that one forward may take by what is free now."""
-        free = free_memory(self.device)
-        if self.device.type == "cuda":
-            return min(0.8 * free, math.inf if whole else 8 * GIB)
-        # Half for us; and what has to be tiled anyway is tiled so that a 50-megapixel photo takes less than 4 GB.
-        return min(0.5 * free, 16 * GIB if whole else 2 * GIB)
+        return usable_memory(self.device, tile=not whole or self._as_well_in_tiles())
+
+    def _as_well_in_tiles(self) -> bool:
+        """Whether tiles give what the whole picture gives, for little more time."""
+        margin = self.direction.margin
+        if margin is None or self._bytes is None or self._norms or self.device.type == "cuda":
+            return False
+        return self._bytes * (3 * up_to(margin, self.direction.multiple)) ** 2 <= memory.LARGEST_TILE
 
     def _room(self, *, whole: bool) -> float:
         """Pixels that one forward may have by what is free now."""
-        return self._usable(whole=whole) / (self._bytes or HUNGRIEST)
+        return self._usable(whole=whole) / (self._bytes or memory.HUNGRIEST)
 
     def _measure(self) -> None:
         """Find out, once, how much memory a pixel takes; before noise is seeded, as a network may draw some."""
@@ -191,7 +190,7 @@ class Network:
             return
         blank = self._blank()
         try:
-            self._bytes = max(1.0, WORKSPACE * footprint(self._forward, self._tensor([blank])))
+            self._bytes = max(1.0, memory.WORKSPACE * footprint(lambda: self._pixels([blank]), math.prod(blank.shape)))
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -245,11 +244,10 @@ class Network:
         canvas = Canvas(height, width, self.levels.planes_out, kind=self.levels.kind(picture.photo))
         whole = picture.padded(self.direction.multiple)
         notes: list[str] = []
-        norms = norms_of_pictures(self._nets)
-        side, margin = self._tile(whole, bool(norms), exact, notes)
+        side, margin = self._tile(whole, notes)
         self._tried = side * side
         result = Result(canvas, notes=notes)
-        if not norms:
+        if not self._norms:
             ends, result.tiles = self._pass(whole, canvas, side, margin, None, exact)
         else:
             with pooled(self._nets) as layers:
@@ -306,7 +304,7 @@ class Network:
             raise _NotFiniteError
         return y
 
-    def _tile(self, whole: Stack, norms: bool, exact: bool, notes: list[str]) -> tuple[int, int]:
+    def _tile(self, whole: Stack, notes: list[str]) -> tuple[int, int]:
         """Side and margin of the tiles, multiples of what the network takes."""
         multiple, reach = self.direction.multiple, self.direction.margin
         height, width = whole.shape
@@ -322,7 +320,7 @@ class Network:
         if side >= 3 * margin or side >= longest or (asked is not None and side == up_to(asked, multiple) + 2 * margin):
             return min(side, longest), margin
         # The network reaches farther than memory does. What comes from far off often weighs nothing: see whether.
-        if side not in self._overlaps and not norms:
+        if side not in self._overlaps and not self._norms:
             self._overlaps[side] = measured_margin(
                 whole,
                 math.isqrt(side**2 // 2) if self._half else side,
@@ -356,6 +354,9 @@ class Network:
             for length, count in ((height, down), (width, across))
         )
         return [whole[top : top + crop, left : left + crop] for top in tops for left in lefts]
+
+    def _pixels(self, pictures: Sequence[Stack]) -> Pixels:
+        return self.levels.to_pixels(self._forward(self._tensor(pictures)), self.levels.kind(pictures[0].photo))
 
     def _tensor(self, pictures: Sequence[Stack]) -> Tensor:
         """(N, C, H, W) with the channels of all inputs, one after the other."""
