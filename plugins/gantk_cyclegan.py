@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Le, Lt
@@ -24,24 +25,20 @@ from translate.settings import Run
 
 
 @dataclass(frozen=True, kw_only=True)
-class CycleGAN(TaskModel):
-    """Unpaired translation between two image domains (Zhu et al., 2017)."""
+class Cycle(TaskModel):
+    """The game of CycleGAN, whatever its networks: two generators that undo each other, two discriminators.
 
-    api = 2
+    A model states its generators, its discriminators and ``multiple``, of which the sides of a picture are multiples.
+    """
+
     source = Unpaired
-    recipe = Run(batch=1, size=256, epochs=200, ema=0.0)  # the paper publishes the weights of the last step
     averaged = ("g_ab", "g_ba")
     discriminators = ("d_a", "d_b")
-    bf16_proven = True  # bench/RESULTS.md
+    multiple: ClassVar[int]
 
     cycle: Annotated[float, "weight of the cycle-consistency term", Ge(0)] = 10.0
     identity: Annotated[float, "weight of the identity term, relative to cycle", Ge(0)] = 0.5
     pool: Annotated[int, "past fakes each discriminator is shown", Ge(0)] = 50
-    blocks: Annotated[int | None, "residual blocks of a generator [9 from 256 pixels, else 6]", Ge(1)] = None
-    width: Annotated[int, "channels of each network's first layer", Ge(1)] = 64
-    upsample: Annotated[Upsample, "how generators upsample; resize and blur avoid checkerboards"] = "deconv"
-    downsample: Annotated[Downsample, "how generators downsample; blur avoids aliasing"] = "stride"
-    dropout: Annotated[float, "share of activations left out in residual blocks", Ge(0), Lt(1)] = 0.0
     patch_layers: Annotated[int, "stride-2 layers of a discriminator; 3 sees 70x70 pixels", Ge(0), Le(6)] = 3
     loss: Annotated[GanLoss, "adversarial loss"] = "lsgan"
     spectral: Annotated[bool, "spectral normalisation in the discriminators"] = False
@@ -51,33 +48,34 @@ class CycleGAN(TaskModel):
         if self.loss == "wasserstein" and not (self.penalty or self.spectral):
             raise UsageError("loss wasserstein: the critic needs a bound on its slope; set penalty 10 or spectral")
 
+    @abstractmethod
+    def generator(self, channels_in: int, channels_out: int, data: DataSpec) -> nn.Module:
+        """Image to image, both in [-1, 1]."""
+
+    @abstractmethod
+    def discriminator(self, channels: int) -> nn.Module:
+        """Image to logits."""
+
+    @abstractmethod
+    def margin(self, data: DataSpec) -> int | None:
+        """As in ``Direction``: how far a generator looks."""
+
+    def gradient_penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+        """Without its weight. ``share``: (N,) in [0, 1], that of ``real`` where the gradient is taken."""
+        return gradient_penalty(critic, real, fake, share)
+
     def networks(self, data: DataSpec) -> Networks:
         a, b = data.channels["a"], data.channels["b"]
-        smallest = max(8, smallest_input(self.patch_layers))
-        if data.size % 4 or data.size < smallest:
-            raise UsageError(f"--size {data.size}: expected a multiple of 4, {smallest} or more")
+        smallest = max(2 * self.multiple, smallest_input(self.patch_layers))
+        if data.size % self.multiple or data.size < smallest:
+            raise UsageError(f"--size {data.size}: expected a multiple of {self.multiple}, {smallest} or more")
         if self.identity and a != b:
             raise UsageError(f"identity {self.identity}: the domains have {a} and {b} channels; set identity to 0")
-
-        def generator(channels_in: int, channels_out: int) -> nn.Module:
-            return ResnetGenerator(
-                channels_in,
-                channels_out,
-                self.width,
-                self._blocks(data),
-                dropout=self.dropout,
-                upsample=self.upsample,
-                downsample=self.downsample,
-            )
-
-        def discriminator(channels: int) -> nn.Module:
-            return PatchDiscriminator(channels, self.width, self.patch_layers, spectral=self.spectral)
-
         return {
-            "g_ab": lambda: generator(a, b),
-            "g_ba": lambda: generator(b, a),
-            "d_a": lambda: discriminator(a),
-            "d_b": lambda: discriminator(b),
+            "g_ab": lambda: self.generator(a, b, data),
+            "g_ba": lambda: self.generator(b, a, data),
+            "d_a": lambda: self.discriminator(a),
+            "d_b": lambda: self.discriminator(b),
             "pool_a": lambda: ImagePool(self.pool, a, data.size),
             "pool_b": lambda: ImagePool(self.pool, b, data.size),
         }
@@ -120,10 +118,10 @@ class CycleGAN(TaskModel):
         }
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
-        margin = resnet_margin(self._blocks(data), self.upsample, self.downsample)
+        multiple, margin = self.multiple, self.margin(data)
         return [
-            Direction("a2b", "a", "b", ("g_ab",), lambda nets, x: nets.g_ab(x.a), multiple=4, margin=margin),
-            Direction("b2a", "b", "a", ("g_ba",), lambda nets, x: nets.g_ba(x.b), multiple=4, margin=margin),
+            Direction("a2b", "a", "b", ("g_ab",), lambda nets, x: nets.g_ab(x.a), multiple=multiple, margin=margin),
+            Direction("b2a", "b", "a", ("g_ba",), lambda nets, x: nets.g_ba(x.b), multiple=multiple, margin=margin),
         ]
 
     def lr_at(self, progress: float) -> float:
@@ -146,15 +144,49 @@ class CycleGAN(TaskModel):
         x.scores(f"d_{domain}", real=on_real, fake=on_fake)
         terms = {f"d_{domain}": 0.5 * self._game.discriminator(on_real, on_fake)}
         if self.penalty:
-            terms[f"penalty_{domain}"] = self.penalty * gradient_penalty(critic, real, fake, (x.between + 1) / 2)
+            penalty = self.gradient_penalty(critic, real, fake, (x.between + 1) / 2)
+            terms[f"penalty_{domain}"] = self.penalty * penalty
         return terms
-
-    def _blocks(self, data: DataSpec) -> int:
-        return self.blocks if self.blocks is not None else 9 if data.size >= 256 else 6
 
     @property
     def _game(self) -> AdversarialLoss:
         return adversarial(self.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CycleGAN(Cycle):
+    """Unpaired translation between two image domains (Zhu et al., 2017)."""
+
+    api = 2
+    recipe = Run(batch=1, size=256, epochs=200, ema=0.0)  # the paper publishes the weights of the last step
+    bf16_proven = True  # bench/RESULTS.md
+    multiple = 4
+
+    blocks: Annotated[int | None, "residual blocks of a generator [9 from 256 pixels, else 6]", Ge(1)] = None
+    width: Annotated[int, "channels of each network's first layer", Ge(1)] = 64
+    upsample: Annotated[Upsample, "how generators upsample; resize and blur avoid checkerboards"] = "deconv"
+    downsample: Annotated[Downsample, "how generators downsample; blur avoids aliasing"] = "stride"
+    dropout: Annotated[float, "share of activations left out in residual blocks", Ge(0), Lt(1)] = 0.0
+
+    def generator(self, channels_in: int, channels_out: int, data: DataSpec) -> nn.Module:
+        return ResnetGenerator(
+            channels_in,
+            channels_out,
+            self.width,
+            self._blocks(data),
+            dropout=self.dropout,
+            upsample=self.upsample,
+            downsample=self.downsample,
+        )
+
+    def discriminator(self, channels: int) -> nn.Module:
+        return PatchDiscriminator(channels, self.width, self.patch_layers, spectral=self.spectral)
+
+    def margin(self, data: DataSpec) -> int | None:
+        return resnet_margin(self._blocks(data), self.upsample, self.downsample)
+
+    def _blocks(self, data: DataSpec) -> int:
+        return self.blocks if self.blocks is not None else 9 if data.size >= 256 else 6
 
 
 def _both(network: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

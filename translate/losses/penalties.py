@@ -17,10 +17,13 @@ Critic = Callable[[Tensor], Logits]
 """Images (N, C, H, W) -> logits with N first, or one such tensor for each scale."""
 
 
-def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, eps: Tensor | None = None) -> Tensor:
-    """How far the critic's gradient norm is from 1 between real and fake (Gulrajani et al., 2017, eq. 3), unweighted.
+def gradient_penalty(
+    critic: Critic, real: Tensor, fake: Tensor, eps: Tensor | None = None, slope: float = 1.0
+) -> Tensor:
+    """How far the critic's gradient norm is from ``slope`` between real and fake, in units of it, unweighted.
 
-    ``real``, ``fake``: (N, C, H, W). ``eps``: (N,) in [0, 1], each pair's share of ``real``; drawn uniformly if None.
+    Gulrajani et al., 2017, eq. 3, where it is 1; with another one Karras et al., 2018, appendix A.1. ``real``,
+    ``fake``: (N, C, H, W). ``eps``: (N,) in [0, 1], each pair's share of ``real``; drawn uniformly if None.
     Raises ``ValueError`` for a critic with batch norm, under which an image's score is not its own (section 4).
     """
     if eps is None:
@@ -29,7 +32,7 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, eps: Tensor | N
     eps = eps.to(real.dtype).view(-1, 1, 1, 1)
     gradient, _ = _input_gradient(critic, fake + eps * (real - fake))
     norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-    loss: Tensor = (norms - 1.0).square().mean()
+    loss: Tensor = (norms / slope - 1.0).square().mean()
     return loss
 
 
