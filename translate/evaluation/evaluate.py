@@ -15,6 +15,7 @@ from translate.data.decode import probe
 from translate.device import choose_device
 from translate.errors import UsageError
 from translate.evaluation import pictures, protocols
+from translate.evaluation.classifier import ClassAccuracy, Classifier
 from translate.evaluation.features import (
     FeatureNetwork,
     Inception,
@@ -218,8 +219,6 @@ def _measures(
             network = TorchvisionFeatures(options.network, options.features)
         yield Distances(network, device, options.batch, on_features)
     if ACCURACY in wanted:
-        from translate.evaluation.classifier import ClassAccuracy, Classifier
-
         assert options.classifier is not None
         yield ClassAccuracy(ACCURACY, Classifier(options.classifier, subject.choices))
     if fidelity := [name for name in wanted if name in FIDELITY]:
