@@ -44,7 +44,7 @@ Generator = Literal["rrdb", "compact", "span"]
 
 @dataclass(frozen=True, kw_only=True)
 class Photos(LowHigh):
-    """High-resolution images, whose low-resolution versions suffer as photos do unless told otherwise."""
+    """High-resolution images, whose low-resolution versions suffer as photos do by default."""
 
     degradation: Annotated[Literal["bicubic", "real"], "low resolution by MATLAB's bicubic, or as in real photos"] = (
         "real"

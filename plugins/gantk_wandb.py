@@ -1,4 +1,4 @@
-"""Weights & Biases: losses, previews and settings; offline in the run folder unless WANDB_MODE says otherwise."""
+"""Weights & Biases: losses, previews and settings; offline in the run folder unless WANDB_MODE is set otherwise."""
 
 from __future__ import annotations
 

@@ -140,6 +140,7 @@ IMPORTED_LATE = {
     "tifffile": "serves TIFFs that Pillow does not open",
     "scipy": "takes a second and serves pictures with hidden colours alone",
     "torchvision": "takes a second, which help pages and commands without grids or its networks do without",
+    "translate.cli.inspect_picture": "imports Pillow and NumPy, which the header of a model file does without",
     "translate.cli.train_model": "imports torch, which the list of models does without",
     "translate.distributed": "imports torch, which the list of plugins does without",
     "translate.contract": "imports torch, which the list of plugins does without",

@@ -197,7 +197,7 @@ def test_ctrl_c_during_an_import_is_no_fault_of_the_plugin(site: Path) -> None:
 def test_a_builtin_wins_over_a_stranger_with_a_warning(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(site, "brown-tools", name="cyclegan")
     assert plugins.find("cyclegan").distribution == "gantk"
-    warning = "the built-in cyclegan is used; cyclegan (brown-tools 2.3) is reached as brown-tools:cyclegan"
+    warning = "the built-in cyclegan is used; to use cyclegan (brown-tools 2.3), write brown-tools:cyclegan"
     assert warning in capsys.readouterr().err
     assert plugins.find("brown-tools:cyclegan").distribution == "brown-tools"
     assert plugins.find("gantk:cyclegan").distribution == "gantk"

@@ -83,7 +83,7 @@ class Batch(dict[str, Tensor]):
             self.observed[name] = value.detach().float()
 
     def scores(self, role: str, *, real: Tensor, fake: Tensor) -> None:
-        """Log what the discriminator of a role says of real and of generated images, higher meaning more real.
+        """Log how the discriminator of a role judges real and generated images, higher meaning more real.
 
         Besides the means ``<role>_real`` and ``<role>_fake`` there is ``<role>_sign``, the mean sign on real images,
         which adaptive augmentation follows (``--ada``).
@@ -288,7 +288,7 @@ class Source(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskModel(ABC):
-    """What a plugin brings: hyper-parameters as fields, networks, phases and directions as pure methods."""
+    """What a plugin provides: hyper-parameters as fields, networks, phases and directions as pure methods."""
 
     api: ClassVar[int]
     """The plugin API that the class is written for, `translate.API_VERSION` of its day; a plugin must state it."""

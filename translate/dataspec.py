@@ -1,4 +1,4 @@
-"""What data is, in a file of its own that imports nothing heavy: it stands in the header of every model file."""
+"""What data is, in a file of its own that imports nothing heavy: the header of every model file contains it."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def keep_freed_memory() -> bool:
 
 
 def most_memory(device: torch.device) -> int:
-    """The most bytes that were in use so far: on a GPU by tensors, else by the process; 0 where nobody says."""
+    """The most bytes that were in use so far: on a GPU by tensors, else by the process; 0 where unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
@@ -103,7 +103,7 @@ def set_determinism(deterministic: bool) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out; torch's CPU allocator raises a plain ``RuntimeError``."""
+    """Whether an exception means that memory ran out; torch's CPU allocator raises a plain ``RuntimeError``."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error)

@@ -47,7 +47,7 @@ class World:
 
 
 def world_from_environment() -> World:
-    """What torchrun (or SLURM through it) says about this process."""
+    """How torchrun (or SLURM through it) describes this process."""
     return World(
         rank=int(os.environ.get("RANK", "0")),
         size=int(os.environ.get("WORLD_SIZE", "1")),
@@ -57,7 +57,7 @@ def world_from_environment() -> World:
 
 
 def restarted() -> bool:
-    """Whether torchrun started this process again, to go on with the run that the first ones began."""
+    """Whether torchrun started this process again, to resume the run that the first ones began."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 

@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Iterable
 
 NEAR = 0.7
-"""The share of letters in order that two names must have in common to be taken for one with a slip."""
+"""The share of letters in order that two names must have in common for one to count as a misspelling of the other."""
 
 
 class GantkError(Exception):
-    """A failure with a one-line message for the user: it names the file, flag or key and says what was expected."""
+    """A failure with a one-line message for the user: it names the file, flag or key and what was expected."""
 
     exit_code = 1
 
@@ -50,7 +50,7 @@ class InterruptedRunError(GantkError):
 
 
 def one_line(error: BaseException, most: int = 300) -> str:
-    """What an exception says, on one line of at most ``most`` characters; its type where it says nothing."""
+    """An exception's message, on one line of at most ``most`` characters; its type where it has none."""
     if isinstance(error, UnicodeDecodeError):  # whose own words are of Python
         return f"no {error.encoding.upper()} text from its byte {error.start:,} on"
     return " ".join(str(error).split())[:most] or type(error).__name__
@@ -63,7 +63,7 @@ def shortened(text: object, most: int = 80) -> str:
 
 
 def named_line(error: BaseException, most: int = 300) -> str:
-    """As ``one_line``, with the type in front: ``ValueError: what it says``."""
+    """As ``one_line``, with the type in front: ``ValueError: message``."""
     named = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return named[:most].rstrip(": ")
 

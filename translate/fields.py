@@ -87,7 +87,7 @@ class Field:
 
     @property
     def flag(self) -> str:
-        """The flag on the command line, or what stands for a positional argument."""
+        """The flag on the command line, or the placeholder of a positional argument."""
         if self.spelling.positional:
             return self.metavar
         return self.spelling.flag or "--" + self.name.replace("_", "-")
@@ -126,7 +126,7 @@ class Field:
 
     @property
     def metavar(self) -> str:
-        """What stands for the value in the help."""
+        """The placeholder of the value in the help."""
         if self.spelling.metavar:
             return self.spelling.metavar
         if self.shape == "fixed":

@@ -15,7 +15,7 @@ Side = Literal["train", "val"]
 class Part:
     """One of the two parts of a data set: ``train``, or ``val`` with about ``share`` of the files.
 
-    ``applied``: whether a source has asked, so that one that knows nothing of parts is noticed.
+    ``applied``: whether a source has used it, so that one that ignores parts is noticed.
     """
 
     side: Side

@@ -72,8 +72,10 @@ def _exists(pid: int) -> bool:
 
 
 def _began(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty where the system does not say, "ended" for one that waits
-    only for its parent to notice that it was killed."""
+    """When a process began, in the kernel's ticks; empty where the system does not report it.
+
+    "ended" for a killed one whose parent has yet to notice.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,6 +1,6 @@
 """Task models that are installed, found by entry points (group ``gantk.models``).
 
-Names come from metadata alone; only the plugin that is asked for is imported, and whatever is wrong with one plugin
+Names come from metadata alone; only the selected plugin is imported, and whatever is wrong with one plugin
 stays with that plugin. A built-in is found as a stranger's is.
 """
 
@@ -41,7 +41,7 @@ class PluginError(UsageError):
 
 @dataclass(frozen=True)
 class Plugin:
-    """What the metadata say about a plugin. ``value`` is its entry point, ``module:Class``."""
+    """What the metadata state about a plugin. ``value`` is its entry point, ``module:Class``."""
 
     name: str
     distribution: str
@@ -134,9 +134,9 @@ def find(name: str) -> Plugin:
         raise PluginError(f"plugin {matches[0].origin} may not load: {VARIABLE} (or --no-plugins) is {limit!r}")
     if len(allowed) > 1 and not allowed[0].builtin:
         choices = " or ".join(plugin.qualified for plugin in allowed)
-        raise UsageError(f"{len(allowed)} distributions bring a model named {name!r}: choose {choices}")
+        raise UsageError(f"{len(allowed)} distributions provide a model named {name!r}: choose {choices}")
     for other in allowed[1:]:
-        console.current().warning(f"the built-in {name} is used; {other.origin} is reached as {other.qualified}")
+        console.current().warning(f"the built-in {name} is used; to use {other.origin}, write {other.qualified}")
     return allowed[0]
 
 
@@ -173,7 +173,7 @@ def peek(plugin: Plugin) -> Peek:
         if isinstance(node, ast.ClassDef) and node.name == plugin.attribute:
             title = (ast.get_docstring(node) or plugin.summary).partition("\n")[0]
             return Peek(title, _stated_api(node))
-    return Peek(plugin.summary)  # the class is imported from elsewhere, or made when the module runs
+    return Peek(plugin.summary)  # the class is imported from elsewhere, or created when the module runs
 
 
 def state(plugin: Plugin) -> str:

@@ -1,4 +1,4 @@
-"""What our pictures say of their origin: the IPTC ``DigitalSourceType`` property, in XMP.
+"""What our pictures state about their origin: the IPTC ``DigitalSourceType`` property, in XMP.
 
 IPTC Photo Metadata Standard 2023.2 and its NewsCodes: https://cv.iptc.org/newscodes/digitalsourcetype/
 """
@@ -42,7 +42,7 @@ _ORIENTATION = re.compile(r"""(\stiff:Orientation\s*=\s*["']|<tiff:Orientation\s
 
 
 def packet(source: str) -> bytes:
-    """An XMP packet that says this one thing: how the picture was made (``TRAINED`` or ``COMPOSITE``)."""
+    """An XMP packet that states this one thing: how the picture was made (``TRAINED`` or ``COMPOSITE``)."""
     return _with_source(_EMPTY, source).encode()
 
 
@@ -64,7 +64,7 @@ def amended(xmp: bytes, source: str | None) -> bytes | None:
 
 
 def source_of(xmp: bytes) -> str | None:
-    """How a picture was made, as its XMP packet says it; None where it does not. The text is searched, not parsed."""
+    """How a picture was made, as its XMP packet states it; None where it does not. The text is searched, not parsed."""
     text = xmp.decode(errors="replace")
     stated = _OLD.search(text)
     url = None if stated is None else re.search(r"https?://[^\"'<>\s]+", stated.group())
@@ -72,7 +72,7 @@ def source_of(xmp: bytes) -> str | None:
 
 
 def save_png(path: Path, pixels: Any, source: str) -> None:
-    """Write uint8 pixels, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as a PNG that says how it was made.
+    """Write uint8 pixels, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), as a PNG that states how it was made.
 
     It appears whole or not at all.
     """

@@ -35,7 +35,7 @@ PERIOD = 64
 
 RING = (0.12, 0.33)
 """Frequencies of the pattern in cycles per pixel: coarse enough for JPEG at 75 and for half the size (which keeps them
-up to 0.25), fine enough to be told from what photos hold."""
+up to 0.25), fine enough to differ from what photos hold."""
 
 FAINT, STRONG = 1.0, 1.95
 """Standard deviation of the mark in levels of 8 bits, where the picture is smooth and where it is rough. The latter

@@ -57,7 +57,7 @@ def read(state: State, plugin: str | None) -> Layout:
         direction="restore" if chosen == "realesrgan" and scale == 1 else "upscale",
         layers=names,
         problem=problem,
-        notes=("one upsampling convolution is taken for scale 2; scale 3 has the same tensors",) if count == 1 else (),
+        notes=("one upsampling convolution is read as scale 2; scale 3 has the same tensors",) if count == 1 else (),
     )
 
 

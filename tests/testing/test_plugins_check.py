@@ -78,19 +78,19 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         LOSS,
         "nets.d.weight.data.clamp_(-0.01, 0.01)",
         "roles",
-        "expected phase fit to move g alone; seen: d.weight moved",
+        "expected phase fit to move g alone; found: d.weight moved",
     ),
     "a weight that no gradient reaches": (
         "nn.Conv2d(3, 1, 3)}",
         "Spare()}",
         "gradients",
-        "role d: a gradient for every weight; seen: none for 1 of its weights, such as spare",
+        "role d: a gradient for every weight; found: none for 1 of its weights, such as spare",
     ),
     "a term that is not finite": (
         LOSS,
         "fake = (fake.abs() * 0 - 1).log()",
         "terms",
-        "phase fit, l1: a finite value; seen: nan",
+        "phase fit, l1: a finite value; found: nan",
     ),
     "statistics across the samples": (
         LOSS,
@@ -103,7 +103,7 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         LOSS,
         "object.__setattr__(self, 'last', fake)",
         "stateless",
-        "no new attributes; state is a buffer of a role; seen: self.last",
+        "no new attributes; state is a buffer of a role; found: self.last",
     ),
     "numpy's random numbers": (LOSS, "fake = fake * np.random.rand()", "seeds", "equal weights from equal seeds"),
     "python's random numbers": (LOSS, "fake = fake * random.random()", "seeds", "equal weights from equal seeds"),
@@ -111,13 +111,13 @@ FAULTS: dict[str, tuple[str, str, str, str]] = {
         "nets.g(x.a).tanh()",
         "F.interpolate(F.avg_pool2d(nets.g(x.a), 2), scale_factor=2)",
         "directions",
-        "direction a2b: shape (2, 3, 33, 32); seen: (2, 3, 32, 32)",
+        "direction a2b: shape (2, 3, 33, 32); found: (2, 3, 32, 32)",
     ),
     "two number formats in one product": (
         LOSS,
         "fake.flatten().dot(x.b.flatten())",
         "bfloat16",
-        "expected no error; seen: RuntimeError",
+        "expected no error; found: RuntimeError",
     ),
     "a setting that no file can hold": (
         FIELD,
@@ -160,7 +160,7 @@ def check(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str
 
 
 def problems(record: dict[str, Any]) -> str:
-    return "\n".join(f"expected {p['expected']}; seen: {p['seen']}" for p in record["problems"])
+    return "\n".join(f"expected {p['expected']}; found: {p['found']}" for p in record["problems"])
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -194,7 +194,7 @@ def test_the_text_names_expectation_sight_and_line(site: Path, capsys: pytest.Ca
     assert cli.run(["plugins", "check", "sepia"]) == 1
     out, err = capsys.readouterr()
     line = code[: code.index("def fit")].count("\n") + 1
-    assert f"expected phase fit, l1: a finite value; seen: nan (stranger_sepia.py:{line})" in out
+    assert f"expected phase fit, l1: a finite value; found: nan (stranger_sepia.py:{line})" in out
     assert "failed" in err
     assert "Traceback" not in out + err
 

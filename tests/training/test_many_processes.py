@@ -89,4 +89,4 @@ def test_a_killed_rank_is_restarted_and_ends_in_the_same_tensors(data: list[str]
 
     resumed = [sys.executable, "-m", "translate", "train", "cyclegan", "--out", str(killed), "--resume", "--steps", "9"]
     alone = subprocess.run(resumed, env=ENVIRONMENT, timeout=120, check=True, capture_output=True, text=True)
-    assert "saved by 2 process(es) and goes on with 1" in alone.stderr
+    assert "saved by 2 process(es) and continues with 1" in alone.stderr

@@ -35,13 +35,13 @@ class Root(derived.Group):
         "sample": ("sample", "Draw pictures from a trained model into a grid, into a folder, or both."),
         "detect": ("detect", "Say whether pictures carry the invisible mark of a key."),
         "evaluate": ("evaluate", "Judge a trained model by figures with intervals."),
-        "compare": ("compare", "Compare the figures of several runs; say what is no more than noise."),
-        "health": ("health", "Say what went wrong in a run, from its records."),
+        "compare": ("compare", "Compare the figures of several runs, and mark differences that may be noise."),
+        "health": ("health", "Show what went wrong in a run, from its records."),
         "report": ("report", "Write a page of one or several runs: pictures over time, curves, data, settings."),
         "import": ("import_", "Turn a generator from another code into a model file for infer, sample and export."),
         "export": ("export", "Write a model in a form that travels: safetensors, ONNX, spandrel or a hub's folder."),
         "inspect": ("inspect", "Show what a model file holds, from its header alone."),
-        "plugins": ("plugins", "List the installed models; show one, check one, begin a new one."),
+        "plugins": ("plugins", "List the installed models; show one, check one, start a new one."),
         "env": ("env", "Show versions, devices, CPU capabilities and plugins, for a bug report."),
     }
 
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(arguments: list[str]) -> int:
     try:
         result: Any = gantk().main(arguments, prog_name="gantk", standalone_mode=False)
-    except typer.TyperException as error:  # what a command's own parser has not put in our words
+    except typer.TyperException as error:  # what a command's own parser reports in its own words
         raise UsageError(" ".join(error.format_message().split())) from None
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # whoever read the help has left

@@ -15,7 +15,7 @@ from translate.fields import Spelling
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Compare the figures of several runs; say what is no more than noise.
+    """Compare the figures of several runs, and mark differences that may be noise.
 
     They are those that gantk evaluate found, and every run is held against the first. Results of other pictures or
     settings are refused.

@@ -74,7 +74,7 @@ class Group(TyperGroup):
         return list(self.modules)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """What stands for the command until it is used; None where there is none of that name."""
+        """The placeholder of the command until it is used; None where there is none of that name."""
         if cmd_name not in self.modules:
             return None
         module, text = self.modules[cmd_name]
@@ -186,7 +186,7 @@ def command(name: str, options: type[Options], action: Callable[[Options], int |
 
 
 def help_of(options: type) -> str:
-    """The docstring of a command's options, of which the first line says what the command does."""
+    """The docstring of a command's options, whose first line describes the command."""
     return inspect.getdoc(options) or ""
 
 

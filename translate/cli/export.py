@@ -37,7 +37,7 @@ HUB = "Model card (--to hub)"
 class Options:
     """Write a model in a form that travels; the same model always gives the same safetensors bytes.
 
-    ONNX and spandrel files are run by these tools on sizes they have not seen, and kept only if the results agree.
+    ONNX and spandrel files are run by these tools on several sizes, and kept only if the results agree.
     """
 
     model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
@@ -81,7 +81,7 @@ class Options:
                 raise UsageError(f"{flag}: expected --to hub, not {self.to}")
         if bool(self.metric) != bool(self.metric_data):
             given, other = ("--metric", "--metric-data") if self.metric else ("--metric-data", "--metric")
-            raise UsageError(f"{given}: expected {other} as well; a value says little without what it was measured on")
+            raise UsageError(f"{given}: expected {other} as well; a value means little without its data")
         if self.checked and self.weights == "raw":
             raise UsageError(f"--weights raw --to {self.to}: export to safetensors first, and that file to {self.to}")
         _metrics(self.metric)

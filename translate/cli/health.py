@@ -17,7 +17,7 @@ from translate.training.journal import METRICS
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Say what went wrong in a run, from its records.
+    """Show what went wrong in a run, from its records.
 
     Nothing is shown where nothing was found. What a run finds while it trains stands in its metrics.jsonl too.
     """

@@ -46,7 +46,7 @@ class Options(InferOptions):
 
 
 def translate(options: Options) -> int:
-    """Translate every photo; the exit code says whether some failed."""
+    """Translate every photo; the exit code reports whether some failed."""
     model = load_published(options.model)
     if options.report is None:
         return infer(model, options.inputs, options.out, options).exit_code

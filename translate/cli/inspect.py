@@ -1,4 +1,4 @@
-"""``gantk inspect``: what a model file says about itself."""
+"""``gantk inspect``: what a model file states about itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from translate.cli import derived, inspect_picture
+from translate.cli import derived
 from translate.console import current
 from translate.dataspec import DataSpec
 from translate.errors import SomeFailedError
@@ -24,7 +24,7 @@ BEST = "best.safetensors"
 class Options:
     """Show what a model file holds, from its header alone: no plugin is imported, no weight is read.
 
-    Of a picture it shows what the picture says of how it was made: the IPTC source in its XMP, and its C2PA manifest.
+    Of a picture it shows what the picture states about its origin: the IPTC source in its XMP, and its C2PA manifest.
     """
 
     model: Annotated[Path, "run folder, model file or picture", Spelling(positional=True, metavar="MODEL")]
@@ -33,9 +33,8 @@ class Options:
 
 
 def inspect(options: Options) -> None:
-    """Show the header's fields, and the tensors where they are asked for."""
-    if inspect_picture.is_picture(options.model):
-        _show_picture(options.model)
+    """Show the header's fields, and the tensors with ``--tensors``."""
+    if options.model.is_file() and not _may_be_model(options.model) and _show_picture(options.model):
         return
     if options.verify:
         _verify(options.model)
@@ -54,14 +53,30 @@ def inspect(options: Options) -> None:
             console.output(f"  {key}  {' x '.join(map(str, entry.shape)) or 'scalar'}  {entry.dtype}")
 
 
-def _show_picture(path: Path) -> None:
+def _may_be_model(path: Path) -> bool:
+    """Whether a file begins like one of safetensors: with the length of a header that fits into it, and the header."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
+    except OSError:  # reading the header reports it
+        return True
+
+
+def _show_picture(path: Path) -> bool:
+    """Show what a picture states about itself; False where the file is no picture."""
+    from translate.cli import inspect_picture
+
+    if not inspect_picture.is_picture(path):
+        return False
     console = current()
     found = inspect_picture.about(path)
     if console.json:
         console.record(found)
-        return
+        return True
     for key, value in found.items():
         console.output(f"{key:12}  {value}")
+    return True
 
 
 def _verify(model: Path) -> None:

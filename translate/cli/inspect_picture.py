@@ -1,4 +1,4 @@
-"""What ``gantk inspect`` shows of a picture: what it is, and who says that a model made it."""
+"""What ``gantk inspect`` shows of a picture: what it is, and who states that a model made it."""
 
 from __future__ import annotations
 

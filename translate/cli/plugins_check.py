@@ -67,7 +67,7 @@ def _subject(name: str, cls: type[TaskModel], path: Path | None) -> tuple[TaskMo
 
 
 def _result(result: Result) -> dict[str, Any]:
-    problems = [{"expected": p.expected, "seen": p.seen, "where": p.where} for p in result.problems]
+    problems = [{"expected": p.expected, "found": p.found, "where": p.where} for p in result.problems]
     values = {"check": result.check, "title": result.title, "state": result.state, "problems": problems}
     return values | ({"reason": result.reason} if result.reason else {})
 

@@ -18,9 +18,9 @@ def without_hidden(colours: Pixels, alpha: Pixels, hidden: Hidden, *, carried: b
         return filled(colours, alpha)
     if not carried:
         return on_white(colours, alpha)
-    seen = colours.copy()
-    seen[alpha == 0] = white_of(colours.dtype)
-    return seen
+    filled_in = colours.copy()
+    filled_in[alpha == 0] = white_of(colours.dtype)
+    return filled_in
 
 
 def filled(colours: Pixels, alpha: Pixels) -> Pixels:
@@ -28,15 +28,15 @@ def filled(colours: Pixels, alpha: Pixels) -> Pixels:
     unseen = alpha == 0
     if not unseen.any():
         return colours
-    seen = colours.copy()
+    filled_in = colours.copy()
     if unseen.all():
-        seen[...] = white_of(colours.dtype)
-        return seen
+        filled_in[...] = white_of(colours.dtype)
+        return filled_in
     from scipy.ndimage import distance_transform_edt  # a third of a second to load, for cut-outs alone
 
     rows, columns = distance_transform_edt(unseen, return_distances=False, return_indices=True)
-    seen[unseen] = colours[rows[unseen], columns[unseen]]
-    return seen
+    filled_in[unseen] = colours[rows[unseen], columns[unseen]]
+    return filled_in
 
 
 def on_white(colours: Pixels, alpha: Pixels) -> Pixels:

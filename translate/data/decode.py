@@ -26,7 +26,7 @@ LOOKED_AT = 256
 """Files whose headers decide whether a folder looks grey: a few hundredths of a second, however many there are."""
 
 MOST_LABELS = 64
-"""Colours of a palette picture up to which it is taken for a label map."""
+"""Colours of a palette picture up to which it counts as a label map."""
 
 LUMA = "in colour, but the network takes one channel: its luma"
 FRAMES = "several frames, of which the first is read"
@@ -293,7 +293,7 @@ def is_grey(mode: str) -> bool:
 
 
 def look_grey(paths: Sequence[Path], reading: Reading = STANDARD) -> bool:
-    """Whether the headers of some files, evenly spread over all, all say grey; unreadable ones say nothing.
+    """Whether the headers of some files, evenly spread over all, all describe grey pictures, unreadable ones aside.
 
     Spread, as a folder may begin with its grey pictures: those of one sub-folder, or of one source.
     """

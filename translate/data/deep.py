@@ -86,7 +86,7 @@ class Deep:
 
     @property
     def mode(self) -> str:
-        """A word for it like Pillow's modes, by which grey is told from colour."""
+        """A word for it like Pillow's modes, by which grey differs from colour."""
         return {1: "I;16", 3: "RGB"}.get(self.colours, f"{self.bands} bands")
 
 

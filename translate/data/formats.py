@@ -21,7 +21,7 @@ from translate.reading import MORE_FORMATS, STANDARD, Reading
 
 
 class ImageError(GantkError):
-    """A file that cannot be read as a picture; ``path`` and ``reason`` say which and why."""
+    """A file that cannot be read as a picture; ``path`` and ``reason`` name which and why."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -30,7 +30,7 @@ class ImageError(GantkError):
 
 
 class TooLargeError(ImageError):
-    """A picture of more pixels than the limit; ``pixels`` says how many."""
+    """A picture of more pixels than the limit; ``pixels``: how many."""
 
     def __init__(self, path: Path | str, pixels: int, most: int) -> None:
         super().__init__(path, f"it has {pixels:,} pixels, more than the limit of {most:,} (--max-pixels)")

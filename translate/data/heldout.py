@@ -110,7 +110,7 @@ def check_apart(val: Path, training: Sequence[Path], held_out: Sequence[Path]) -
 
 
 def files_of(dataset: Dataset, source: Source) -> Sequence[Path]:
-    """The files that a data set is made of; where it does not say, all that its source names."""
+    """The files that a data set is made of; where it does not list them, all that its source names."""
     if isinstance(dataset, CutDataset):
         return tuple(dict.fromkeys(path for pictures in dataset.pictures for path in pictures.paths))
     roots = [root for field in dataclasses.fields(source) for root in paths_of(source, field.name)]

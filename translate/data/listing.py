@@ -58,7 +58,7 @@ class Folders:
 
 
 def list_folders(flag: str, roots: Sequence[Path]) -> Folders:
-    """Every file below ``roots`` that may be a picture; one line says what was left out by its name.
+    """Every file below ``roots`` that may be a picture; one line reports what was left out by its name.
 
     Raises ``UsageError`` naming ``flag`` where one of them is no folder, or has no such files.
     """

@@ -69,7 +69,7 @@ class Paired(Augmented):
         self.check_augment(loading)
         if self.classes:
             if loading.cache == "device":
-                raise UsageError("--cache device: the planes of --classes are made on the host; use --cache memory")
+                raise UsageError("--cache device: the planes of --classes are prepared on the host; use --cache memory")
             self.check_augment(loading, refused="class indices (--classes) cannot be augmented", allowed=frozenset())
         fit = Fit(self.resize, side_before_crop(loading.size, self.load_size), loading.size)
         if not self.ab:
@@ -249,7 +249,7 @@ def _size(header: tuple[int, int, str]) -> str:
 
 
 def _report_grey(folders: Folders, modes: Sequence[str], channels: Sequence[int], loading: Loading) -> None:
-    """Say that grey pictures are taken for colour ones: right for a stray one, a wrong flag where all are grey."""
+    """Report that grey pictures are read as colour ones: right for a stray one, a wrong flag where all are grey."""
     if min(channels) == 1:
         return
     grey = sum(map(is_grey, modes))

@@ -1,4 +1,4 @@
-"""A record of the files that a source names, by which a resumed run knows what changed in them."""
+"""A record of the files that a source names, by which a resumed run detects what changed in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from translate.data.listing import find_images
 from translate.errors import UsageError
 
 _HEAD = 4096
-"""Bytes of each file that tell it from another of the same size."""
+"""Bytes of each file that distinguish it from another of the same size."""
 
 _NAMED = 3
 

@@ -1,4 +1,4 @@
-"""CSV files that say something of the pictures in a folder, one row for each."""
+"""CSV files that describe the pictures in a folder, one row for each."""
 
 from __future__ import annotations
 

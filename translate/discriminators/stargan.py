@@ -1,4 +1,4 @@
-"""The discriminator of StarGAN, which also says to which domain a picture belongs."""
+"""The discriminator of StarGAN, which also classifies a picture's domain."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def latest(path: Path) -> list[Result]:
 
 
 def comparable(runs: Sequence[Sequence[Result]]) -> list[Result]:
-    """One result of each run, the latest, all of one setting. Raises ``UsageError`` that says what differs."""
+    """One result of each run, the latest, all of one setting. Raises ``UsageError`` that names what differs."""
     first, *others = runs
     for mine in reversed(first):
         theirs = [[each for each in other if not any(differences([mine, each]))] for other in others]

@@ -32,7 +32,7 @@ class FeatureNetwork(nn.Module):
 class RandomFeatures(FeatureNetwork):
     """A small convolutional network that was never trained, for distances that need no download.
 
-    Means and deviations of its channels at three resolutions, D = 224. Random embeddings tell collapse and wrong
+    Means and deviations of its channels at three resolutions, D = 224. Random embeddings reveal collapse and wrong
     colours or textures from the real (Naeem et al., 2020, sec. 4.2), though not what a picture shows. The weights come
     from NumPy's legacy generator, whose stream never changes.
     """

@@ -26,7 +26,7 @@ from translate.metrics.labels import confusion, mean_iou, pixel_accuracy
 from translate.metrics.restoration import Channel, edge_agreement, l1, psnr, ssim
 
 ENOUGH_FOR_FID = 2048
-"""Pictures below which the covariance of Inception's features has not full rank, and FID is biased upwards."""
+"""Pictures below which the covariance of Inception's features lacks full rank, so that FID is biased upwards."""
 
 DRAWS = 100
 FEW_DRAWS = 20

@@ -71,7 +71,7 @@ class EvaluateOptions:
         Spelling(metavar="NAME=FOLDER"),
     ] = ()
     hr: Annotated[Path | None, "folder of high-resolution pictures"] = None
-    lr_images: Annotated[Path | None, "folder of low-resolution ones [made from --hr by MATLAB's bicubic]"] = None
+    lr_images: Annotated[Path | None, "folder of low-resolution ones [shrunk from --hr by MATLAB's bicubic]"] = None
     pictures: Annotated[Path | None, "folder of results of any origin, instead of a model, with --against"] = None
     count: Annotated[int, "pictures that a sampler draws", Ge(2), Spelling(short="-n")] = 1000
     metric: Annotated[tuple[Metric, ...], "figure to compute (may be repeated) [by what is compared]"] = ()

@@ -66,7 +66,7 @@ def load(name: str) -> Protocol:
 
 
 def apply(name: str, options: EvaluateOptions) -> EvaluateOptions:
-    """The options with what the protocol fixes. Raises ``UsageError`` where they say otherwise."""
+    """The options with what the protocol fixes. Raises ``UsageError`` where they contradict it."""
     protocol = load(name)
     if options.kind != protocol.kind:
         raise UsageError(f"--protocol {name}: it is for {protocol.kind}, but the folders are those of {options.kind}")

@@ -18,7 +18,7 @@ from translate.modelfile.write import write_card
 
 @dataclass(frozen=True)
 class Facts:
-    """What a model card says beyond what the model file knows."""
+    """What a model card states beyond what the model file holds."""
 
     license: str | None = None
     data_note: str | None = None

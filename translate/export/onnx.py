@@ -26,7 +26,7 @@ Range = Literal["-1..1", "0..1"]
 RANGE_KEY = "range"
 """Metadata key of the range."""
 OPSET = 18
-"""Version of the operators that are written unless another one is asked for."""
+"""Version of the operators that are written by default."""
 
 
 class InRange(nn.Module):

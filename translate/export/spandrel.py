@@ -19,7 +19,7 @@ from translate.modelfile.write import stream
 
 @runtime_checkable
 class SpandrelForm(Protocol):
-    """A network that spandrel knows too."""
+    """A network that spandrel supports too."""
 
     def spandrel_state(self) -> dict[str, Tensor]:
         """Its tensors by spandrel's names. Raises ``UsageError`` for a variant that spandrel does not build."""

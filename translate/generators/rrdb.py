@@ -27,10 +27,10 @@ class ResidualDenseBlock(nn.Module):
         self.conv5 = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x
+        maps = x
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            seen = torch.cat((seen, F.leaky_relu(conv(seen), 0.2)), dim=1)
-        return x + 0.2 * cast(Tensor, self.conv5(seen))
+            maps = torch.cat((maps, F.leaky_relu(conv(maps), 0.2)), dim=1)
+        return x + 0.2 * cast(Tensor, self.conv5(maps))
 
 
 class RRDB(nn.Module):

@@ -22,7 +22,7 @@ from translate.modelfile.write import save_published
 SHOWN = 3
 """Differing keys that a refusal names of each kind."""
 NEAR = 0.2
-"""The share of layers that a file must have in common with a family for their differences to tell anything."""
+"""The share of layers that a file must have in common with a family for their differences to mean anything."""
 COUNTERS = "num_batches_tracked"
 """Of batch norm; not saved by PyTorch before 0.4.1, and of no use here."""
 
@@ -96,9 +96,9 @@ def translate(file: ForeignFile, family: Family, layout: Layout, own: Mapping[st
         if foreign in state:
             tensors[key] = state.pop(foreign)
             if tensors[key].shape != tensor.shape:
-                seen, expected = tuple(tensors[key].shape), tuple(tensor.shape)
+                found, expected = tuple(tensors[key].shape), tuple(tensor.shape)
                 raise UsageError(
-                    f"{file.path}: nearest to {family.title}, but {foreign} has shape {seen}; expected {expected}"
+                    f"{file.path}: nearest to {family.title}, but {foreign} has shape {found}; expected {expected}"
                 )
         elif name == COUNTERS:
             tensors[key] = torch.zeros((), dtype=torch.long)
@@ -110,8 +110,8 @@ def translate(file: ForeignFile, family: Family, layout: Layout, own: Mapping[st
 
 def _likeness(layout: Layout) -> float:
     """The share of layers that the state and the family's network have in common."""
-    expected, seen = set(layout.layers), {layer_of(key) for key in layout.state}
-    return len(expected & seen) / len(expected | seen)
+    expected, found = set(layout.layers), {layer_of(key) for key in layout.state}
+    return len(expected & found) / len(expected | found)
 
 
 def _compare(file: ForeignFile, family: Family, missing: Sequence[str], unknown: Sequence[str]) -> None:

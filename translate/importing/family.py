@@ -17,10 +17,10 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How one state dict would be read as a network of a family, as far as its tensors tell.
+    """How one state dict would be read as a network of a family, as far as its tensors determine that.
 
     It is made for any state, also one of another family: then ``layers`` and the state differ, and the difference is
-    what the user is told.
+    what the user reads.
     """
 
     state: State
@@ -38,12 +38,12 @@ class Layout:
     problem: str = ""
     """Why a state with these very names still cannot be imported."""
     notes: tuple[str, ...] = field(default=())
-    """What the tensors could not tell and was assumed."""
+    """What the tensors do not determine and was assumed."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """Networks of one public code: ``plugins`` can express them, the first unless ``--as`` says another."""
+    """Networks of one public code: ``plugins`` can express them, the first unless ``--as`` names another."""
 
     name: str
     title: str

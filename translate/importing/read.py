@@ -32,7 +32,7 @@ Form: TypeAlias = Literal["safetensors", "zip", "pickle"]
 
 @dataclass(frozen=True)
 class ForeignFile:
-    """What a file holds: fp32 tensors by name, without the prefixes of wrappers. ``averaged``: it says so itself."""
+    """What a file holds: fp32 tensors by name, without the prefixes of wrappers. ``averaged``: the file states so."""
 
     path: Path
     state: Mapping[str, Tensor]
@@ -66,7 +66,7 @@ def read_file(path: Path) -> ForeignFile:
 
 
 def _form(path: Path) -> Form:
-    """What the first bytes say the file is, whatever its name; ``UsageError`` where it holds no weights."""
+    """What the file is by its first bytes, whatever its name; ``UsageError`` where it holds no weights."""
     with path.open("rb") as file:
         head = file.read(512)
     if not head:

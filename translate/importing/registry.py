@@ -1,4 +1,4 @@
-"""The families that `gantk import` knows: whatever is installed under the entry points ``gantk.importers``."""
+"""The families that `gantk import` supports: whatever is installed under the entry points ``gantk.importers``."""
 
 from __future__ import annotations
 

@@ -48,16 +48,16 @@ def unfit(
     *,
     alpha: bool,
     indexed: bool,
-    asked: bool,
+    explicit: bool,
     channels: int = 3,
     bands: bool = False,
     numbers: Numbers = WHOLE[8],
 ) -> str | None:
     """Why a result cannot be written in this format and becomes a PNG; None where it can.
 
-    ``channels``: of the result without an ``alpha`` that is carried along; ``bands``: they are no colours. ``asked``:
-    the user named the format, so that it may cost transparency or depth. Raises ``GantkError`` for what a PNG cannot
-    hold either.
+    ``channels``: of the result without an ``alpha`` that is carried along; ``bands``: they are no colours.
+    ``explicit``: the user named the format, so that it may cost transparency or depth.
+    Raises ``GantkError`` for what a PNG cannot hold either.
     """
     if format_ in ANY_NUMBERS:
         return None
@@ -68,9 +68,9 @@ def unfit(
     name = format_.lower()
     if indexed and format_ in ("JPEG", "WEBP"):
         return f"{name} would change class indices, so it is written as PNG"
-    if alpha and format_ not in WITH_ALPHA and not asked:
+    if alpha and format_ not in WITH_ALPHA and not explicit:
         return f"{name} has no transparency, so it is written as PNG"
-    if numbers.bits > 8 and not asked:
+    if numbers.bits > 8 and not explicit:
         return f"{name} is written with 8 bits alone, so it is written as PNG"
     if max(height, width) > LONGEST_SIDE.get(format_, height + width):
         return f"{width}x{height} is too large for {name}, so it is written as PNG"

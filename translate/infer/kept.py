@@ -30,7 +30,7 @@ _BESIDE = (
 
 @dataclass(frozen=True)
 class Kept:
-    """Metadata of a photo that its result keeps. EXIF and XMP say already that the pixels are upright.
+    """Metadata of a photo that its result keeps. EXIF and XMP already state that the pixels are upright.
 
     ``iptc``: the older block of caption and copyright (IIM). ``comment``: a JPEG's or GIF's. ``text``: a PNG's words by
     their keys. ``colours``: the chunks by which a PNG says what its colours are.
@@ -48,7 +48,7 @@ class Kept:
 
 @dataclass
 class _Found:
-    """What a file says, as it says it."""
+    """The metadata of a file, unchanged."""
 
     tags: Mapping[int, Any] = field(default_factory=dict)
     blocks: Mapping[int, Mapping[int, Any]] = field(default_factory=dict)

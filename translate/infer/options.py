@@ -133,5 +133,5 @@ class InferOptions:
 
     @property
     def tile_side(self) -> int | None:
-        """The side that the user asked for; None where it is chosen or tiles are off."""
+        """The side that the user named; None where it is chosen or tiles are off."""
         return int(self.tile) if self.tile.isdigit() else None

@@ -122,7 +122,7 @@ def _refuse_thumbnail(opened: Opened) -> None:
 
 
 def _is_lossless(path: Path) -> bool:
-    """Whether a WebP's first frame is of the lossless kind; Pillow does not say."""
+    """Whether a WebP's first frame is of the lossless kind; Pillow does not report it."""
     with path.open("rb") as file:
         file.seek(12)
         while len(head := file.read(8)) == 8:

@@ -151,17 +151,17 @@ def _listed(inputs: Sequence[Path], home: Path, left_out: Counter[str] | None) -
 
 
 def _once(found: Iterator[_Found]) -> Iterator[_Found]:
-    seen: set[str] = set()
+    places_known: set[str] = set()
     for item in found:
         # The folder's real path, but not the file's: a link beside its target is a photo of its own.
         place = os.path.join(os.path.realpath(item.path.parent), item.path.name)  # noqa: PTH118
-        if place not in seen:
-            seen.add(place)
+        if place not in places_known:
+            places_known.add(place)
             yield item
 
 
 def _names(found: Sequence[_Found], options: InferOptions, channels: int) -> list[tuple[PurePath, str, bool]]:
-    """Each result's path below the output folder, its format, and whether that is as asked for."""
+    """Each result's path below the output folder, its format, and whether that is the requested one."""
     wanted = []
     for item in found:
         if options.format == "keep":

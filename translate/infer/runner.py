@@ -93,7 +93,7 @@ class Network:
 
     @property
     def may_draw_noise(self) -> bool:
-        """Whether outputs may depend on chance: asked for, or through dropout that a direction might keep on."""
+        """Whether outputs may depend on chance: with --sample, or through dropout that a direction might keep on."""
         return self._options.sample or any(
             isinstance(module, DROPOUT) and module.p > 0 for module in self._nets.modules()
         )
@@ -163,10 +163,10 @@ class Network:
     def _fits(self, count: int, height: int, width: int) -> bool:
         pixels = count * height * width
         if self._options.tile == "off" or (side := self._options.tile_side) is None:
-            asked = self._options.tile == "off"
-            if asked and pixels > self._most and count == 1:
+            explicit = self._options.tile == "off"
+            if explicit and pixels > self._most and count == 1:
                 raise CannotTranslateError(f"{width}x{height} does not fit into memory, and tiles are off")
-            return pixels <= self._most and (asked or pixels <= self._room(whole=True))
+            return pixels <= self._most and (explicit or pixels <= self._room(whole=True))
         return max(height, width) <= side and pixels <= self._most
 
     def _usable(self, *, whole: bool) -> float:
@@ -314,10 +314,11 @@ class Network:
             )
         margin = up_to(reach, multiple)
         room = math.isqrt(int(min(self._room(whole=False), self._most))) // multiple * multiple
-        asked = self._options.tile_side
-        side = room if asked is None else min(room, up_to(asked, multiple) + 2 * margin)
+        explicit = self._options.tile_side
+        side = room if explicit is None else min(room, up_to(explicit, multiple) + 2 * margin)
         longest = up_to(max(height, width), multiple)
-        if side >= 3 * margin or side >= longest or (asked is not None and side == up_to(asked, multiple) + 2 * margin):
+        as_named = explicit is not None and side == up_to(explicit, multiple) + 2 * margin
+        if as_named or side >= min(3 * margin, longest):
             return min(side, longest), margin
         # The network reaches farther than memory does. What comes from far off often weighs nothing: see whether.
         if side not in self._overlaps and not self._norms:
@@ -331,7 +332,7 @@ class Network:
         smaller = self._overlaps.get(side)
         if smaller is not None:
             notes.append(f"tiles overlap by {smaller} pixels, which was measured to be enough; its margin is {margin}")
-            return (side if asked is None else min(side, up_to(asked, multiple) + 2 * smaller)), smaller
+            return (side if explicit is None else min(side, up_to(explicit, multiple) + 2 * smaller)), smaller
         if side >= 2 * margin + multiple:
             return side, margin
         most = min(self._room(whole=False), self._most)

@@ -314,7 +314,7 @@ class Stages:
             width,
             alpha=photo.alpha is not None or channels == 4,
             indexed=self.network.levels.index_out,
-            asked=self.options.format != "keep",
+            explicit=self.options.format != "keep",
             channels=channels,
             bands=self._bands(photo, result),
             numbers=self.network.levels.numbers(photo.numbers),

@@ -1,4 +1,4 @@
-"""How a class enters a network that knows none."""
+"""How a class enters a network that was not built for classes."""
 
 from __future__ import annotations
 

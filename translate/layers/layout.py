@@ -13,7 +13,7 @@ from translate.settings import Precision
 def memory_format(
     module: nn.Module, device: torch.device, precision: Precision, *, training: bool
 ) -> torch.memory_format:
-    """channels_last where it is right and faster: on CPU and CUDA, unless a norm stands against it (bench/layouts.py).
+    """channels_last where it is right and faster: on CPU and CUDA, unless a norm forbids it (bench/layouts.py).
 
     On the CPU these are torch's own that normalise each image: ``instance_norm`` has wrong gradients at batch 1, and
     ``group_norm`` is slow and sums large images in plain fp32. `translate.layers.norms.InstanceNorm` goes other ways

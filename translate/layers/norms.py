@@ -48,7 +48,7 @@ class InstanceNorm(nn.Module):
         return F.group_norm(x, x.shape[1], eps=self.eps)
 
     def _measured(self, image: Tensor) -> Tensor:
-        """In channels_last: without a gradient there are precise statistics, which group norm has not there."""
+        """In channels_last: without a gradient there are precise statistics, which group norm lacks there."""
         mean, variance = (moment.to(_precise(image)) for moment in moments(image))
         return F.batch_norm(image, mean, variance, eps=self.eps)
 
@@ -113,7 +113,7 @@ def norm_layer(kind: Norm, channels: int, momentum: float = 0.1, eps: float = 1e
 
 
 def has_bias(kind: Norm) -> bool:
-    """Whether a convolution before this norm has a bias: not before batch norm, which brings its own."""
+    """Whether a convolution before this norm has a bias: not before batch norm, which has its own."""
     return kind != "batch"
 
 

@@ -1,1 +1,1 @@
-"""The model file: what it says about itself, and how it is read and written."""
+"""The model file: what it states about itself, and how it is read and written."""

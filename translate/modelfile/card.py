@@ -1,4 +1,4 @@
-"""What a model file says about itself: the only description of its metadata, read without torch.
+"""What a model file states about itself: the only description of its metadata, read without torch.
 
 Under the metadata key ``gantk`` stands a `Card` as canonical JSON.
 """
@@ -64,7 +64,7 @@ class DirectionRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a model file says about itself."""
+    """What a model file states about itself."""
 
     plugin: Name
     distribution: Name
@@ -103,7 +103,7 @@ _CARD = TypeAdapter(Card)
 
 
 def read_card(path: Path) -> Card:
-    """What a run folder's or file's model says about itself, from its header alone. Raises ``ModelFileError``."""
+    """What a run folder's or file's model states about itself, from its header alone. Raises ``ModelFileError``."""
     return card_of(read_header(locate(path)))
 
 

@@ -30,7 +30,7 @@ MOST_SIDES = 64
 
 
 class ModelFileError(GantkError):
-    """A model file that is missing, damaged, or not what it says it is."""
+    """A model file that is missing, damaged, or not what it claims to be."""
 
     exit_code = 2
 

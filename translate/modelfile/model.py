@@ -173,7 +173,7 @@ def _no_larger_than(header: Header) -> Iterator[None]:
     """Stop building networks that outgrow what the file holds, before their memory is touched.
 
     Hyper-parameters come from the file: ``blocks: 1000000`` must not fill the machine. There is room for layers whose
-    weights are made twice (spectral norm).
+    weights are created twice (spectral norm).
     """
     count = 2 * len(header.tensors) + 64
     numbers = 2 * sum(entry.numbers for entry in header.tensors.values()) + (1 << 24)
@@ -217,17 +217,17 @@ def _plugin_of(card: Card) -> type[TaskModel]:
     except PluginError:
         raise
     except UsageError as error:  # a name alone does not say what would have to be installed
-        raise UsageError(f"{error} (the file was made with {card.distribution} {card.version})") from None
+        raise UsageError(f"{error} (the file was written with {card.distribution} {card.version})") from None
 
 
 def _compare_origin(card: Card, path: Path) -> None:
-    """Say where the installed plugin is not the one that made the file."""
+    """Report where the installed plugin is not the one that wrote the file."""
     installed = origin(card.plugin)
     if (card.distribution, card.version) != installed:
         # Another package under the same name may mean another model; another version should not.
         report = current().warning if card.distribution != installed[0] else current().detail
-        made, by = f"{card.distribution} {card.version}", " ".join(installed)
-        report(f"{path}: made by {card.plugin} of {made}, run by that of {by}")
+        written, by = f"{card.distribution} {card.version}", " ".join(installed)
+        report(f"{path}: written by {card.plugin} of {written}, run by that of {by}")
 
 
 def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

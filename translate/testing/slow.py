@@ -21,15 +21,15 @@ from translate.testing.subject import COMPARES, Gradients, Problem, Skipped, Sub
 
 def compiled(subject: Subject) -> Iterator[Problem]:
     """each phase compiles whole"""
-    seen: dict[str, tuple[Phase, dict[str, Tensor]]] = {}
+    inputs_of: dict[str, tuple[Phase, dict[str, Tensor]]] = {}
 
     def spy(phase: Phase, nets: Nets, x: Batch) -> Terms:
-        seen.setdefault(phase.name, (phase, dict(x)))
+        inputs_of.setdefault(phase.name, (phase, dict(x)))
         return phase.loss(nets, x)
 
     engine = subject.engine(spy=spy)
     subject.train(engine)
-    for phase, tensors in seen.values():
+    for phase, tensors in inputs_of.values():
         for role, net in engine.nets.items():
             net.requires_grad_(role in phase.updates)
 

@@ -39,18 +39,18 @@ Gradients = list[tuple[str, list[Tensor | None]]]
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault: what was expected, what was seen, and the place in the plugin that it concerns."""
+    """One fault: what was expected, what was found, and the place in the plugin that it concerns."""
 
     expected: str
-    seen: str
+    found: str
     where: str = ""
 
     def __str__(self) -> str:
-        return f"expected {self.expected}; seen: {self.seen}" + (f" ({self.where})" if self.where else "")
+        return f"expected {self.expected}; found: {self.found}" + (f" ({self.where})" if self.where else "")
 
 
 class Skipped(Exception):  # noqa: N818 -- not an error
-    """Raised by a check that does not apply; says why."""
+    """Raised by a check that does not apply, with the reason."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Recorder(torch.optim.SGD):
 
 
 def freeze(nets: nn.Module) -> None:
-    """Make the layers deterministic whose training output depends on the batch or on chance: each says so itself."""
+    """Make the layers deterministic whose training output depends on the batch or on chance: each declares it."""
     for module in nets.modules():
         kind = type(module).__name__
         if isinstance(module, (nn.modules.batchnorm._NormBase, *DROPOUT)) or "Spectral" in kind:
@@ -155,12 +155,12 @@ def freeze(nets: nn.Module) -> None:
 
 def unequal(one: Gradients, two: Gradients, expected: str, subject: Subject) -> Iterator[Problem]:
     """A problem for each role whose gradients differ by more than rounding."""
-    told: set[str] = set()
+    reported: set[str] = set()
     where = subject.where(subject.task.phases)
     for (role, first), (_, second) in zip(one, two, strict=True):
         pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
         whole = math.sqrt(sum(a.double().square().sum().item() for a, _ in pairs))
         apart = math.sqrt(sum((a.double() - b.double()).square().sum().item() for a, b in pairs))
-        if apart > 1e-3 * whole + 1e-12 and role not in told:
-            told.add(role)
+        if apart > 1e-3 * whole + 1e-12 and role not in reported:
+            reported.add(role)
             yield Problem(expected.format(role=f"role {role}"), f"{apart / whole:.1%} apart", where)

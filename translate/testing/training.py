@@ -96,7 +96,7 @@ def terms(subject: Subject) -> Iterator[Problem]:
     try:
         subject.train(subject.engine(spy=spy), rounds=2)
     except Exception:
-        if not found:  # else the engine stumbled over what is told below
+        if not found:  # else the engine stumbled over what is reported below
             raise
     yield from found.values()
 

@@ -49,7 +49,7 @@ class Augmentation:
         self._seed, self._part, self._calls = seed, part, dict.fromkeys(self.roles, 0)
 
     def follow(self, updates: Sequence[str], values: Mapping[str, Tensor]) -> None:
-        """Move the probabilities of the discriminators that were just updated, if the phase says how they judge."""
+        """Move the probabilities of the discriminators that were just updated, if the phase reports how they judge."""
         for role, probability in self.probabilities.items():
             if role in updates:
                 self._silent.setdefault(role, True)
@@ -58,7 +58,7 @@ class Augmentation:
                 probability.follow(values[f"{role}_sign"], self.batch, self.target)
 
     def check_reports(self) -> None:
-        """Raise ``UsageError`` for a discriminator that was updated while no phase said how it judges real images."""
+        """Raise ``UsageError`` for an updated discriminator whose judgement of real images no phase reports."""
         for role, silent in self._silent.items():
             if silent:
                 raise UsageError(f"--ada: the model does not report the scores of {role} (x.scores)")

@@ -1,4 +1,4 @@
-"""Follows the health of a run while it trains: reports what is found, once, and says when no more steps can help."""
+"""Follows the health of a run while it trains: reports what is found, once, and detects when no more steps can help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is made with: versions, machine, number format. A resumed run says what has changed."""
+"""What a run depends on: versions, machine, number format. A resumed run reports what has changed."""
 
 from __future__ import annotations
 

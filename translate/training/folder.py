@@ -1,4 +1,4 @@
-"""The run folder: made whole with its config, never overwritten, and only ever gone on with as the same run."""
+"""The run folder: created whole with its config, never overwritten, and resumed only as the same run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DATA = "data.json"
 def check_free(out: Path) -> None:
     """Raise ``UsageError`` unless ``out`` is an empty folder or can be created. Writes nothing."""
     if out.is_file() or (out.is_dir() and not all(map(is_leftover, out.iterdir()))):
-        raise UsageError(f"--out {out}: exists already; add --resume to go on with it or choose another name")
+        raise UsageError(f"--out {out}: exists already; add --resume to resume it, or choose another name")
     there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
     if not there.is_dir():
         raise UsageError(f"--out {out}: {there} is a file; expected a folder")
@@ -37,7 +37,7 @@ def check_free(out: Path) -> None:
 
 
 def check_same(out: Path, config: str) -> None:
-    """Raise ``UsageError`` unless the run in ``out`` may go on with ``config`` (TOML).
+    """Raise ``UsageError`` unless the run in ``out`` may resume with ``config`` (TOML).
 
     What decides the run must be as it was, except for the data and the files that the model's settings name, which may
     have moved: changes there are reported.
@@ -93,7 +93,7 @@ def make(out: Path, config: str) -> None:
 
 
 def reopen(out: Path, config: str) -> None:
-    """Note the settings that the run goes on with, and clear what a killed process left half-written."""
+    """Record the settings with which the run resumes, and clear what a killed process left half-written."""
     for folder in (out, out / CHECKPOINTS, out / PREVIEWS):
         remove_leftovers(folder)
     write_text_whole(out / CONFIG, config)

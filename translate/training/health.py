@@ -91,7 +91,7 @@ class History:
         return start if found >= count else None
 
     def started_at(self, name: str) -> float:
-        """How large the value was in the beginning; 0 where there are too few records to say."""
+        """How large the value was in the beginning; 0 where there are too few records."""
         first = self.first.get(name, [])
         return statistics.median(first) if len(first) == FIRST else 0.0
 

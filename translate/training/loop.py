@@ -38,9 +38,9 @@ PREVIEW_SAMPLES = 4
 PREVIEW_LATENTS = 64
 SHOW_EVERY = 0.5
 """Seconds between updates of the display."""
-ASK_OTHERS_EVERY = 2.0
-"""Seconds between the questions of several processes to each other whether one was told to stop."""
-ASK_OTHERS_WITHIN = 100
+EXCHANGE_EVERY = 2.0
+"""Seconds between the exchanges of several processes on whether one received a signal to stop."""
+EXCHANGE_WITHIN = 100
 """Most steps between them."""
 
 
@@ -63,8 +63,8 @@ class Training:
             self.validation = Validation(engine, held_out, pairs=request.source.pairs, seed=self.run.seed)
             self.memory = Memory(engine, dataset, held_out)
         self.stop = StopSignal()
-        self._asked = time.monotonic(), engine.step
-        self._ask_at = 0
+        self._exchanged = time.monotonic(), engine.step
+        self._exchange_at = 0
 
     def __enter__(self) -> Training:
         return self
@@ -107,7 +107,7 @@ class Training:
         if before != now:
             but = f"; what each process keeps for itself is handed out anew: {', '.join(apart)}" if apart else ""
             current().line(
-                f"the run was saved by {before} process(es) and goes on with {now}: the batches stay the same{but}"
+                f"the run was saved by {before} process(es) and continues with {now}: the batches stay the same{but}"
             )
 
     def run_to_the_end(self) -> None:
@@ -126,16 +126,16 @@ class Training:
         if run.minutes is not None:
             self._fix_steps(run.minutes)
         started = shown = time.monotonic()
-        self._asked = started, engine.step
+        self._exchanged = started, engine.step
         first, read_at, read_step, waited = engine.step, started, engine.step, self.loader.waited
         with self.stop.listening():
             while engine.step < self.total:
                 self._step()
                 step, now = engine.step, time.monotonic()
-                stopping, asked_to_save = self._signals()
+                stopping, save_requested = self._signals()
                 last = step == self.total
                 enough = False
-                saving, dead = step % run.save_every == 0 or last or stopping or asked_to_save, False
+                saving, dead = step % run.save_every == 0 or last or stopping or save_requested, False
                 judging = run.evaluate_every is not None and (step % run.evaluate_every == 0 or last)
                 if step % run.log_every == 0 or saving or judging or self.checkup.due(step):
                     span = max(now - read_at, 1e-9)
@@ -236,10 +236,10 @@ class Training:
                 "waiting": round(waiting, 4),
                 "memory_gib": round(memory, 3),
             }
-            seen = {**self.checkup.numbers(self.shown), **remembered}
+            health = {**self.checkup.numbers(self.shown), **remembered}
             if judging and self.validation is not None:
-                seen |= self.validation.numbers()
-            record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **seen}
+                health |= self.validation.numbers()
+            record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **health}
             self.journal.metrics(record)
             self.checkup.follow(record)
             if judging and self.validation is not None:
@@ -295,13 +295,13 @@ class Training:
     def _signals(self) -> tuple[bool, bool]:
         """Whether some process got a signal to stop, or to save; all processes get the same answer."""
         world, step, now = self.engine.world, self.engine.step, time.monotonic()
-        if world.size > 1 and step < self._ask_at:
+        if world.size > 1 and step < self._exchange_at:
             return False, False
-        began, first = self._asked
+        began, first = self._exchanged
         pace = (now - began) / max(1, step - first)
         mine = [float(self.stop.received), float(self.stop.take_save()), pace]
         stops, saves, slowest = distributed.largest(mine, world, self.engine.device)
         # All know the slowest pace, so all ask again at the same step.
-        self._ask_at = step + min(ASK_OTHERS_WITHIN, max(1, int(ASK_OTHERS_EVERY / max(slowest, 1e-6))))
-        self._asked = now, step
+        self._exchange_at = step + min(EXCHANGE_WITHIN, max(1, int(EXCHANGE_EVERY / max(slowest, 1e-6))))
+        self._exchanged = now, step
         return stops > 0, saves > 0

@@ -38,7 +38,7 @@ def open_source(
     side: Side | None = None,
     like: DataSpec | None = None,
 ) -> Dataset:
-    """Scan the data, or one part of it; the user hears what cannot be used. ``expect``, ``like``: as ``Loading``'s."""
+    """Scan the data, or one part of it; what cannot be used is reported. ``expect``, ``like``: as ``Loading``'s."""
     part = None if side is None else Part(side, run.val_share)
     ranges = {**parse_ranges(run.range), **({} if like is None else like.ranges)}
     dataset = source.open(

@@ -1,4 +1,4 @@
-"""A look at what the networks of a run give for a few fixed samples, as numbers that tell health."""
+"""A look at what the networks of a run give for a few fixed samples, as numbers that measure health."""
 
 from __future__ import annotations
 

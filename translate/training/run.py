@@ -40,7 +40,7 @@ def train(request: Request, journal: Journal) -> Path:
 
 def _train(request: Request, journal: Journal) -> Path:
     run, out = request.run, request.out
-    # A rank that torchrun restarts goes on where the last checkpoint is.
+    # A rank that torchrun restarts resumes at the last checkpoint.
     resume = request.resume or distributed.restarted()
     world = distributed.world_from_environment()
     device = choose_device(run.device, world.local_rank, world.local_size)
@@ -80,7 +80,7 @@ def _run(
                 raise UsageError(
                     f"--resume: {out} is at step {reached}; expected --steps {reached} or more, not {total}"
                 )
-        # A run that goes on has its weights in its checkpoint.
+        # A resumed run has its weights in its checkpoint.
         start = replace(run, init=()) if begun else run
         engine = Engine(request.task, dataset.spec, start, world, device)
         if world.leads and not begun:
@@ -103,12 +103,12 @@ def _run(
 
 
 def _check_folder(request: Request, config: str, resume: bool) -> bool:
-    """Whether there is a run to go on with; raises ``UsageError`` where the folder does not fit the request."""
+    """Whether there is a run to resume; raises ``UsageError`` where the folder does not fit the request."""
     if not resume:
         folder.check_free(request.out)
         return False
     if not request.resume and not (request.out / folder.CONFIG).is_file():
-        return False  # torchrun restarts a rank that was killed before the folder was made
+        return False  # torchrun restarts a rank that was killed before the folder was created
     folder.check_same(request.out, config)
     return True
 

@@ -20,7 +20,7 @@ class StopSignal:
         self._save = False
 
     def take_save(self) -> bool:
-        """Whether a save was asked for since the last call."""
+        """Whether a save was requested since the last call."""
         wanted, self._save = self._save, False
         return wanted
 
