@@ -15,8 +15,9 @@ import translate
 from gantk_gan import GAN
 from gantk_stylegan2 import StyleGAN2
 from translate.cli import app as cli
-from translate.contract import DataSpec, TaskModel
+from translate.contract import Batch, DataSpec, TaskModel
 from translate.errors import UsageError
+from translate.export.onnx import to_onnx
 from translate.modelfile.model import build_nets, load_published
 from translate.modelfile.write import save_published
 from translate.sample.sampler import Sampler
@@ -109,3 +110,19 @@ def test_pairs_are_drawn_for_every_input(styles: Path) -> None:
     pictures = sampler.sample(4)
     torch.testing.assert_close(dataclasses.replace(sampler, batch=3).sample(3), pictures[:3], rtol=1e-4, atol=1e-4)
     assert len(torch.cat(list(sampler.interpolate(1)))) == 8
+
+
+@pytest.mark.parametrize("name", ["mix", "edit"])
+def test_every_sampler_becomes_onnx(styles: Path, tmp_path: Path, name: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = load_published(styles)
+    direction = model.direction(name, latent=True)
+    assert to_onnx(model, direction, tmp_path / "net.onnx") < 1e-3
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    assert [entry.name for entry in session.get_inputs()] == list(direction.arguments)
+    given = {each: tensor.numpy() for each, tensor in direction.latents(2).items()}
+    settings = {each: torch.full((2,), 1.5).numpy() for each in direction.conditions}
+    (pictures,) = session.run(None, {**given, **settings})
+    tensors = {each: torch.from_numpy(array) for each, array in (given | settings).items()}
+    expected = direction.run(model.nets, Batch(tensors))
+    torch.testing.assert_close(torch.from_numpy(pictures), expected, rtol=1e-3, atol=1e-3)

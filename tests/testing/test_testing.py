@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from translate.conditions import choice
 from translate.contract import (
     Batch,
     Dataset,
@@ -187,6 +188,25 @@ class NeedsAMultiple(Sound):
         return nn.functional.pixel_shuffle(nn.functional.pixel_unshuffle(nets.g(x.image), 2), 2)
 
 
+class NoShares(Sound):
+    """Declares shares of the classes, and takes indices alone."""
+
+    def directions(self, data: DataSpec) -> Sequence[Direction]:
+        label = {"label": choice(("sun", "rain", "snow"), "weather", soft=True)}
+        return [dataclasses.replace(super().directions(data)[0], conditions=label)]
+
+    def paint(self, nets: Nets, x: Batch) -> Tensor:
+        return super().paint(nets, x) * torch.tensor([0.2, 0.5, 1.0])[x.label][:, None, None, None]
+
+
+class WrongShares(NoShares):
+    """Takes shares for something else."""
+
+    def paint(self, nets: Nets, x: Batch) -> Tensor:
+        place = x.label.sum(1) if x.label.is_floating_point() else x.label
+        return Sound.paint(self, nets, x) * (1 + place[:, None, None, None]) / 3
+
+
 class NoSuchRole(Sound):
     def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [Phase("critic", ("q",), self.critic)]
@@ -252,6 +272,8 @@ FAULTS: list[tuple[type[Sound], str, str, str]] = [
     (Unseeded, "seeds", "equal weights from equal seeds", "differs"),
     (UndeclaredRole, "directions", "direction paint to run on 8x8 pixels with g alone", "'d'"),
     (OtherChannels, "directions", "direction paint: shape (2, 3, 8, 8)", "(2, 1, 8, 8)"),
+    (NoShares, "directions", "direction paint: label as shares of the choices", "IndexError"),
+    (WrongShares, "directions", "direction paint: label as shares of the choices", "another output"),
     (SeesTheBatch, "directions", "the rest of the batch does not change", "0."),
     (NeedsAMultiple, "directions", "direction paint to run on 8x9 pixels", "RuntimeError"),
     (NoSuchRole, "builds", "no error", "phase 'critic' updates 'q'"),

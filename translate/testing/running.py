@@ -59,6 +59,26 @@ def _direction(
     difference = (first[:1] - alone).abs().max().item()
     if torch.equal(first, again) and torch.equal(first, chance) and difference > 1e-3:
         yield Problem(f"{title}: an output that the rest of the batch does not change", f"{difference:.2g}", where)
+    yield from _shares(direction, nets, x, where)
+
+
+def _shares(direction: Direction, nets: Nets, x: Batch, where: str) -> Iterator[Problem]:
+    """What ``Condition.soft`` declares: the whole of a choice as a share gives what the choice gives."""
+    for name, condition in direction.conditions.items():
+        if condition.soft is None or not condition.choices:
+            continue
+        title = f"direction {direction.name}: {name} as shares of the choices, as its condition's soft declares"
+        rows = torch.stack([condition.soft(choice) for choice in condition.choices])
+        shares = rows[torch.arange(len(x[name])) % len(rows)]
+        with torch.inference_mode():
+            expected = _seeded(direction, nets, x, 0)
+            try:
+                found = _seeded(direction, nets, Batch({**x, name: shares}), 0)
+            except Exception as error:
+                yield Problem(title, named_line(error), where)
+                continue
+        if found.shape != expected.shape or not torch.allclose(found, expected, atol=1e-3):
+            yield Problem(title, "another output than for the choice itself", where)
 
 
 def _lengths(subject: Subject, direction: Direction, nets: Nets, x: Batch) -> list[str]:
