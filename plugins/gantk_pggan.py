@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor
 from torch.nn import functional as F
 
-from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
+from translate.conditions import choice
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, Source, TaskModel, Terms
 from translate.data.images import Images
+from translate.data.labelled import Labelled
 from translate.discriminators.growing import GrowingDiscriminator
 from translate.errors import UsageError
 from translate.generators.growing import GrowingGenerator, doubled, share
 from translate.generators.stylegan import resolutions
+from translate.layers.labels import WithLabel
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import gradient_penalty
 from translate.settings import Run
@@ -76,7 +79,7 @@ class PGGAN(TaskModel):
     """
 
     api = 2
-    source = Images
+    source: ClassVar[type[Source]] = Images
     recipe = Run(batch=16, size=1024, steps=1_550_000, ema=0.999)
     averaged = ("g",)
 
@@ -136,24 +139,34 @@ class PGGAN(TaskModel):
         self.check_batch(x.image)
         depth = stage.depth(x.step)
         real = stage.reals(stage.part(x.image, self.group), depth)
-        fake = nets.g(stage.part(x.z, self.group), stage.number, depth)
+        fake = self.fakes(stage, nets, x, depth)
+        on_real, on_fake = (nets.d(images, stage.number, depth) for images in (real, fake))
+        terms = {"real": LOSS.real(on_real[:, 0]), "fake": LOSS.fake(on_fake[:, 0])}
+        x.log(distance=-(terms["real"] + terms["fake"]))
 
         def critic(images: Tensor) -> Tensor:
-            score: Tensor = nets.d(images, stage.number, depth)
+            score: Tensor = nets.d(images, stage.number, depth)[:, 0]
             return score
 
-        scores = critic(real)
-        terms = {"real": LOSS.real(scores), "fake": LOSS.fake(critic(fake))}
-        x.log(distance=-(terms["real"] + terms["fake"]))
         between = (stage.part(x.between, self.group) + 1) / 2
         terms["penalty"] = self.penalty * gradient_penalty(critic, real, fake, between)
-        return {**terms, "drift": DRIFT * scores.square().mean()}
+        terms["drift"] = DRIFT * on_real[:, 0].square().mean()
+        return {**terms, **self.classified(stage, x, real=on_real, fake=on_fake)}
 
     def generator(self, stage: Stage, nets: Nets, x: Batch) -> Terms:
         depth = stage.depth(x.step)
         x.observe(depth=depth)
-        fake = nets.g(stage.part(x.z, self.group), stage.number, depth)
-        return {"adv": LOSS.generator(nets.d(fake, stage.number, depth))}
+        judged = nets.d(self.fakes(stage, nets, x, depth), stage.number, depth)
+        return {"adv": LOSS.generator(judged[:, 0]), **self.classified(stage, x, fake=judged)}
+
+    def fakes(self, stage: Stage, nets: Nets, x: Batch, depth: Tensor) -> Tensor:
+        """Generated images of a stage."""
+        images: Tensor = nets.g(stage.part(x.z, self.group), stage.number, depth)
+        return images
+
+    def classified(self, stage: Stage, x: Batch, **judged: Tensor) -> Terms:
+        """Terms of the classes that D reads, where it does: by kind of image, what it gave for them."""
+        return {}
 
     def check_batch(self, images: Tensor) -> None:
         """Refuse at the first step what the last side could not divide."""
@@ -173,3 +186,51 @@ class PGGAN(TaskModel):
 
     def latents(self) -> Noise:
         return Noise((self.latent,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPGGAN(PGGAN):
+    """Images of a class by networks that grow, as the authors' code has them for labels (Karras et al., 2018).
+
+    As ``pggan``; the class follows the latent, and D reads it from real and generated images, which both players want
+    to be right (Odena et al., 2017). Fakes have the classes of the batch's images, where the authors draw them evenly.
+    """
+
+    api = 2
+    source = Labelled
+
+    classify: Annotated[float, "weight of the class that D reads", Gt(0)] = 1.0
+
+    def networks(self, data: DataSpec) -> Networks:
+        channels, size, classes = data.channels["image"], data.size, len(data.names["label"])
+        self.stages(size)  # refuses a size that they cannot have, before anything is built
+        widths = {"base": self.base, "most": self.most}
+        return {
+            "g": lambda: WithLabel(GrowingGenerator(channels, size, latent=self.latent + classes, **widths), classes),
+            "d": lambda: GrowingDiscriminator(channels, size, group=self.group, classes=classes, **widths),
+        }
+
+    def fakes(self, stage: Stage, nets: Nets, x: Batch, depth: Tensor) -> Tensor:
+        z, label = (stage.part(tensor, self.group) for tensor in (x.z, x.label))
+        images: Tensor = nets.g(z, label, stage.number, depth)
+        return images
+
+    def classified(self, stage: Stage, x: Batch, **judged: Tensor) -> Terms:
+        label = stage.part(x.label, self.group)
+        return {
+            f"class_{kind}": self.classify * F.cross_entropy(found[:, 1:].float(), label)
+            for kind, found in judged.items()
+        }
+
+    def grow(self, nets: Nets, values: Mapping[str, Tensor]) -> None:
+        nets.g.net.depth.copy_(values["depth"])
+
+    def directions(self, data: DataSpec) -> Sequence[Direction]:
+        return [
+            Direction(
+                *("sample", "z", "image", ("g",)),
+                lambda nets, x: nets.g(x.z, x.label),
+                latent=self.latents(),
+                conditions={"label": choice(data.names["label"], "class of the picture", soft=True)},
+            )
+        ]

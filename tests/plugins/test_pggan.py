@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gantk_pggan import PGGAN
+from gantk_pggan import PGGAN, LabelledPGGAN
 from plain_loop import adam, assert_same, engine_of, fp64, given, images
 from translate.contract import Batch, DataSpec
 from translate.errors import UsageError
@@ -65,6 +65,10 @@ def generate(g: nn.Module, z: Tensor, stage: int, faded: float) -> Tensor:
 
 
 def judge(d: nn.Module, image: Tensor, stage: int, faded: float) -> Tensor:
+    return outputs(d, image, stage, faded)[:, 0]
+
+
+def outputs(d: nn.Module, image: Tensor, stage: int, faded: float) -> Tensor:
     x = smoothed(conv(d.from_image[stage], image, 0))
     for number in range(stage - 1, -1, -1):
         block = d.blocks[number]
@@ -76,7 +80,7 @@ def judge(d: nn.Module, image: Tensor, stage: int, faded: float) -> Tensor:
         deviation = ((pair - pair.mean(0)).pow(2).mean(0) + 1e-8).sqrt().mean()
         planes.append(deviation.expand(2, 1, *x.shape[2:]))
     x = smoothed(conv(d.verdict.last, torch.cat([x, torch.cat(planes)], 1), 1))
-    return linear(d.verdict.score, smoothed(linear(d.verdict.hidden, x.flatten(1)))).flatten()
+    return linear(d.verdict.score, smoothed(linear(d.verdict.hidden, x.flatten(1))))
 
 
 def test_each_stage_equals_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +117,36 @@ def test_each_stage_equals_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None
             move(g, -judge(d, generate(g, seen[1]["z"], stage, faded), stage, faded).mean())
             assert engine.read()[f"discriminator_{4 << stage}/distance"] == pytest.approx(distance.item(), abs=1e-6)
             assert engine.nets.g.depth == max(0, stage - 1 + faded)
+    assert_same(engine.nets.g, g)
+    assert_same(engine.nets.d, d)
+
+
+def test_labels_equal_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step: the class follows the latent, and is read by D from both kinds of images."""
+    spec, label = replace(SPEC, names={"label": ("ship", "horse", "cat")}), torch.tensor([2, 0, 1, 2])
+    with fp64():
+        engine = engine_of(LabelledPGGAN(latent=6, base=128, most=10, group=2, classify=0.5), spec)
+        seen, hot = given(engine, monkeypatch), torch.eye(3)[label]
+        g, d = copy.deepcopy(engine.nets.g), copy.deepcopy(engine.nets.d)
+        whole = images(spec)
+        engine.train_step(lambda: {"image": whole, "label": label}, 0.0)
+
+        def wrong(judged: Tensor) -> Tensor:
+            return -0.5 * (judged[:, 1:].log_softmax(1) * hot).sum(1).mean()
+
+        real, fake = halved(halved(whole)), generate(g.net, torch.cat([seen[0]["z"], hot], 1), 0, 1.0).detach()
+        share = ((seen[0]["between"] + 1) / 2)[:, None, None, None]
+        mixed = (share * real + (1 - share) * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(judge(d, mixed, 0, 1.0).sum(), mixed, create_graph=True)
+        on_real, on_fake = outputs(d, real, 0, 1.0), outputs(d, fake, 0, 1.0)
+        player = adam(d, 1e-3, (0.0, 0.99))
+        loss = on_fake[:, 0].mean() - on_real[:, 0].mean() + 0.001 * (on_real[:, 0] ** 2).mean()
+        (loss + 10 * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean() + wrong(on_real) + wrong(on_fake)).backward()
+        player.step()
+        player = adam(g, 1e-3, (0.0, 0.99))
+        judged = outputs(d, generate(g.net, torch.cat([seen[1]["z"], hot], 1), 0, 1.0), 0, 1.0)
+        (wrong(judged) - judged[:, 0].mean()).backward()
+        player.step()
     assert_same(engine.nets.g, g)
     assert_same(engine.nets.d, d)
 

@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "cgan": {"width": 8, "latent": 5},
     "sagan": {"width": 2, "latent": 6},
     "biggan": {"width": 2, "latent": 8, "embedding": 3},
+    "pggan-labelled": {"latent": 6, "base": 256, "most": 16},
 }
 SPEC = DataSpec(32, {"image": 3}, {"label": ("ship", "horse", "cat")})
 

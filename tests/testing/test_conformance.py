@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "stylegan2": {"width": 8, "latent": 6, "mapping": 2, "base": 64, "most": 8},
     "r3gan": {"width": 8, "latent": 5, "group": 4, "blocks": 1},
     "pggan": {"latent": 6, "base": 128, "most": 8, "fade": 2, "steady": 2},
+    "pggan-labelled": {"latent": 6, "base": 128, "most": 8, "fade": 2, "steady": 2},
 }
 """Hyper-parameters that make a built-in quick to train; a stranger's model is checked with its defaults."""
 

@@ -26,19 +26,21 @@ class Block(nn.Module):
 
 
 class GrowingDiscriminator(nn.Module):
-    """Images (N, channels, side, side) of a stage -> (N, 1).
+    """Images (N, channels, side, side) of a stage -> (N, 1 + classes): scores, then logits.
 
     ``stage``: the number of their side, 0 the smallest. ``depth``: as for ``GrowingGenerator``, between ``stage`` - 1
     and ``stage``. ``group``: how many images are compared (minibatch standard deviation).
     """
 
-    def __init__(self, channels: int, size: int, *, base: int = 16384, most: int = 512, group: int = 4) -> None:
+    def __init__(
+        self, channels: int, size: int, *, base: int = 16384, most: int = 512, group: int = 4, classes: int = 0
+    ) -> None:
         super().__init__()
         sides = resolutions(size)
         counts = [channels_at(side, base, most) for side in sides]
         self.from_image = nn.ModuleList(EqualConv2d(channels, count, 1) for count in counts)
         self.blocks = nn.ModuleList(Block(after, before) for before, after in pairwise(counts))
-        self.verdict = Verdict(counts[0], sides[0], group)
+        self.verdict = Verdict(counts[0], sides[0], group, 1 + classes)
 
     def forward(self, images: Tensor, stage: int, depth: Tensor) -> Tensor:
         x = rectified(self.from_image[stage](images))

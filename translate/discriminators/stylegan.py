@@ -29,17 +29,17 @@ class Block(nn.Module):
 
 
 class Verdict(nn.Module):
-    """What progressive GAN and its successors end in: (N, inputs, side, side) -> (N, 1).
+    """What progressive GAN and its successors end in: (N, inputs, side, side) -> (N, outputs).
 
     Each ``group`` of images is compared (minibatch standard deviation).
     """
 
-    def __init__(self, inputs: int, side: int, group: int) -> None:
+    def __init__(self, inputs: int, side: int, group: int, outputs: int = 1) -> None:
         super().__init__()
         self.group = group
         self.last = EqualConv2d(inputs + 1, inputs, 3)
         self.hidden = EqualLinear(inputs * side**2, inputs)
-        self.score = EqualLinear(inputs, 1)
+        self.score = EqualLinear(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         x = rectified(self.last(with_deviation(x, self.group)))

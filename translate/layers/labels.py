@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class WithLabel(nn.Module):
         super().__init__()
         self.net, self.classes, self.weight = net, classes, weight
 
-    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+    def forward(self, x: Tensor, label: Tensor, *more: Any) -> Tensor:
         hot = self.weight * one_hot(label, self.classes, x)
         planes = hot.reshape(-1, self.classes, *[1] * (x.dim() - 2))
-        return cast(Tensor, self.net(torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1)))
+        return cast(Tensor, self.net(torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), *more))
