@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 import zlib
@@ -40,6 +41,19 @@ def make_folder(folder: Path, flag: str) -> None:
         reason = error.strerror or one_line(error)
         raise UsageError(f"{flag}: cannot be written to ({reason[:1].lower()}{reason[1:]})") from None
     remove_leftovers(folder)
+
+
+def own_temporary_folder(name: str) -> Path:
+    """Where a cache of that name lies, a folder of this user's alone that may not exist yet.
+
+    Raises ``PermissionError`` where it belongs to another user, who could have put anything there.
+    """
+    folder = Path(tempfile.gettempdir()) / name
+    if sys.platform != "win32":
+        folder = folder.with_name(f"{name}-{os.getuid()}")
+        if folder.exists() and folder.stat().st_uid != os.getuid():
+            raise PermissionError(f"{folder} belongs to another user")
+    return folder
 
 
 def write_whole(path: Path, write: Callable[[Path], T], *, replace: bool = True) -> T:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from translate.errors import UsageError
 from translate.evaluation.pictures import Shown
 
 pytest.importorskip("torchmetrics")
@@ -40,20 +41,48 @@ def test_ms_ssim() -> None:
         measure.value_of(shown(175))
 
 
+def alexnet(path: Path) -> dict[str, torch.Tensor]:
+    """Random weights in a file of torchvision's AlexNet, large enough that features differ."""
+    import torchvision.models
+
+    torch.manual_seed(0)
+    state: dict[str, torch.Tensor] = torchvision.models.alexnet(weights=None).state_dict()
+    torch.save(state, path)
+    return state
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_lpips_with_the_backbone_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torchvision.models
-    from torchmetrics.functional.image import learned_perceptual_image_patch_similarity
+def test_lpips_equals_its_own_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the backbone from a path, and from torch's cache."""
+    library = pytest.importorskip("lpips")
 
     from translate.evaluation.learned import BACKBONE, lpips
 
     (tmp_path / "checkpoints").mkdir()
-    torch.manual_seed(0)
-    torch.save(torchvision.models.alexnet(weights=None).state_dict(), tmp_path / "checkpoints" / BACKBONE)
+    state = alexnet(tmp_path / "checkpoints" / BACKBONE)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    measure = lpips(torch.device("cpu"))
-    measure.add(shown(64))
-    (figure,) = measure.figures()
-    expected = learned_perceptual_image_patch_similarity(*tensors(shown(64)), net_type="alex")
-    assert figure.value == pytest.approx(expected.item(), abs=1e-6)
+    reference = library.LPIPS(net="alex", pnet_rand=True, verbose=False)
+    names = {key: f"features.{key.rpartition('.')[0].rpartition('.')[2]}.{key.rpartition('.')[2]}"
+             for key in reference.net.state_dict()}  # fmt: skip
+    reference.net.load_state_dict({key: state[name] for key, name in names.items()})
+    with torch.inference_mode():
+        expected = reference(*tensors(shown(64))).item()
+    assert expected > 0.001
+    for given in (None, tmp_path / "checkpoints" / BACKBONE):
+        measure = lpips(torch.device("cpu"), given)
+        measure.add(shown(64))
+        (figure,) = measure.figures()
+        assert figure.value == pytest.approx(expected, abs=1e-6)
+        assert not figure.published
+
+
+def test_lpips_refuses_what_is_no_backbone(tmp_path: Path) -> None:
+    from translate.evaluation.learned import lpips
+
+    file = tmp_path / "weights.pth"
+    torch.save({"features.0.weight": torch.zeros(3)}, file)
+    with pytest.raises(UsageError, match=r"--lpips .*weights\.pth: not the weights of torchvision's alexnet .*\(3,\)"):
+        lpips(torch.device("cpu"), file)
+    with pytest.raises(UsageError, match=r"absent.*alexnet-owt-7be5be79\.pth .*SHA-256 7be5be79.*--lpips FILE"):
+        lpips(torch.device("cpu"), tmp_path / "absent.pth")

@@ -8,8 +8,6 @@ import json
 import math
 import mmap
 import os
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import PIL
 from translate.contract import Loading
 from translate.data.decode import Pixels
 from translate.errors import GantkError, UsageError
-from translate.files import put_in_place, remove_leftovers, temporary_beside
+from translate.files import own_temporary_folder, put_in_place, remove_leftovers, temporary_beside
 
 _KINDS = ("uint8", "uint16", "float32")
 _MAGIC = b"gantk pixels 2\n"
@@ -129,11 +127,10 @@ def cache_file(key: str, loading: Loading, roots: Sequence[Path]) -> Path:
     """Where the pictures below ``roots`` are kept, read as ``key`` says."""
     folder = loading.cache_dir
     if folder is None:
-        folder = Path(tempfile.gettempdir()) / "gantk-cache"
-        if sys.platform != "win32":  # a folder in /tmp that belongs to another user could hold anything
-            folder = folder.with_name(f"gantk-cache-{os.getuid()}")
-            if folder.exists() and folder.stat().st_uid != os.getuid():
-                raise UsageError(f"--cache disk: {folder} belongs to another user; remove it or use --cache memory")
+        try:
+            folder = own_temporary_folder("gantk-cache")
+        except PermissionError as error:
+            raise UsageError(f"--cache disk: {error}; remove it or use --cache memory") from None
     names = "\n".join(map(name_of, roots))
     text = f"{names}\n{key}\nPillow {PIL.__version__}"
     return Path(folder) / f"{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}.pixels"

@@ -89,9 +89,9 @@ class ClassAccuracy(SetMeasure):
         self._right[shown.name] = right
         self._of_class.setdefault(shown.group, []).append(right)
 
-    def add_real(self, picture: Pixels, group: str | None = None) -> None:
+    def add_real(self, picture: Callable[[], Pixels], group: str | None = None) -> None:
         if group is not None:
-            self._reals.append(float(self.classifier(picture) == group))
+            self._reals.append(float(self.classifier(picture()) == group))
 
     def figures(self) -> Iterator[Figure]:
         of_reals = float(np.mean(self._reals))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from translate.evaluation.features import (
     find_inception,
     without_inception,
 )
+from translate.evaluation.kept import KeptFeatures, kept_features
 from translate.evaluation.measures import (
     ENOUGH_FOR_FID,
     Distances,
@@ -144,8 +146,9 @@ def _wanted(
     wanted: list[str] = list(options.metric or (("pixel-accuracy", "iou") if maps else DEFAULTS[kind]))
     if kind == "samples" and subject.groups and not options.metric:
         wanted.append(PER_CLASS)
-    if options.classifier is not None and ACCURACY not in wanted:
-        wanted.append(ACCURACY)
+    for name, given in ((ACCURACY, options.classifier), ("lpips", options.lpips)):
+        if given is not None and name not in wanted:
+            wanted.append(name)
     left_out: dict[str, list[str]] = {}
     for name in list(wanted):
         missing = _missing(name, subject, model, options)
@@ -217,13 +220,23 @@ def _measures(
         network: FeatureNetwork = RandomFeatures()
         if options.features is not None:
             network = TorchvisionFeatures(options.network, options.features)
-        yield Distances(network, device, options.batch, on_features)
+        yield Distances(network, device, options.batch, on_features, _kept(network, subject, options, device))
     if ACCURACY in wanted:
         assert options.classifier is not None
         yield ClassAccuracy(ACCURACY, Classifier(options.classifier, subject.choices))
     if fidelity := [name for name in wanted if name in FIDELITY]:
         assert inception is not None
-        yield Fidelity(Inception(inception), device, options.batch, fidelity)
+        extractor = Inception(inception)
+        yield Fidelity(extractor, device, options.batch, fidelity, _kept(extractor, subject, options, device))
+
+
+def _kept(
+    network: FeatureNetwork, subject: Subject, options: EvaluateOptions, device: torch.device
+) -> KeptFeatures | None:
+    """Where the real pictures' features are kept between evaluations."""
+    if options.cache == "off":
+        return None
+    return kept_features(network, subject.reals, f"{subject.channels} channels, size {options.size}", device)
 
 
 def _each(
@@ -238,7 +251,7 @@ def _each(
             case "ms-ssim" | "lpips":
                 from translate.evaluation.learned import lpips, ms_ssim
 
-                yield ms_ssim() if name == "ms-ssim" else lpips(device)
+                yield ms_ssim() if name == "ms-ssim" else lpips(device, options.lpips)
             case "edges":
                 yield edges()
             case "change":
@@ -258,7 +271,7 @@ def _look(subject: Subject, measures: Sequence[Measure], options: EvaluateOption
     of_sets = [measure for measure in measures if isinstance(measure, SetMeasure)]
     if of_sets:
         for path in subject.reals:
-            picture = opened(path, subject.channels, options.size)
+            picture = cache(partial(opened, path, subject.channels, options.size))
             for measure in of_sets:
                 measure.add_real(picture, subject.groups.get(path))
 

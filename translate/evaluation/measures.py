@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from translate.data.values import Pixels, at_depth, white_of
 from translate.errors import UsageError
 from translate.evaluation.features import FeatureNetwork, Inception, rows_of
+from translate.evaluation.kept import KeptFeatures
 from translate.evaluation.options import PER_CLASS
 from translate.evaluation.pictures import Shown
 from translate.evaluation.result import Better, Figure
@@ -55,8 +56,8 @@ class SetMeasure(Measure):
     """Looks at every real picture as well."""
 
     @abstractmethod
-    def add_real(self, picture: Pixels, group: str | None = None) -> None:
-        """Look at a real picture, of a class where there are classes."""
+    def add_real(self, picture: Callable[[], Pixels], group: str | None = None) -> None:
+        """Look at a real picture, of a class where there are classes. ``picture`` decodes it, where it is needed."""
 
 
 def to_tensor(picture: Pixels) -> Tensor:
@@ -84,6 +85,7 @@ class Each(Measure):
     better: Better
     unit: str = ""
     how: str = ""
+    published: bool = True
 
     def __post_init__(self) -> None:
         self.values: dict[str, float] = {}
@@ -103,7 +105,7 @@ class Each(Measure):
                 "targets; expected other pictures, or another --metric"
             )
         mean = of_mean(list(finite.values()))
-        yield _figure(self.name, mean, self.better, self.unit, self.how, each=finite)
+        yield _figure(self.name, mean, self.better, self.unit, self.how, published=self.published, each=finite)
 
 
 def against_target(name: Literal["psnr", "ssim", "l1"], *, border: int, colour: Channel) -> Each:
@@ -185,17 +187,17 @@ class SlicedWasserstein(SetMeasure):
         self.found: list[list[list[np.ndarray]]] = [[], []]
 
     def add(self, shown: Shown) -> None:
-        self._take(0, shown.output)
+        self._take(0, lambda: shown.output)
 
-    def add_real(self, picture: Pixels, group: str | None = None) -> None:
+    def add_real(self, picture: Callable[[], Pixels], group: str | None = None) -> None:
         self._take(1, picture)
 
-    def _take(self, which: int, picture: Pixels) -> None:
+    def _take(self, which: int, picture: Callable[[], Pixels]) -> None:
         number = self.reached[which]
         self.reached[which] += 1
         if number in self.wanted[which]:
             whole = F.interpolate(
-                to_rgb_bytes(picture).float(), (self.side, self.side), mode="bilinear", antialias=True
+                to_rgb_bytes(picture()).float(), (self.side, self.side), mode="bilinear", antialias=True
             )
             levels = sliced.pyramid(whole)
             self.found[which].append([sliced.patches(level, self.rngs[which])[0] for level in levels])
@@ -222,9 +224,17 @@ class SlicedWasserstein(SetMeasure):
 class OnFeatures(SetMeasure):
     """Figures of the features of two sets of pictures; what they are is up to the sub-class."""
 
-    def __init__(self, network: FeatureNetwork, device: torch.device, batch: int, names: Sequence[str]) -> None:
-        self.label, self.names, self.batch = network.label, names, batch
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        device: torch.device,
+        batch: int,
+        names: Sequence[str],
+        kept: KeptFeatures | None = None,
+    ) -> None:
+        self.label, self.names, self.batch, self._kept = network.label, names, batch, kept
         self._rows = rows_of(network, device)
+        self._known = None if kept is None else kept.read()
         self._waiting: list[list[Tensor]] = [[], []]
         self._done: list[list[np.ndarray]] = [[], []]
         self._groups: list[list[str | None]] = [[], []]
@@ -233,9 +243,10 @@ class OnFeatures(SetMeasure):
         self._groups[0].append(shown.group)
         self._take(0, to_rgb_bytes(shown.output))
 
-    def add_real(self, picture: Pixels, group: str | None = None) -> None:
+    def add_real(self, picture: Callable[[], Pixels], group: str | None = None) -> None:
         self._groups[1].append(group)
-        self._take(1, to_rgb_bytes(picture))
+        if self._known is None:
+            self._take(1, to_rgb_bytes(picture()))
 
     def _take(self, which: int, picture: Tensor) -> None:
         waiting = self._waiting[which]
@@ -252,7 +263,10 @@ class OnFeatures(SetMeasure):
         """(N, D) of the results and of the real pictures, float32."""
         for which in range(2):
             self._flush(which)
-        return np.concatenate(self._done[0]), np.concatenate(self._done[1])
+        reals = np.concatenate(self._done[1]) if self._known is None else self._known
+        if self._known is None and self._kept is not None:
+            self._kept.write(reals)
+        return np.concatenate(self._done[0]), reals
 
 
 class Distances(OnFeatures):
@@ -297,8 +311,15 @@ class Distances(OnFeatures):
 class Fidelity(OnFeatures):
     """FID, KID, Inception score, precision and recall: torch-fidelity's numbers, with intervals of ours."""
 
-    def __init__(self, network: Inception, device: torch.device, batch: int, names: Sequence[str]) -> None:
-        super().__init__(network, device, batch, names)
+    def __init__(
+        self,
+        network: Inception,
+        device: torch.device,
+        batch: int,
+        names: Sequence[str],
+        kept: KeptFeatures | None = None,
+    ) -> None:
+        super().__init__(network, device, batch, names, kept)
         self.published = network.published
 
     def figures(self) -> Iterator[Figure]:

@@ -83,12 +83,16 @@ class EvaluateOptions:
     colour: Annotated[Literal["y", "rgb"] | None, "what they compare [super-resolution: y, else rgb]"] = None
     features: Annotated[Path | None, "weights of the feature network [a random network]"] = None
     network: Annotated[str, f"its architecture in torchvision, such as {', '.join(NETWORKS[:3])}"] = NETWORKS[0]
+    lpips: Annotated[Path | None, "weights of torchvision's AlexNet for lpips [torch's cache]"] = None
     classifier: Annotated[
         Path | None, "ONNX file of a classifier of the model's classes, in their order, of pictures in 0..1"
     ] = None
     inception: Annotated[Path | None, "weights of torch-fidelity's Inception [torch's cache]"] = None
     seed: Annotated[int, "seed of latents and of all that is drawn", Ge(0)] = 0
     batch: Annotated[int, "pictures that the feature networks take at once", Ge(1)] = 64
+    cache: Annotated[Literal["disk", "off"], "where features of real pictures are kept for the next evaluation"] = (
+        "disk"
+    )
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
     settings: Annotated[
         tuple[str, ...],
@@ -136,6 +140,8 @@ class EvaluateOptions:
             raise UsageError("--swap goes with --ab DIR; with --a and --b, swap the two folders")
         if self.classifier is not None and kind != "samples":
             raise UsageError("--classifier is for samples of a model of several classes")
+        if self.lpips is not None and "lpips" not in OFFERED[kind]:
+            raise UsageError(f"--lpips: not for {kind}, where results have no targets")
         for name in self.metric:
             if name not in OFFERED[kind]:
                 raise UsageError(f"--metric {name}: not for {kind}; expected one of {', '.join(OFFERED[kind])}")
