@@ -26,8 +26,8 @@ IDENTITIES = 65535
 def open_index_map(path: Path, classes: int, reading: Reading = STANDARD) -> Pixels:
     """The indices in a file, (H, W, 1): the values of a grey or the indices of a palette picture.
 
-    uint8, of classes below ``classes`` or 255, which stands for unlabelled; ``classes`` 1: identities from 0 to 65535,
-    uint16 where some are above 255. Raises ``ImageError`` for a file that is no such map, and for more than
+    uint8, of classes below ``classes`` or 255, which stands for unlabelled; ``classes`` 1: uint16, identities from 0 to
+    65535. Raises ``ImageError`` for a file that is no such map, and for more than
     ``reading.max_pixels`` pixels.
     """
     indices = _open(path, classes, reading)
@@ -39,12 +39,15 @@ def open_index_map(path: Path, classes: int, reading: Reading = STANDARD) -> Pix
 
 
 def as_indices(values: NDArray[Any], classes: int) -> Pixels:
-    """Numbers (H, W) as indices (H, W, 1), uint8 where they fit. Raises ``ValueError`` for what is none."""
+    """Numbers (H, W) as indices (H, W, 1) of the type that ``open_index_map`` gives.
+
+    Raises ``ValueError`` for what is none.
+    """
     most = IDENTITIES if classes == 1 else UNLABELLED
     low, high = values.min(), values.max()
     if low < 0 or high > most:
         raise ValueError(f"values from {low} to {high}; expected indices from 0 to {most}")
-    return values.astype(np.uint8)[:, :, None] if high <= UNLABELLED else values.astype(np.uint16)[:, :, None]
+    return values.astype(np.uint16)[:, :, None] if classes == 1 else values.astype(np.uint8)[:, :, None]
 
 
 def check_classes(indices: Pixels, classes: int) -> None:

@@ -14,12 +14,12 @@ from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading
 from translate.data.augment import NO_AUGMENTATION, Augmentation, Augmented
 from translate.data.dataset import Cut, CutDataset
-from translate.data.decode import ImageError, Pixels, is_grey, open_file, probe
+from translate.data.decode import ImageError, Pixels, is_grey, open_file
 from translate.data.example import MadeUp
 from translate.data.index_maps import IndexReader
 from translate.data.layouts import check_halves, one_domain, pairs_in_one, two_domains, wanted_part
 from translate.data.listing import Folders, list_folders
-from translate.data.pairing import SAME_NAME, Pattern, match
+from translate.data.pairing import SAME_NAME, Pattern, header_of, match, of_one_size
 from translate.data.pictures import CHANNELS, Budget, Pictures, scan
 from translate.data.ranges import described, reading_of
 from translate.data.transforms import Fit, Geometry, Reader, Resize, fitted, side_before_crop
@@ -139,8 +139,8 @@ class Paired(Augmented):
     def _from_halves(self, folders: Folders, fit: Fit, loading: Loading) -> Dataset:
         spec = self._spec(loading.size)
         loading.expect(spec)
-        modes = [header[2] for path in folders.files if (header := _header(path, loading.reading))]
-        _report_grey(folders, modes, self._channels, loading)
+        modes = [header[2] for path in folders.files if (header := header_of(path, loading.reading))]
+        _report_grey(folders, modes, self._channels)
         readings = {name: reading_of(name, folders, loading) for name in ("a", "b")}
         if readings["a"] != readings["b"]:
             raise UsageError("--range: pictures side by side have one range; expected it without a name")
@@ -163,26 +163,13 @@ class Paired(Augmented):
         )
 
     def _of_one_size(self, pairs: Sequence[Pair], a: Folders, b: Folders, loading: Loading) -> list[Pair]:
-        """The pairs whose headers promise one size. The scan reports files without a readable header."""
-        fitting: list[Pair] = []
-        modes_a: list[str] = []
-        modes_b: list[str] = []
-        for pair in pairs:
-            first, second = _header(pair[0], loading.reading), _header(pair[1], loading.reading)
-            if first and second:
-                if first[:2] != second[:2]:
-                    fault = f"{pair[0]}: {_size(first)} pixels, but {pair[1]} has {_size(second)}"
-                    if loading.strict:
-                        raise UsageError(f"{fault} (--strict-data stops at the first such pair)")
-                    current().line(f"left out {fault}")
-                    continue
-                modes_a.append(first[2])
-                modes_b.append(second[2])
-            fitting.append(pair)
+        """The pairs whose headers promise one size."""
+        fitting = of_one_size(pairs, loading)
+        modes = [[header[2] for header in headers] for _, headers in fitting if headers]
         if not self.classes:
-            _report_grey(a, modes_a, (self.channels_a,), loading)
-        _report_grey(b, modes_b, (self.channels_b,), loading)
-        return fitting
+            _report_grey(a, [first for first, _ in modes], (self.channels_a,))
+        _report_grey(b, [second for _, second in modes], (self.channels_b,))
+        return [(first, second) for (first, second), _ in fitting]
 
     @property
     def _channels(self) -> tuple[int, int]:
@@ -236,19 +223,7 @@ class PairSet(CutDataset):
         }
 
 
-def _header(path: Path, reading: Reading) -> tuple[int, int, str] | None:
-    """Width, height and mode by the file's header; None where it is unreadable."""
-    try:
-        return probe(path, reading)
-    except ImageError:
-        return None
-
-
-def _size(header: tuple[int, int, str]) -> str:
-    return f"{header[0]}x{header[1]}"
-
-
-def _report_grey(folders: Folders, modes: Sequence[str], channels: Sequence[int], loading: Loading) -> None:
+def _report_grey(folders: Folders, modes: Sequence[str], channels: Sequence[int]) -> None:
     """Report that grey pictures are read as colour ones: right for a stray one, a wrong flag where all are grey."""
     if min(channels) == 1:
         return

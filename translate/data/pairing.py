@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import TypeAlias
 
 from translate.console import current
 from translate.contract import Loading
@@ -71,6 +72,45 @@ def match(
     pairs = [(_only(paths, partners, loading), _only(partners, paths, loading)) for paths, partners in chosen.values()]
     order = {path: number for number, path in enumerate(first.files)}
     return sorted(pairs, key=lambda pair: order[pair[0]])
+
+
+Header: TypeAlias = tuple[int, int, str]
+"""Width, height and Pillow's mode."""
+
+
+def of_one_size(
+    groups: Sequence[tuple[Path, ...]], loading: Loading
+) -> list[tuple[tuple[Path, ...], tuple[Header, ...]]]:
+    """The groups of files whose headers promise one size, with these; none where a header cannot be read.
+
+    The scan reports files without a readable header. Reports the others that are left out; raises ``UsageError`` for
+    the first of them with ``loading.strict``.
+    """
+    fitting: list[tuple[tuple[Path, ...], tuple[Header, ...]]] = []
+    for group in groups:
+        headers = tuple(header for path in group if (header := header_of(path, loading.reading)))
+        if len(headers) < len(group):
+            fitting.append((group, ()))
+            continue
+        for path, (width, height, _) in zip(group, headers, strict=True):
+            if (width, height) != headers[0][:2]:
+                own = f"{headers[0][0]}x{headers[0][1]}"
+                fault = f"{group[0]}: {own} pixels, but {path} has {width}x{height}"
+                if loading.strict:
+                    raise UsageError(f"{fault} (--strict-data stops at the first such pair)")
+                current().line(f"left out {fault}")
+                break
+        else:
+            fitting.append((group, headers))
+    return fitting
+
+
+def header_of(path: Path, reading: Reading) -> Header | None:
+    """What a file's header says; None where it cannot be read."""
+    try:
+        return probe(path, reading)
+    except ImageError:
+        return None
 
 
 class Partners:

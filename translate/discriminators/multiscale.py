@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,9 +33,20 @@ class MultiScaleDiscriminator(nn.Module):
         self.smallest_input = ((patches[0].smallest_input - 1) << (scales - 1)) + 1
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        logits = []
-        for depth, scale in enumerate(self.scales):
-            if depth:
-                image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
-            logits.append(scale(image))
-        return logits
+        return [scale(smaller) for scale, smaller in zip(self.scales, self._pyramid(image), strict=True)]
+
+    def features(self, image: Tensor) -> list[list[Tensor]]:
+        """For each scale what its layers give after their activations, and the logits as the last."""
+        patches = (cast(PatchDiscriminator, scale) for scale in self.scales)
+        return [patch.features(smaller) for patch, smaller in zip(patches, self._pyramid(image), strict=True)]
+
+    def _pyramid(self, image: Tensor) -> list[Tensor]:
+        images = [image]
+        for _ in range(len(self.scales) - 1):
+            images.append(halved(images[-1]))
+        return images
+
+
+def halved(image: Tensor) -> Tensor:
+    """(N, C, H, W) at half the side, as pix2pixHD's public code does it: means over 3x3 pixels of those there are."""
+    return F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)

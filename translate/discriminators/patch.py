@@ -38,6 +38,15 @@ class PatchDiscriminator(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return cast(Tensor, self.layers(image))
 
+    def features(self, image: Tensor) -> list[Tensor]:
+        """What each layer gives after its activation, in their order, and the logits as the last."""
+        x, found = image, []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(x)
+        return [*found, x]
+
 
 def smallest_input(layers: int) -> int:
     """Least height and width in pixels for which a ``PatchDiscriminator`` gives one logit or more."""

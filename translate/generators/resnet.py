@@ -36,7 +36,8 @@ class ResnetGenerator(nn.Module):
 
     Values in [-1, 1] on both sides; H and W multiples of 4, 8 or more. ``c7s1-64, d128, d256``, ``blocks`` residual
     blocks, ``u128, u64, c7s1``; ``base`` is the 64. ``dropout``: share left out within each block. ``upsample`` and
-    ``downsample``: how the side changes; CUT's generator has "blur" for both.
+    ``downsample``: how the side changes; CUT's generator has "blur" for both. ``halvings``: how often the side is
+    halved before the blocks, and the width doubled; pix2pixHD's has 4. H and W are multiples of 2^halvings then.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class ResnetGenerator(nn.Module):
         dropout: float = 0.0,
         upsample: Upsample = "deconv",
         downsample: Downsample = "stride",
+        halvings: int = HALVINGS,
     ) -> None:
         super().__init__()
         stride = 2 if downsample == "stride" else 1
         bias = has_bias(norm)
-        widths = [base << depth for depth in range(HALVINGS + 1)]
+        widths = [base << depth for depth in range(halvings + 1)]
         self.stem = nn.Sequential(
             nn.Conv2d(channels_in, base, 7, padding=3, padding_mode="reflect", bias=bias),
             norm_layer(norm, base),
@@ -85,29 +87,47 @@ class ResnetGenerator(nn.Module):
         init_normal(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        return cast(Tensor, self.head(self.up(self.blocks(self.down(self.stem(image))))))
+        return cast(Tensor, self.head(self.trunk(image)))
+
+    def trunk(self, image: Tensor) -> Tensor:
+        """What the head makes the picture of: (N, ``base``, H, W)."""
+        return cast(Tensor, self.up(self.blocks(self.down(self.stem(image)))))
 
 
-def resnet_margin(blocks: int, upsample: Upsample = "deconv", downsample: Downsample = "stride") -> int:
+def resnet_margin(
+    blocks: int, upsample: Upsample = "deconv", downsample: Downsample = "stride", halvings: int = HALVINGS
+) -> int:
     """How many input pixels around a pixel a ``ResnetGenerator``'s output depends on, apart from norm statistics.
 
     Follows one output pixel's interval of inputs from the head back to the stem; the pixel's place within the coarse
-    grid matters, so the widest of the four is taken.
+    grid matters, so the widest of all is taken.
     """
     widest = 0
-    for pixel in range(2**HALVINGS):
-        low, high = pixel - 3, pixel + 3  # head
-        for _ in range(HALVINGS):
-            match upsample:
-                case "deconv":
-                    low, high = low // 2, -(-high // 2)
-                case "resize":
-                    low, high = (low - 1) // 2, (high + 1) // 2
-                case "blur":
-                    low, high = low // 2 - 1, (high + 2) // 2
-        low, high = low - 2 * blocks, high + 2 * blocks
-        for _ in range(HALVINGS):
-            reach = 1 if downsample == "stride" else 2
-            low, high = 2 * low - reach, 2 * high + reach
-        widest = max(widest, pixel - (low - 3), high + 3 - pixel)  # stem
+    for pixel in range(2**halvings):
+        low, high = trunk_reach(pixel - 3, pixel + 3, blocks, upsample, downsample, halvings)
+        widest = max(widest, pixel - low, high - pixel)
     return widest
+
+
+def trunk_reach(
+    low: int,
+    high: int,
+    blocks: int,
+    upsample: Upsample = "deconv",
+    downsample: Downsample = "stride",
+    halvings: int = HALVINGS,
+) -> tuple[int, int]:
+    """The first and last input pixel on which those of ``ResnetGenerator.trunk`` from ``low`` to ``high`` depend."""
+    for _ in range(halvings):
+        match upsample:
+            case "deconv":
+                low, high = low // 2, -(-high // 2)
+            case "resize":
+                low, high = (low - 1) // 2, (high + 1) // 2
+            case "blur":
+                low, high = low // 2 - 1, (high + 2) // 2
+    low, high = low - 2 * blocks, high + 2 * blocks
+    for _ in range(halvings):
+        reach = 1 if downsample == "stride" else 2
+        low, high = 2 * low - reach, 2 * high + reach
+    return low - 3, high + 3  # stem

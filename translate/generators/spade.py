@@ -1,0 +1,72 @@
+"""The generator of SPADE, which grows a picture from a label map that is read again on each scale."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from translate.layers.init import init_xavier_normal
+from translate.layers.norms import Norm, spectrally_normalised
+from translate.layers.spade import SpadeBlock
+
+DOUBLINGS = 5
+"""How often the side is doubled: 256 pixels begin as 8."""
+
+_WIDTHS = (16, 16, 16, 8, 4, 2, 1)
+
+
+class SpadeGenerator(nn.Module):
+    """Planes of a map to a picture (Park et al., 2019, figure 15, without the encoder): (N, planes, H, W) -> (N,
+    channels_out, H, W) in [-1, 1].
+
+    H and W are multiples of 32. ``width``: channels of the last block, the paper's 64; the first ones have 16 times as
+    many; ``hidden``, ``norm``: as ``Spade`` has them. All convolutions but those of scale and shift are spectrally
+    normalised.
+    """
+
+    def __init__(
+        self, planes: int, channels_out: int, width: int = 64, hidden: int = 128, norm: Norm = "batch"
+    ) -> None:
+        super().__init__()
+        widths = [width * times for times in _WIDTHS]
+        self.first = nn.Conv2d(planes, widths[0], 3, padding=1)
+        before = [widths[0], *widths[:-1]]
+        self.blocks = nn.ModuleList(
+            SpadeBlock(last, wide, planes, hidden, norm) for last, wide in zip(before, widths, strict=True)
+        )
+        self.head = nn.Conv2d(width, channels_out, 3, padding=1)
+        init_xavier_normal(self)
+        for block in self.blocks:
+            convolutions = [module for name, module in block.named_children() if name in ("conv1", "conv2", "skip")]
+            for convolution in convolutions:
+                spectrally_normalised(convolution)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        x = self.first(F.interpolate(planes, scale_factor=0.5**DOUBLINGS, mode="nearest"))
+        for number, block in enumerate(self.blocks):
+            if number not in (0, 2):  # the second and third block share a scale
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = block(x, planes)
+        return cast(Tensor, self.head(F.leaky_relu(x, 0.2)).tanh())
+
+
+def spade_margin() -> int:
+    """How many input pixels around a pixel the output depends on, apart from the statistics of instance norm.
+
+    Follows one output pixel's interval back through the blocks. In each the map counts two pixels further than what
+    passes through: those of scale and shift.
+    """
+    widest = 0
+    for pixel in range(1 << DOUBLINGS):
+        low, high, shift = pixel - 1, pixel + 1, 0
+        for number in reversed(range(len(_WIDTHS))):
+            low, high = low - 2, high + 2
+            size = 1 << shift
+            widest = max(widest, pixel - (low - 2) * size, (high + 2) * size + size - 1 - pixel)
+            if number not in (0, 2):
+                low, high, shift = low // 2, high // 2, shift + 1
+        size = 1 << shift
+        widest = max(widest, pixel - (low - 1) * size, (high + 1) * size - pixel)
+    return widest
