@@ -184,6 +184,8 @@ def test_classes_are_judged_each_by_itself(tmp_path: Path) -> None:
     assert "dark: " in right["intra-frechet"].detail
     one = translate.evaluate(sampler(False), against=tmp_path / "reals", count=10, settings=("label=dark",))
     assert "intra-frechet" not in [figure.name for figure in one.figures]
+    with pytest.raises(UsageError, match=r"--set label=dark\.\.light: expected one of dark, light"):
+        translate.evaluate(sampler(False), against=tmp_path / "reals", count=10, settings=("label=dark..light",))
     with pytest.raises(UsageError, match="expected two pictures or more of each of 2 classes"):
         translate.evaluate(sampler(False), against=tmp_path / "reals", count=3)
 

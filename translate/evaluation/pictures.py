@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 import torch
 
-from translate.conditions import ALL, each_choice, parse_settings
+from translate.conditions import ALL, conditions_of, each_choice, parse_settings
 from translate.contract import Loading
 from translate.data import bicubic
 from translate.data.decode import ImageError, Pixels, open_image
@@ -116,7 +116,8 @@ def samples(model: Published, options: EvaluateOptions, device: torch.device) ->
         batch=options.batch,
         device=device,
     )
-    assert len(sampler.rows) == len(each)  # wrong settings are refused here, before anything is drawn
+    for one in each:
+        conditions_of(direction, one)  # wrong settings are refused here, before anything is drawn
 
     def results() -> Iterator[Shown]:
         batches = sampler.batches(share)
