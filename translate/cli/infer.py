@@ -29,7 +29,7 @@ class Options(InferOptions):
     """
 
     model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
-    inputs: Annotated[tuple[Path, ...], "photos, or their folders", Spelling(positional=True, metavar="INPUT")]
+    inputs: Annotated[tuple[Path, ...], "photos, or their folders", Spelling(positional=True, metavar="INPUT")] = ()
     out: Annotated[Path, "folder for the results"]
     report: Annotated[
         Path | None,
@@ -39,6 +39,8 @@ class Options(InferOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.inputs and self.listing is None:
+            raise UsageError("INPUT is missing: photos, or their folders, or --list FILE")
         if self.report is not None and (self.report.suffix.lower() not in (".html", ".htm") or self.report.is_dir()):
             raise UsageError(f"--report {self.report}: expected a file name that ends in .html")
         if self.report is not None and world_from_environment().size > 1:
@@ -51,7 +53,9 @@ def translate(options: Options) -> int:
     if options.report is None:
         return infer(model, options.inputs, options.out, options).exit_code
     make_folder(options.report.parent, f"--report {options.report}")
-    with _on_a_sheet(options, options.report, f"{options.model} on {', '.join(map(str, options.inputs))}"):
+    with _on_a_sheet(
+        options, options.report, f"{options.model} on {', '.join(map(str, options.inputs or (options.listing,)))}"
+    ):
         return infer(model, options.inputs, options.out, options).exit_code
 
 

@@ -17,6 +17,7 @@ from translate.device import choose_device
 from translate.distributed import world_from_environment
 from translate.errors import InterruptedRunError, UsageError
 from translate.files import make_folder, remove_leftovers
+from translate.infer.lists import named_photos
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError
 from translate.infer.partners import folders_of, with_partners
@@ -37,9 +38,10 @@ def infer(
 ) -> Summary:
     """Apply ``model`` to every photo of ``inputs``, files and folders, and write the results below ``out``.
 
-    The console receives a record for each file. The model's networks are moved to the device. What fails is reported
-    and does not stop the rest. Raises ``UsageError`` before the first photo is
-    read, ``InterruptedRunError`` on Ctrl-C or SIGTERM and ``DiskFullError``, after which nothing half-done is left.
+    With ``options.listing``, to the photos that a list names, see ``named_photos``. The console receives a record for
+    each file. The model's networks are moved to the device. What fails is reported and does not stop the rest. Raises
+    ``UsageError`` before the first photo is read, ``InterruptedRunError`` on Ctrl-C or SIGTERM and ``DiskFullError``,
+    after which nothing half-done is left.
     """
     options = options or InferOptions()
     console, direction = current(), direction_of(model, options)
@@ -50,7 +52,9 @@ def infer(
         network = Network(model, direction, device, options)
     with reported_if_long("looking for photos") if world.leads else nullcontext():
         left_out: Counter[str] = Counter()
-        jobs = plan(inputs, out, options, network.levels.planes_out, left_out)
+        named = () if options.listing is None else named_photos(options.listing, inputs)
+        folders_or_photos = inputs if options.listing is None else ()
+        jobs = plan(folders_or_photos, out, options, network.levels.planes_out, left_out, named)
         with speaking(world.leads):
             jobs = with_partners(jobs, folders, out)[options.share]
     meeting = Meeting(world)

@@ -80,6 +80,11 @@ class InferOptions:
     workers: Annotated[int | None, "threads that decode, and as many that encode; default: by device", Ge(1)] = None
     seed: Annotated[int, "seed of what --sample draws", Ge(0)] = 0
 
+    listing: Annotated[
+        Path | None,
+        "text file of photos, a path a line, - for standard input; relative to INPUT or else to the file's folder",
+        Spelling(flag="--list", metavar="FILE"),
+    ] = None
     shard: Annotated[str | None, "do one part of the photos, such as 2/8, and leave the others to other processes"] = (
         None
     )

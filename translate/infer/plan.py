@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePath
 
 from translate.data.listing import find_images
@@ -84,6 +85,7 @@ def plan(
     options: InferOptions,
     channels: int = 3,
     left_out: Counter[str] | None = None,
+    named: Sequence[tuple[Path, PurePath]] = (),
 ) -> list[Job]:
     """All photos in a fixed order, each with an output of its own.
 
@@ -91,6 +93,7 @@ def plan(
     name, so that ``gantk infer MODEL photos/*`` mirrors ``photos``. A photo reached twice is done once. Where two
     results would have one name (``a.jpg`` and ``a.png`` with ``--format png``), they keep the photo's full name
     (``a.jpg.png``), and else get a number. A folder inside an input that cannot be read is a job that is refused.
+    ``named``: photos with their places below ``out``, of which a missing one is refused too.
     ``channels``: of the results; a ``.pgm`` becomes a ``.ppm`` where it gets colours. What lies in ``out`` is never an
     input. ``left_out`` counts what is left out by its name, see ``find_images``. Raises ``UsageError`` where an input
     does not exist, cannot be read as a folder, is ``out`` itself, or would be overwritten.
@@ -98,7 +101,7 @@ def plan(
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: this is a file; expected a folder")
     home = out.resolve()
-    listed = list(_once(_listed(inputs, home, left_out)))
+    listed = list(_once(chain(_listed(inputs, home, left_out), _named(named))))
     found = [item for item in listed if item.refusal is None]
     names = _names(found, options, channels)
     own = {known for item in found if (known := identity(item.path))}
@@ -148,6 +151,16 @@ def _listed(inputs: Sequence[Path], home: Path, left_out: Counter[str] | None) -
         for path in paths:
             if not (nested and path.parent.resolve().is_relative_to(home)):
                 yield _Found(path, top / path.relative_to(given), listed=True)
+
+
+def _named(photos: Sequence[tuple[Path, PurePath]]) -> Iterator[_Found]:
+    for path, inside in photos:
+        refusal = None
+        if not os.path.lexists(path):
+            refusal = "no such file"
+        elif path.is_dir():
+            refusal = "this is a folder; a list names photos alone"
+        yield _Found(path, inside, listed=False, refusal=refusal)
 
 
 def _once(found: Iterator[_Found]) -> Iterator[_Found]:
