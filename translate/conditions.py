@@ -70,7 +70,7 @@ def number(low: float, high: float, help: str, default: float | None = None) -> 
             raise ValueError(f"expected a number from {low:g} to {high:g}")
         return torch.tensor(value, dtype=torch.float32)
 
-    return Condition(help, encode, None if default is None else f"{default:g}", soft=encode)
+    return Condition(help, encode, None if default is None else f"{default:g}", soft=encode, limits=(low, high))
 
 
 def words(text: str) -> list[str]:

@@ -151,7 +151,8 @@ class Condition:
     ``encode``: one sample's tensor of what was written, just as a source gives it in training; raises ``ValueError``
     that says what was expected. ``default``: None where it must be given. ``choices``: all that can be written, where
     these are few. ``soft``: the same in floating point, such as one-hot classes, where ``run`` takes in the place of
-    what ``encode`` gives any mixture of two of these as well; None where nothing lies between two values.
+    what ``encode`` gives any mixture of two of these as well; None where nothing lies between two values. ``limits``:
+    of a number, the least and the greatest.
     """
 
     help: str
@@ -159,6 +160,7 @@ class Condition:
     default: str | None = None
     choices: tuple[str, ...] = ()
     soft: Callable[[str], Tensor] | None = None
+    limits: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from report_browser import END, HOME, LEFT, RIGHT, TAB, Browser, browsing
+from report_browser import END, HOME, LEFT, RIGHT, TAB, Browser
 from report_runs import make_run
 
 from translate.files import write_text_whole
@@ -18,12 +18,6 @@ from translate.report.folder import open_runs
 from translate.report.page import report
 from translate.report.sheet import sheet
 from translate.training.lock import locked
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browsing(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ class Root(derived.Group):
         "compare": ("compare", "Compare the figures of several runs, and mark differences that may be noise."),
         "health": ("health", "Show what went wrong in a run, from its records."),
         "report": ("report", "Write a page of one or several runs: pictures over time, curves, data, settings."),
+        "watch": ("watch", "Show a run while it trains, or a model to try, as a page on this machine."),
         "import": ("import_", "Turn a generator from another code into a model file for infer, sample and export."),
         "export": ("export", "Write a model in a form that travels: safetensors, ONNX, spandrel or a hub's folder."),
         "inspect": ("inspect", "Show what a model file holds, from its header alone."),

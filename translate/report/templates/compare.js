@@ -1,3 +1,10 @@
+// Small pictures are enlarged by whole numbers, so that their pixels can be told apart.
+function sized(canvas, wide, high) {
+  const zoom = Math.max(1, Math.floor(384 / wide));
+  canvas.width = Math.max(1, Math.round(wide * zoom));
+  canvas.height = Math.max(1, Math.round(high * zoom));
+}
+
 // Two pictures in one canvas with a border between them that can be dragged.
 function comparison(canvas, slider, draw) {
   const show = () => {

@@ -108,9 +108,7 @@ function panelOf(figure) {
     if (!image) return;
     const about = image.dataset, share = image.naturalWidth / about.width || 1;
     const wide = ((about.width - 2) / columns.length - 2) * share, high = ((about.height - about.header - 2) / rows - 2) * share;
-    const zoom = Math.max(1, Math.floor(384 / wide)); // small pictures are enlarged by whole numbers
-    canvas.width = Math.max(1, Math.round(wide * zoom));
-    canvas.height = Math.max(1, Math.round(high * zoom));
+    sized(canvas, wide, high);
     canvas.setAttribute("aria-label", `Picture ${Number(row.value) + 1} after step ${whole(about.step)}: left ${columns[before.value]}, right ${columns[after.value]}`);
     redraw();
   };
@@ -146,11 +144,14 @@ async function ask(version) {
   let state;
   try {
     state = await (await fetch("state", { cache: "no-store" })).json();
-    if (state.version !== version && Date.now() - busy > 500) {
+    const plays = one("#play")?.getAttribute("aria-pressed") === "true";
+    if (state.version !== version && Date.now() - busy > 500 && !plays) {
       const text = await (await fetch(location.pathname, { cache: "no-store" })).text();
       keep();
+      const focused = document.activeElement?.id;
       one("#report").replaceWith(new DOMParser().parseFromString(text, "text/html").querySelector("#report"));
       start();
+      if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
       version = state.version;
     }
     if (state.ended) { one("#stale").textContent = "The run has ended; this page is not updated any more."; return; }
