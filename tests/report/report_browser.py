@@ -46,8 +46,19 @@ class Browser:
         return found
 
     def press(self, selector: str, *keys: str) -> None:
-        """Press keys on an element, which has the focus then."""
-        self.one(selector).send_keys(*keys)
+        """Press keys on an element, which has the focus then; on that in its place where the page was just renewed."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
+        for _ in range(3):
+            try:
+                self.one(selector).send_keys(*keys)
+                return
+            except StaleElementReferenceException:
+                continue
+
+    def value(self, selector: str, name: str = "textContent") -> Any:
+        """A property of an element as it is now, while the page may be renewed at any time."""
+        return self.run("return document.querySelector(arguments[0])[arguments[1]]", selector, name)
 
     def click_at(self, selector: str, x: float) -> None:
         """Click on an element at a share of its width."""

@@ -43,7 +43,7 @@ def looked_at(browser: Browser, server: Server) -> Iterator[None]:
 
 
 def step(browser: Browser) -> str:
-    return str(browser.one("#when-step").text)
+    return str(browser.value("#when-step"))
 
 
 def test_a_new_preview_shows_within_two_seconds(
@@ -57,22 +57,22 @@ def test_a_new_preview_shows_within_two_seconds(
         ending.start()
         with looked_at(browser, Server(watch)):
             assert step(browser) == "400"
-            assert browser.one(".state").text == "training"
-            browser.one("#log").click()
+            assert browser.value(".state") == "training"
+            browser.press("#log", " ")
             time.sleep(0.6)
             save_preview(folder / "previews" / "step-000500.png", {"a": torch.zeros(2, 3, 32, 32)})
             begun = time.monotonic()
             browser.until(lambda: step(browser) == "500", seconds=10)
             assert time.monotonic() - begun < 2
-            assert browser.one("#log").is_selected(), "what the reader has set stays"
+            assert browser.value("#log", "checked"), "what the reader has set stays"
             browser.press("#when", HOME)
             time.sleep(0.6)
             save_preview(folder / "previews" / "step-000600.png", {"a": torch.zeros(2, 3, 32, 32)})
-            browser.until(lambda: browser.one("#when").get_attribute("max") == "6")
+            browser.until(lambda: browser.value("#when", "max") == "6")
             assert step(browser) == "0", "who looks at an early step is not moved on"
             (folder / "run.lock").unlink()
-            browser.until(lambda: "has ended" in browser.one("#stale").text)
-            assert browser.one(".state").text == "complete"
+            browser.until(lambda: "has ended" in browser.value("#stale"))
+            assert browser.value(".state") == "complete"
             ending.join(timeout=10)
             assert not ending.is_alive()
 
