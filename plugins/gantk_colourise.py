@@ -17,7 +17,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from gantk_pix2pix import Pix2Pix
-from translate.contract import DataSpec, Direction
+from translate.contract import Batch, DataSpec, Direction, Nets
 from translate.data.derived import Derived
 from translate.settings import Run
 
@@ -77,3 +77,7 @@ class Colourise(Pix2Pix):
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
         return [replace(direction, name="colourise") for direction in super().directions(data)]
+
+    def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
+        """Input, result and target."""
+        return {"grey": x.a, "colourise": nets.g(x.a), "colour": x.b}

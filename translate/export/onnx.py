@@ -78,7 +78,7 @@ def to_onnx(
                 dynamo=True,
                 dynamic_shapes=(_dynamic(direction),),
                 input_names=list(direction.arguments),
-                output_names=[direction.outputs],
+                output_names=[output_name(direction)],
                 opset_version=opset,
                 external_data=False,
                 verbose=False,
@@ -103,6 +103,11 @@ def to_onnx(
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, write)
     return worst
+
+
+def output_name(direction: Direction) -> str:
+    """What the result is called in the file: its domain, unless an input has that name already."""
+    return f"{direction.outputs}_out" if direction.outputs in direction.arguments else direction.outputs
 
 
 def _without_traces(model: Any) -> bytes:
