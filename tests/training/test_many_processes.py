@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -90,3 +91,20 @@ def test_a_killed_rank_is_restarted_and_ends_in_the_same_tensors(data: list[str]
     resumed = [sys.executable, "-m", "translate", "train", "cyclegan", "--out", str(killed), "--resume", "--steps", "9"]
     alone = subprocess.run(resumed, env=ENVIRONMENT, timeout=120, check=True, capture_output=True, text=True)
     assert "saved by 2 process(es) and continues with 1" in alone.stderr
+
+
+@pytest.mark.slow
+def test_held_out_pictures_are_judged_as_on_one_process(data: list[str], tmp_path: Path) -> None:
+    judged: list[list[dict[str, float]]] = []
+    for count in ("1", "2"):
+        out = tmp_path / count
+        more = ["--evaluate-every", "4", "--val-share", "0.5", "--patience", "9", "--precision", "fp32"]
+        command = [sys.executable, "-m", "translate", "train", "cyclegan", *data, *TINY, *PACE, *more, "--nproc", count]
+        subprocess.run([*command, "--out", str(out)], env=ENVIRONMENT, timeout=200, check=True)
+        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        judged.append([{k: v for k, v in r.items() if "eval/" in k or "memorised" in k} for r in records])
+        assert (out / "best.safetensors").is_file()
+    one, two = judged
+    assert sum(map(bool, one)) == 2
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)

@@ -35,7 +35,7 @@ def command(tmp_path: Path) -> list[str]:
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        for number in range(4):
+        for number in range(8):
             pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
     folders = ["--a", str(tmp_path / "a"), "--b", str(tmp_path / "b"), "--out", str(tmp_path / "run")]
@@ -62,6 +62,29 @@ def test_minutes_become_steps_that_a_resumed_run_keeps(
     monkeypatch.setattr(loop, "seconds_per_step", None)
     assert cli.run([*command, "--resume"]) == 0
     assert load_published(tmp_path / "run").card.step == 8
+
+
+def test_evaluations_take_their_share_of_the_minutes(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fixed(step: object, engine: Engine) -> float:
+        return 6.0
+
+    monkeypatch.setattr(loop, "seconds_per_step", fixed)
+    monkeypatch.setattr(loop, "seconds_of", lambda work, engine: (work(), 8.0)[1])
+    assert cli.run([*command, "--minutes", "0.8", "--evaluate-every", "4", "--val-share", "0.5"]) == 0
+    assert "room for 6 steps of 6 s and 2 s of evaluation each" in capsys.readouterr().err
+    assert load_published(tmp_path / "run").card.step == 6
+
+
+def test_the_first_time_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, times = [0.0], iter((100.0, 3.0))
+
+    def work() -> None:
+        clock[0] += next(times)
+
+    monkeypatch.setattr(pace.time, "monotonic", lambda: clock[0])
+    assert pace.seconds_of(work, Engine(Toy(), toy_data(), Run(batch=4))) == pytest.approx(3)
 
 
 def test_a_plan_does_not_know_the_steps_yet(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:

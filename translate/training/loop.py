@@ -29,7 +29,7 @@ from translate.training.folder import CHECKPOINTS, PREVIEWS
 from translate.training.health import read_records
 from translate.training.journal import METRICS, Journal
 from translate.training.memorising import Memory
-from translate.training.pace import seconds_per_step
+from translate.training.pace import seconds_of, seconds_per_step
 from translate.training.request import Request
 from translate.training.signals import StopSignal
 from translate.training.validation import BEST, Validation
@@ -201,13 +201,21 @@ class Training:
     def _fix_steps(self, minutes: float) -> None:
         """Take the first steps, and fix by their pace how many the run has; its folder notes the number."""
         request, engine = self.request, self.engine
-        pace = seconds_per_step(self._step, engine)
-        self.total = max(engine.step + 1, round(minutes * 60 / pace))
+        pace, judging = seconds_per_step(self._step, engine), 0.0
+        if self.run.evaluate_every is not None:
+            judging = seconds_of(self._evaluate, engine) / self.run.evaluate_every
+        self.total = max(engine.step + 1, round(minutes * 60 / (pace + judging)))
         settled = replace(self.run, minutes=None, steps=self.total)
         if engine.world.leads:
             self.journal.extend(self.total)
             folder.reopen(request.out, resolved_toml(request.plugin, request.source, request.task, settled))
-        current().line(f"{minutes:g} minutes have room for {self.total:,} steps of {pace:.3g} s")
+        beside = f" and {judging:.2g} s of evaluation each" if judging else ""
+        current().line(f"{minutes:g} minutes have room for {self.total:,} steps of {pace:.3g} s{beside}")
+
+    def _evaluate(self) -> dict[str, float]:
+        """What held-out pictures show, for metrics.jsonl. All processes call it together; the first has the figures."""
+        found = {} if self.memory is None else self.memory.numbers()
+        return found | (self.validation.numbers() if self.validation is not None and self.engine.world.leads else {})
 
     def _out_of_patience(self) -> bool:
         """Whether the last evaluations were no better; all processes must ask at the same step."""
@@ -226,7 +234,7 @@ class Training:
             raise DivergedError(
                 f"{error}; {kept}; --resume with --clip 1 or --precision fp32 may help, or a new run with a lower --lr"
             ) from None
-        remembered = self.memory.numbers() if judging and self.memory is not None else {}
+        judged = self._evaluate() if judging else {}
         if engine.world.leads:
             self.journal.progress(engine.step, images_per_s=images_per_s, waiting=waiting, terms=terms)
             epoch = engine.step * self.run.batch / len(self.dataset)
@@ -236,10 +244,8 @@ class Training:
                 "waiting": round(waiting, 4),
                 "memory_gib": round(memory, 3),
             }
-            health = {**self.checkup.numbers(self.shown), **remembered}
-            if judging and self.validation is not None:
-                health |= self.validation.numbers()
-            record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **health}
+            health = self.checkup.numbers(self.shown)
+            record = {"step": engine.step, "epoch": round(epoch, 4), **numbers, **terms, **health, **judged}
             self.journal.metrics(record)
             self.checkup.follow(record)
             if judging and self.validation is not None:

@@ -26,3 +26,11 @@ def seconds_per_step(step: Callable[[], None], engine: Engine) -> float:
         timed += 1
         (elapsed,) = distributed.largest([time.monotonic() - began], engine.world, engine.device)
     return max(elapsed, 1e-6) / timed
+
+
+def seconds_of(work: Callable[[], object], engine: Engine) -> float:
+    """How long something takes the slowest process, at its second time: the first fills caches."""
+    work()
+    began = time.monotonic()
+    work()
+    return distributed.largest([time.monotonic() - began], engine.world, engine.device)[0]
