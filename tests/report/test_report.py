@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from html.parser import HTMLParser
@@ -23,7 +24,7 @@ from translate.report.charts import charts_of
 from translate.report.folder import RunFolder, open_runs
 from translate.report.live import LiveReport
 from translate.report.page import REPORT, report
-from translate.report.pictures import MOST, Gallery
+from translate.report.pictures import Gallery, Picture
 from translate.report.records import MOST_POINTS, Best, Records, Series
 from translate.training.journal import Journal
 from translate.training.lock import locked
@@ -140,35 +141,53 @@ def test_what_is_missing_or_damaged_is_left_out(tmp_path: Path, name: str, damag
     assert "Training report" in report(open_runs([folder]))
 
 
-def test_fifty_large_previews_stay_below_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "BUDGET", 400_000)
-    folder = make_run(tmp_path / "run", previews=0)
+def noisy(folder: Path, count: int, side: int = 150) -> Path:
+    """A folder of so many previews that are as hard to compress as any."""
     rng = np.random.default_rng(0)
-    (folder / "previews").mkdir()
-    for k in range(60):
-        noise = rng.integers(0, 256, (150, 150, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / "previews" / f"step-{k * 10:06d}.png")
-    gallery = Gallery(folder / "previews", 400_000)
+    folder.mkdir(exist_ok=True)
+    for k in range(count):
+        Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(folder / f"step-{k * 10:06d}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("budget", "most", "scaled"), [(600_000, 50, True), (250_000, 20, True), (10_000_000, 50, False)]
+)
+def test_many_large_previews_stay_below_the_limit(tmp_path: Path, budget: int, most: int, scaled: bool) -> None:
+    folder = make_run(tmp_path / "run", previews=0)
+    gallery = Gallery(noisy(folder / "previews", 60), budget)
     shown, count = gallery.pictures([205])
     assert count == 60
-    assert sum(len(each.webp) for each in shown) <= 400_000
-    assert {0, 210, 590} <= {each.step for each in shown}
-    assert 3 < len(shown) < MOST
-    run = RunFolder(folder, "run", 400_000)
-    assert f"{len(run.gallery.pictures([300])[0])} of 60 previews are shown" in report([run])
+    assert sum(len(each.webp) for each in shown) <= budget
+    full = {each.step for each in shown if each.shown_width == each.width}
+    assert {0, 210, 590} <= full
+    assert (len(full) < len(shown)) == scaled
+    assert 3 < len(shown) <= most
+    text = report([RunFolder(folder, "run", budget)])
+    assert "of 60 previews are shown" in text
+    assert ("are scaled down" in text) == scaled
 
 
-def test_a_preview_is_encoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = make_run(tmp_path / "run") / "previews"
-    encoded = []
+def test_a_preview_is_encoded_once_and_once_more_where_it_is_scaled_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[tuple[int, float]] = []
     read = pictures.read_preview
-    monkeypatch.setattr(
-        pictures, "read_preview", lambda path, step, most: encoded.append(step) or read(path, step, most)
-    )
-    gallery = Gallery(folder)
-    for _ in range(3):
+
+    def counted(path: Path, step: int, most: int, share: float) -> Picture | None:
+        encoded.append((step, share))
+        return read(path, step, most, share)
+
+    monkeypatch.setattr(pictures, "read_preview", counted)
+    gallery = Gallery(tmp_path / "previews", 60_000)
+    for count in range(1, 20):
+        noisy(tmp_path / "previews", count, 60)
+        for file in gallery.folder.iterdir():
+            os.utime(file, (0, 0))
         gallery.pictures()
-    assert encoded == [0, 100, 200, 300, 400]
+        gallery.pictures()
+    assert len(encoded) == len(set(encoded))
+    assert len(encoded) > 19
 
 
 def test_a_picture_too_large_is_scaled_down() -> None:

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,9 @@ SIDE = 8192
 """Most pixels of a side; WebP has room for 16,383."""
 LOSSLESS = 1 << 16
 """Pixels up to which pictures are stored exactly: what is as small shows every artefact, and costs little."""
-QUALITY = 82
+QUALITY = 80
+SCALED = 2 / 3
+"""Share of its sides that an older preview keeps where all would be too large."""
 MOST_PIXELS = 80_000_000
 """Pixels of a file that is taken for a preview."""
 _NAME = re.compile(r"step-(\d{1,15})\.png")
@@ -84,12 +86,13 @@ def _scaled(image: Image.Image, share: float) -> Image.Image:
 
 
 class Gallery:
-    """The previews of one folder. Each file is encoded once, whenever it was not left out."""
+    """The previews of one folder. Each file is encoded once, and once more where it is scaled down later on."""
 
     def __init__(self, folder: Path, budget: int = BUDGET) -> None:
         self.folder, self.budget = folder, budget
-        self.damaged = 0
-        self._known: dict[int, tuple[tuple[int, int], Picture | None]] = {}
+        # Both only grow, so that what was left out or scaled down once stays so, and nothing is encoded in vain.
+        self._stride, self._scaled = 1, False
+        self._known: dict[int, tuple[tuple[int, int, bool], Picture | None]] = {}
 
     def steps(self) -> list[int]:
         """The steps of which there is a preview, in order."""
@@ -99,37 +102,41 @@ class Gallery:
     def pictures(self, keep: Iterable[int] = ()) -> tuple[list[Picture], int]:
         """Those to show, in order of their steps, and how many there are in all.
 
-        The first, the last and the one at or after each step of ``keep`` are among them; of the others so many that all
-        stay below the budget.
+        The first, the last and the one at or after each step of ``keep`` are among them in full size. The others are
+        scaled down, and then left out, until all stay below the budget.
         """
         steps = self.steps()
         wanted = {steps[0], steps[-1], *(_at_or_after(steps, step) for step in keep)} if steps else set()
-        stride = 1
-        while len(steps) > MOST * stride:
-            stride *= 2
+        while len(steps) > MOST * self._stride:
+            self._stride *= 2
         while True:
-            chosen = sorted({*steps[::stride], *wanted})
-            shown = [picture for step in chosen if (picture := self._picture(step)) is not None]
-            if sum(len(picture.webp) for picture in shown) <= self.budget or stride >= len(steps):
+            chosen = sorted({*steps[:: self._stride], *wanted}, reverse=True)
+            shown, size = [], 0
+            for step in chosen:
+                if (picture := self._picture(step, self._scaled and step not in wanted)) is not None:
+                    shown.append(picture)
+                    size += len(picture.webp)
+                if size > self.budget:
+                    break
+            if size <= self.budget or (self._scaled and self._stride >= len(steps)):
                 break
-            stride *= 2
-        self._forget(chosen)
-        self.damaged = sum(1 for step in chosen if self._known.get(step, (None, None))[1] is None)
-        return shown, len(steps)
-
-    def _forget(self, steps: Collection[int]) -> None:
-        for step in self._known.keys() - set(steps):
+            if self._scaled:
+                self._stride *= 2
+            self._scaled = True
+        for step in self._known.keys() - set(chosen):
             del self._known[step]
+        return shown[::-1], len(steps)
 
-    def _picture(self, step: int) -> Picture | None:
+    def _picture(self, step: int, scaled: bool) -> Picture | None:
         path = self.folder / f"step-{step:06d}.png"
         try:
             stat = path.stat()
         except OSError:
             return None
-        version = stat.st_mtime_ns, stat.st_size
+        version = stat.st_mtime_ns, stat.st_size, scaled
         if step not in self._known or self._known[step][0] != version:
-            self._known[step] = version, read_preview(path, step, self.budget // 4)
+            share = SCALED if scaled else 1.0
+            self._known[step] = version, read_preview(path, step, self.budget // 4, share)
         return self._known[step][1]
 
 
@@ -137,8 +144,8 @@ def _at_or_after(steps: Sequence[int], step: int) -> int:
     return next((each for each in steps if each >= step), steps[-1])
 
 
-def read_preview(path: Path, step: int, most: int) -> Picture | None:
-    """A preview as WebP of at most about ``most`` bytes; None where the file cannot be read."""
+def read_preview(path: Path, step: int, most: int, share: float = 1.0) -> Picture | None:
+    """A preview as WebP of at most about ``most`` bytes, scaled by ``share``; None where it cannot be read."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -147,7 +154,7 @@ def read_preview(path: Path, step: int, most: int) -> Picture | None:
             rgb = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    webp, width = encode(rgb, most)
+    webp, width = encode(_scaled(rgb, share), most)
     return Picture(step, webp, rgb.width, rgb.height, width, *about)
 
 
