@@ -28,7 +28,8 @@ from infer import MODELS, draw, fresh
 from translate.data.decode import Pixels, open_image
 from translate.device import choose_device
 from translate.infer.options import InferOptions
-from translate.infer.runner import Network, Result
+from translate.infer.result import Result
+from translate.infer.runner import Network
 from translate.modelfile.model import Published
 
 

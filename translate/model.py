@@ -89,8 +89,8 @@ class Model:
 
         ``picture``: a PIL image (read as ``gantk infer`` reads a file: turned upright, in the model's channels,
         transparency carried along), a uint8 or uint16 array (H, W, C), or a float tensor (N, C, H, W) in [-1, 1] on any
-        device, of which each sample is translated by itself, without gradients. The result has ``direction.scale``
-        times its size.
+        device, of which each sample is translated by itself, without gradients; a direction with ``sequence`` takes the
+        samples as the frames of a clip, in their order. The result has ``direction.scale`` times its size.
 
         ``flags``: those of ``gantk infer`` that concern pixels, by the same names: ``direction``, ``tile``,
         ``precision``, ``sample`` and ``seed``; the conditions of the direction, such as ``domain="winter"``; and the
@@ -267,6 +267,7 @@ class Model:
             if size != sizes[0]:
                 raise UsageError(f"{name}: {size[1]}x{size[0]} pixels; expected {sizes[0][1]}x{sizes[0][0]}")
         with self._published.lock:
+            network.handed.restart()
             results = network.translate(pictures[0], options.seed, pictures[1:])
         translated = []
         for result in results:

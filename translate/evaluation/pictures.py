@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 import torch
 
@@ -23,10 +24,13 @@ from translate.infer.inputs import Input
 from translate.infer.options import InferOptions
 from translate.infer.partners import folders_of
 from translate.infer.runner import Network
+from translate.infer.sequence import in_clips
 from translate.modelfile.model import Published
 from translate.reading import STANDARD, Reading
 from translate.sample.sampler import Sampler
 from translate.sample.saving import to_bytes
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def translations(model: Published, options: EvaluateOptions, device: torch.devic
     reals = _files("--against", options.against)
 
     def results() -> Iterator[Shown]:
-        for path in paths:
+        for path in _in_order(network, [(path, path) for path in paths]):
             source, *others = inputs(path)
             yield Shown(path.name, translated(network, source, path, others), source=source)
 
@@ -167,7 +171,7 @@ def pairs(model: Published, options: EvaluateOptions, device: torch.device) -> S
         inputs = _inputs(network, list_folders("--a", [options.a]), options)
 
     def results() -> Iterator[Shown]:
-        for first, second in both:
+        for first, second in _in_order(network, [(pair[0], pair) for pair in both]):
             others: list[Pixels] = []
             if options.ab is None:
                 (source, *others), target = inputs(first), _target(network, second, options.size)
@@ -211,6 +215,14 @@ def translated(network: Network, source: Pixels, path: Path, others: Sequence[Pi
     if result.tiles > 1:
         raise UsageError(f"{path}: too large for memory in one piece; expected a smaller --size")
     return result.canvas.read(0, result.canvas.shape[0])
+
+
+def _in_order(network: Network, entries: Sequence[tuple[Path, T]]) -> Iterator[T]:
+    """What belongs to each path: as it is listed, or for a direction with ``sequence`` clip by clip."""
+    for clip in in_clips(entries) if network.direction.sequence else [entries]:
+        network.handed.restart()
+        for _, entry in clip:
+            yield entry
 
 
 def _files(flag: str, folder: Path) -> tuple[Path, ...]:

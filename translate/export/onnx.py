@@ -67,6 +67,8 @@ def to_onnx(
     Metadata: ``gantk``, the model's card, and ``range``. Nothing of this machine is in the file.
     """
     need("onnx", "onnx", "onnxruntime", "onnxscript")
+    if direction.sequence:
+        raise ExportError(f"{model.path}: {direction.name} follows frames in order, which an ONNX file cannot")
     module = InRange(DirectionModule(model.nets, direction), model.data, range_).eval()
     # Nothing may be 1 or equal here, or the exporter would take it for a constant.
     given = example(model, direction, 2, 6, 8)

@@ -24,6 +24,7 @@ from translate.infer.partners import folders_of, with_partners
 from translate.infer.plan import plan
 from translate.infer.progress import counter, reported_if_long, stoppable
 from translate.infer.runner import Network
+from translate.infer.sequence import shared
 from translate.infer.shards import Meeting
 from translate.infer.stages import Stages
 from translate.infer.summary import Summary
@@ -56,18 +57,19 @@ def infer(
         folders_or_photos = inputs if options.listing is None else ()
         jobs = plan(folders_or_photos, out, options, network.levels.planes_out, left_out, named)
         with speaking(world.leads):
-            jobs = with_partners(jobs, folders, out)[options.share]
+            jobs = shared(with_partners(jobs, folders, out), options.share, direction.sequence)
     meeting = Meeting(world)
     make_folder(out, f"--out {out}")
     stages = Stages(network, model.lock, out, options)
-    own = jobs[world.rank :: world.size]
+    own = shared(jobs, slice(world.rank, None, world.size), direction.sequence)
     if world.leads:
         remove_leftovers(out, below=True)
         console.line(f"{model.plugin} {direction.name} on {device.type} ({network.precision}): {len(jobs)} files")
         if left_out:
             console.line(describe(left_out))
         if (options.batch or 1) > stages.batch:
-            console.line(f"--batch {options.batch}: this direction draws noise for each photo, so each runs by itself")
+            why = "follows the order of frames" if direction.sequence else "draws noise for each photo"
+            console.line(f"--batch {options.batch}: this direction {why}, so each runs by itself")
         stages.on_the_way = counter(len(own), " of the first process" if world.size > 1 else "")
     mine = stages.summary
     start = time.perf_counter()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from threading import RLock
 
 import numpy as np
@@ -24,6 +25,8 @@ from translate.infer.levels import Levels, extent
 from translate.infer.margins import measured_margin
 from translate.infer.memory import GIB, footprint, usable_memory
 from translate.infer.options import InferOptions
+from translate.infer.result import Result
+from translate.infer.sequence import Handed
 from translate.infer.statistics import (
     TOLERANCE,
     CannotPoolError,
@@ -52,16 +55,6 @@ class _NotFiniteError(Exception):
     """A tile's output has NaN or infinity."""
 
 
-@dataclass
-class Result:
-    """A translated picture: its pixels, and how they came about."""
-
-    canvas: Canvas
-    tiles: int = 1
-    passes: int = 1
-    notes: list[str] = field(default_factory=list)
-
-
 class Network:
     """One direction of a model on one device.
 
@@ -70,7 +63,8 @@ class Network:
     """
 
     def __init__(self, model: Published, direction: Direction, device: torch.device, options: InferOptions) -> None:
-        self.direction = direction
+        self.direction = replace(direction, margin=None) if direction.sequence else direction
+        self.handed = Handed()
         conditions = conditions_of(direction, parse_settings(options.settings))
         self._conditions = {name: value[None].to(device) for name, value in conditions.items()}
         self.inputs: tuple[Input, ...] = inputs_of(model.data, direction, options.reading)
@@ -128,11 +122,15 @@ class Network:
     ) -> list[Result]:
         """Pictures (H, W, C) of one size; ``others``: for each further input of the direction, as many of that size.
 
+        Of a direction with ``sequence`` they continue what was translated before, unless ``handed`` was restarted.
         Raises `CannotTranslateError` with the reason.
         """
         if len(others) != len(self.inputs) - 1:
             raise ValueError(f"{len(others)} further inputs; expected {len(self.inputs) - 1}")
-        return self._translate([Stack(parts) for parts in zip(pictures, *others, strict=True)], seed)
+        stacks = [Stack(parts) for parts in zip(pictures, *others, strict=True)]
+        if not self.direction.sequence:
+            return self._translate(stacks, seed)
+        return [self.handed.follow(partial(self._translate, [stack], seed)) for stack in stacks]
 
     def _translate(self, pictures: Sequence[Stack], seed: int) -> list[Result]:
         height, width = (padded_side(side, self.direction.multiple) for side in pictures[0].shape)
@@ -378,7 +376,9 @@ class Network:
             conditions = {name: value.expand(len(x), *value.shape[1:]) for name, value in self._conditions.items()}
             parts = x.split([one.channels for one in self.inputs], 1) if len(self.inputs) > 1 else [x]
             given = dict(zip(self.direction.input_names, parts, strict=True))
-            y = self.direction.run(self._nets, Batch({**given, **conditions})).float()
+            batch = Batch({**given, **conditions, **self.handed.of(x)})
+            y = self.direction.run(self._nets, batch).float()
+        self.handed.offer(x, batch.kept)
         expected = (len(x), self.levels.out_channels, *(side * self.direction.scale for side in x.shape[2:]))
         if tuple(y.shape) != expected:
             raise CannotTranslateError(f"the network gives {tuple(y.shape)} of {tuple(x.shape)}; expected {expected}")

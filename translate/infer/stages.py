@@ -14,27 +14,26 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, BinaryIO
+from typing import Any
 
 from translate.console import current
 from translate.data.decode import Opened, open_file
 from translate.errors import GantkError, named_line
 from translate.infer.claims import Claim, Claims, claim_path, remove_if_dead
-from translate.infer.encode import unfit, write_photo
 from translate.infer.gate import Gate
-from translate.infer.marked import mark_of, marked
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError, write_result
 from translate.infer.photos import Photo, photo_of, read_partner, reason_of, weight_of
 from translate.infer.plan import RAW, Job
-from translate.infer.runner import Network, Result
+from translate.infer.result import Result
+from translate.infer.runner import Network
+from translate.infer.sequence import clips_of
 from translate.infer.summary import Status, Summary
 from translate.infer.trial import PROOF, can_fork, survives
-from translate.manifest import Signer
-from translate.provenance import COMPOSITE
+from translate.infer.writing import Writer
 
 RETRY = 0.2
 """Seconds between two looks at photos that another process is doing."""
@@ -71,8 +70,7 @@ class Stages:
         self.out = out
         self.options = options
         self.console = current()
-        self.watermark = mark_of(options, network.levels)
-        self.signer = None if options.sign is None else Signer("--sign", options.sign)
+        self.writer = Writer(network, options)
         self.on_the_way: Callable[[Summary], None] = lambda summary: None
         self.summary = Summary(seconds={"decode": 0.0, "network": 0.0, "encode": 0.0})
         self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
@@ -80,11 +78,15 @@ class Stages:
         with lock:
             if self.batch > 1 and network.draws_noise():  # each photo has its own, whatever else is in the folder
                 self.batch = 1
+        self.in_order = network.direction.sequence
+        if self.in_order:
+            self.batch = 1
         self.gate: Gate = Gate(IN_FLIGHT)
         self.claims = Claims()
         self._claimed: dict[int, Claim] = {}
         self._elsewhere: list[Job] = []
         self._suspects: list[tuple[int, Job]] = []  # deaths, photo
+        self._leading: set[int] = set()  # photos that a later one of their clip needs, even where they have a result
         self._ticket = 0
         self._clock = threading.Lock()
         self._encoding: deque[tuple[_Decoded, Result, Future[tuple[Path, list[str]]]]] = deque()
@@ -95,7 +97,9 @@ class Stages:
         decoders = ThreadPoolExecutor(self.workers, "decode")
         encoders = ThreadPoolExecutor(self.workers, "encode")
         try:
-            self._work(jobs, decoders, encoders)
+            for part in clips_of(jobs) if self.in_order else [jobs]:
+                self._begin(part)
+                self._work(part, decoders, encoders, alone=self.in_order)
             for _, job in sorted(self._suspects, key=lambda suspect: suspect[0]):
                 self._work([job], decoders, encoders, alone=True)  # so that it is clear which one it is
         finally:
@@ -103,6 +107,13 @@ class Stages:
             for pool in (decoders, encoders):
                 pool.shutdown(wait=True, cancel_futures=True)
             self.claims.close()
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        """Before the photos of a clip, of which those before the last missing result are all run."""
+        self.network.handed.restart()
+        if self.in_order:
+            missing = [place for place, job in enumerate(jobs) if self._written(job) is None]
+            self._leading = {job.number for job in jobs[: missing[-1]]} if missing else set()
 
     def _work(
         self, jobs: Sequence[Job], decoders: ThreadPoolExecutor, encoders: ThreadPoolExecutor, *, alone: bool = False
@@ -117,7 +128,7 @@ class Stages:
                 self._collect(most=2 * self.workers)
                 continue
             self._collect(most=0)
-            if not self._elsewhere:
+            if not (self._elsewhere or todo):
                 return
             time.sleep(RETRY)
             todo.extend(self._elsewhere)
@@ -127,14 +138,17 @@ class Stages:
         """The next photo that this process is to do, which is ours from now on."""
         while todo:
             job = todo.popleft()
+            if job.refusal is not None:
+                return job
             if not self._to_do(job):
                 continue
             try:
                 claim = self.claims.take(job.target)
             except OSError as error:
-                reason = error.strerror or str(error)
-                self._finish(job, "failed", reason=f"cannot write {job.target.name}: {reason}")
-                continue
+                return replace(job, refusal=f"cannot write {job.target.name}: {error.strerror or error}")
+            if claim is None and self.in_order:
+                todo.appendleft(job)
+                return None
             if claim is None:
                 self._elsewhere.append(job)
                 continue
@@ -147,25 +161,26 @@ class Stages:
                     f"{claim.deaths} processes died while they worked on it; "
                     f"delete {claim.path.name} beside its result to try it again"
                 )
-                self._finish(job, "failed", reason=reason)
+                return replace(job, refusal=reason)
             else:
                 self._claimed[job.number] = claim
                 if self._to_do(job):  # another process may just have ended it
                     return job
         return None
 
+    def _written(self, job: Job) -> Path | None:
+        """Where the result is that need not be made again."""
+        paths = () if self.options.overwrite else (job.target, job.alternative)
+        return next((path for path in paths if os.path.lexists(path) and not path.is_dir()), None)
+
     def _to_do(self, job: Job) -> bool:
-        if job.refusal is not None:
-            self._finish(job, "failed", reason=job.refusal)
-            return False
-        if not self.options.overwrite:
-            for path in (job.target, job.alternative):
-                if os.path.lexists(path) and not path.is_dir():
-                    with suppress(OSError):
-                        remove_if_dead(claim_path(job.target))
-                    self._finish(job, "skipped", output=path)
-                    return False
-        return True
+        path = self._written(job)
+        if path is None or job.number in self._leading:
+            return True
+        with suppress(OSError):
+            remove_if_dead(claim_path(job.target))
+        self._finish(job, "skipped", output=path)
+        return False
 
     def _survivable(self, job: Job, deaths: int) -> bool:
         """Whether a photo on which processes died may be done here.
@@ -184,10 +199,15 @@ class Stages:
             photo = self._photo(job, opened)
         (result,) = self._run([photo], job)
         with tempfile.TemporaryFile(prefix="gantk-") as file:
-            self._write(file, job.format if self._unfit(job, photo, result) is None else "PNG", job, photo, result)
+            self.writer.write(
+                file, job.format if self.writer.unfit(job, photo, result) is None else "PNG", job, photo, result
+            )
 
     def _decode(self, job: Job, ticket: int) -> _Decoded:
         weight, entered = 0, False
+        if job.refusal is not None:
+            self.gate.enter(ticket, 0)
+            return _Decoded(job, None, job.refusal)
         claim = self._claimed[job.number]
         claim.note("decode")
         try:
@@ -255,8 +275,8 @@ class Stages:
         photos = [item.photo for item in batch if item.photo is not None]
         if not photos:
             for item in batch:
-                status: Status = "failed" if item.job.promises_picture else "ignored"
-                self._drop(item, status, item.reason)
+                failed = item.job.promises_picture or item.job.refusal is not None
+                self._drop(item, "failed" if failed else "ignored", item.reason)
             return
         start = time.perf_counter()
         for item in batch:
@@ -277,6 +297,10 @@ class Stages:
         finally:
             self._spent("network", start, batch)
         for item, result in zip(batch, results, strict=True):
+            if item.job.number in self._leading and (path := self._written(item.job)) is not None:
+                result.canvas.close()
+                self._drop(item, "skipped", output=path)
+                continue
             self._claimed[item.job.number].note("waiting")
             self._encoding.append((item, result, encoders.submit(self._encode, item, result)))
 
@@ -288,12 +312,12 @@ class Stages:
         claim.note("encode")
         assert photo is not None
         try:
-            why = self._unfit(job, photo, result)
+            why = self.writer.unfit(job, photo, result)
             target, format_ = (job.target, job.format) if why is None else (job.alternative, "PNG")
             height, width, channels = result.canvas.shape
             notes = write_result(
                 target,
-                lambda file: self._write(file, format_, job, photo, result),
+                lambda file: self.writer.write(file, format_, job, photo, result),
                 overwrite=self.options.overwrite,
                 most=height * width * channels * result.canvas.kind.itemsize,
             )
@@ -304,44 +328,6 @@ class Stages:
             result.canvas.close()
             self.gate.leave(item.weight)
             self._spent("encode", start, [item])
-
-    def _unfit(self, job: Job, photo: Photo, result: Result) -> str | None:
-        """Why the job's format cannot hold the result."""
-        height, width, channels = result.canvas.shape
-        return unfit(
-            job.format,
-            height,
-            width,
-            alpha=photo.alpha is not None or channels == 4,
-            indexed=self.network.levels.index_out,
-            explicit=self.options.format != "keep",
-            channels=channels,
-            bands=self._bands(photo, result),
-            numbers=self.network.levels.numbers(photo.numbers),
-        )
-
-    def _write(self, file: BinaryIO, format_: str, job: Job, photo: Photo, result: Result) -> list[str]:
-        canvas, notes = marked(result.canvas, self.watermark)
-        notes += write_photo(
-            file,
-            format_,
-            canvas,
-            photo.alpha,
-            photo.kept,
-            quality=self.options.quality,
-            lossless=photo.lossless and self.options.format == "keep",
-            indexed=self.network.levels.index_out,
-            numbers=self.network.levels.numbers(photo.numbers),
-            bands=self._bands(photo, result),
-            source=COMPOSITE if self.options.provenance else None,
-        )
-        if self.signer is not None and not self.signer.sign(file, format_, self.network.direction.name, job.path):
-            notes.append(f"{format_.lower()} has no room for a C2PA manifest, so it is not signed")
-        return notes
-
-    @staticmethod
-    def _bands(photo: Photo, result: Result) -> bool:
-        return photo.bands and result.canvas.shape[2] == photo.pixels.shape[2]
 
     def _collect(self, most: int) -> None:
         """Report what is written, and wait while more than ``most`` results are not."""
@@ -370,9 +356,13 @@ class Stages:
                 seconds=round(item.seconds, 4),
             )
 
-    def _drop(self, item: _Decoded, status: Status, reason: str) -> None:
+    def _drop(self, item: _Decoded, status: Status, reason: str | None = None, *, output: Path | None = None) -> None:
+        """End a photo that is not written; a frame that fails ends its sequence."""
         self.gate.leave(item.weight)
-        self._finish(item.job, status, reason=reason)
+        if status == "failed" and self.in_order:
+            self.network.handed.restart()
+            reason = f"{reason}; the sequence begins anew with the next frame"
+        self._finish(item.job, status, output=output, **({} if reason is None else {"reason": reason}))
 
     def _finish(self, job: Job, status: Status, *, output: Path | None = None, **more: Any) -> None:
         if (claim := self._claimed.pop(job.number, None)) is not None:
