@@ -151,7 +151,7 @@ def noisy(folder: Path, count: int, side: int = 150) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("budget", "most", "scaled"), [(600_000, 50, True), (250_000, 20, True), (10_000_000, 50, False)]
+    ("budget", "most", "scaled"), [(600_000, 50, True), (300_000, 20, True), (10_000_000, 50, False)]
 )
 def test_many_large_previews_stay_below_the_limit(tmp_path: Path, budget: int, most: int, scaled: bool) -> None:
     folder = make_run(tmp_path / "run", previews=0)
