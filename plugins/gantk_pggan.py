@@ -173,8 +173,8 @@ class PGGAN(TaskModel):
         parts = 2 ** sum(images.shape[2] >= side for side in self.halvings)
         if images.shape[0] % (parts * self.group):
             raise UsageError(
-                f"--batch: {images.shape[0]} images per process and part cannot be halved to groups of {self.group} "
-                f"(--group) at all sides of --halvings; expected a multiple of {parts * self.group}"
+                f"--batch: {images.shape[0]} images per process and part; expected a multiple of {parts * self.group}, "
+                "so that groups (--group) remain whole at all sides of --halvings"
             )
 
     def grow(self, nets: Nets, values: Mapping[str, Tensor]) -> None:

@@ -198,7 +198,7 @@ def test_larger_pictures_come_in_smaller_batches_and_for_longer(monkeypatch: pyt
         assert set(judged) == {count}
     x = torch.arange(16)
     assert task.stages(16)[1].part(x, 2).tolist() == [0, 1, 4, 5, 8, 9, 12, 13]
-    with pytest.raises(UsageError, match=r"--batch: 4 images per process .* expected a multiple of 8"):
+    with pytest.raises(UsageError, match="--batch: 4 images per process and part; expected a multiple of 8"):
         trained(engine_of(task, SPEC, 4), range(1))
 
 
