@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from translate.cli import app as cli
 from translate.errors import GantkError, UsageError
-from translate.evaluation.compare import comparable, compare, latest
+from translate.evaluation.compare import comparable, compare, latest, replicas
+from translate.evaluation.recipe import recipe
 from translate.evaluation.result import Figure, Result, write
+from translate.metrics.bootstrap import student_95
 
 Make = Callable[..., Result]
 
@@ -86,3 +92,44 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "two or more runs" in capsys.readouterr().err
     with pytest.raises(GantkError, match="no such model"):
         latest(tmp_path / "none")
+
+
+def of_run(name: str, recipe: str, seed: int, *figures: Figure) -> Result:
+    return replace(result(name, *figures), model={"path": name, "recipe": recipe, "seed": seed})
+
+
+def test_runs_of_other_seeds_say_how_much_training_varies() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.05, (4, 40))
+    seeds = [of_run(f"a{k}", "a", k, figure("psnr", HARD + 0.3 * k + noise[k])) for k in range(3)]
+    little = of_run("b", "b", 0, figure("psnr", HARD - 0.4 + noise[3]))
+    much = of_run("c", "c", 0, figure("psnr", HARD - 4 + noise[3]))
+    (alone,) = compare([seeds[0], little])
+    assert alone.words == "worse"  # with a single run each, the pictures are all that is known
+    words = [verdict.words for verdict in compare([*seeds, little, much])]
+    assert words == ["no difference beyond the noise"] * 3 + ["worse"]
+    again = [seeds[0], replace(seeds[0], model={**seeds[0].model, "path": "copy"}), much]
+    assert replicas(again) == []
+    spread = statistics.stdev([each["psnr"].value for each in seeds])
+    (_, verdict) = compare(seeds)
+    margin = verdict.interval.high - verdict.difference
+    assert margin == pytest.approx(math.sqrt(2) * spread * 4.303, rel=0.01)
+
+
+def test_a_recipe_is_all_but_the_seed(tmp_path: Path) -> None:
+    def of(seed: int = 0, cycle: float = 10.0, workers: int = 2, files: str = "0.png") -> Mapping[str, Any]:
+        run = f"seed = {seed}\nworkers = {workers}\nsteps = 5\n"
+        (tmp_path / "config.toml").write_text(f'plugin = "x"\n[model]\ncycle = {cycle}\n[run]\n{run}')
+        (tmp_path / "data.json").write_text(json.dumps({f"a/{files}": "1"}))
+        return recipe(tmp_path / "model.safetensors")
+
+    first = of()
+    assert of(seed=1) == {"recipe": first["recipe"], "seed": 1}
+    assert of(workers=4) == first
+    for other in (of(cycle=0.0), of(files="1.png")):
+        assert other["recipe"] != first["recipe"]
+    assert recipe(tmp_path / "elsewhere" / "model.safetensors") == {}
+
+
+@pytest.mark.parametrize(("freedom", "expected"), [(1, 12.706), (10, 2.228), (20, 2.086), (60, 2.0), (1000, 1.962)])
+def test_student(freedom: int, expected: float) -> None:
+    assert student_95(freedom) == pytest.approx(expected, rel=0.003)

@@ -9,7 +9,7 @@ from typing import Annotated
 from translate.cli import derived
 from translate.console import current
 from translate.errors import UsageError
-from translate.evaluation.compare import comparable, compare, latest
+from translate.evaluation.compare import comparable, compare, latest, replicas
 from translate.fields import Spelling
 
 
@@ -51,6 +51,14 @@ def show(options: Options) -> None:
         )
     console = current()
     console.line(f"first: {results[0].label}")
+    alike = sum(map(len, replicas(results)))
+    if alike:
+        console.line(f"{alike} of these runs differ from another in the seed alone: intervals include training's noise")
+    else:
+        console.line(
+            "intervals are of the pictures alone; a run with another --seed beside these would say how much "
+            "training varies"
+        )
     console.table(rows)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from translate.errors import UsageError
 from translate.evaluation.result import Figure, Result, differences, place, read
-from translate.metrics.bootstrap import NORMAL_95, Estimate, of_mean
+from translate.metrics.bootstrap import NORMAL_95, Estimate, of_mean, student_95
 from translate.modelfile.header import locate
 
 
@@ -18,7 +20,7 @@ class Verdict:
     """One figure of a run beside the first run's: their difference with its 95 % interval.
 
     ``paired``: whether the difference was taken picture by picture, which is far sharper where runs fail on the same
-    pictures. ``error``: 0 where the figures have no interval.
+    pictures. ``error``: of the pictures and, where it is known, of training; 0 where the figures have no interval.
     """
 
     figure: str
@@ -69,15 +71,42 @@ def comparable(runs: Sequence[Sequence[Result]]) -> list[Result]:
     raise UsageError(f"these results cannot be compared: {reasons[0]}")
 
 
+def replicas(results: Sequence[Result]) -> list[list[Result]]:
+    """The results of runs that differ in their seed alone, two or more together."""
+    groups: dict[Any, dict[Any, Result]] = {}
+    for each in results:
+        if each.model.get("recipe") is not None:
+            groups.setdefault(each.model["recipe"], {}).setdefault(each.model.get("seed"), each)
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
 def compare(results: Sequence[Result], seed: int = 0) -> Iterator[Verdict]:
-    """Every figure that all results have, of each run beside the first. Raises ``UsageError`` where there are none."""
+    """Every figure that all results have, of each run beside the first. Raises ``UsageError`` where there are none.
+
+    Where some of the runs differ in their seed alone, the noise of training is known too, and part of the intervals:
+    the spread of a figure over such runs, with Student's t for as few as there are.
+    """
     first, *others = results
     names = [mine.name for mine in first.figures if all(_has(other, mine) for other in others)]
     if not names:
         raise UsageError("these results cannot be compared: no figure was computed in the same way for all")
     for name in names:
+        training = _of_training(name, replicas(results))
         for other in others:
-            yield _verdict(first[name], other[name], other.label, seed)
+            verdict = _verdict(first[name], other[name], other.label, seed)
+            yield replace(verdict, error=math.hypot(verdict.error, training))
+
+
+def _of_training(name: str, groups: Sequence[Sequence[Result]]) -> float:
+    """The standard error of a difference of two runs that training alone causes, 0 where it is not known.
+
+    As the normal distribution would need it for the same 95 % interval.
+    """
+    freedom = sum(len(group) - 1 for group in groups)
+    if not freedom:
+        return 0.0
+    squares = sum(statistics.variance([each[name].value for each in group]) * (len(group) - 1) for group in groups)
+    return math.sqrt(2 * squares / freedom) * student_95(freedom) / NORMAL_95
 
 
 def _has(result: Result, figure: Figure) -> bool:

@@ -51,6 +51,7 @@ from translate.evaluation.options import (
     Kind,
 )
 from translate.evaluation.pictures import Subject, fingerprint, opened
+from translate.evaluation.recipe import recipe
 from translate.evaluation.result import Result, checksum, keep, place
 from translate.fields import fields_of
 from translate.infer.options import InferOptions
@@ -324,6 +325,7 @@ def _model_fields(model: Published | None, options: EvaluateOptions) -> Mapping[
         "step": card.step,
         "weights": card.weights,
         "sha256": checksum(model.path) if model.path.is_file() else None,
+        **recipe(model.path),
     }
 
 

@@ -11,6 +11,14 @@ from numpy.typing import NDArray
 NORMAL_95 = 1.959964
 """Standard deviations from the mean within which 95 % of a normal distribution lie."""
 
+_STUDENT_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+def student_95(freedom: int) -> float:
+    """The same for Student's t with so many degrees of freedom: what is known of a spread by few values."""
+    return _STUDENT_95[freedom - 1] if freedom <= len(_STUDENT_95) else NORMAL_95 + 2.6 / freedom
+
+
 Indices = NDArray[np.intp]
 
 
