@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from annotated_types import Ge
 from torch import Generator, Tensor
 
 from gantk_realesrgan import Generator as Network
@@ -53,4 +54,4 @@ class Restore(RealESRGAN):
     recipe = Run(steps=200_000, batch=16, size=128, ema=0.999)
 
     generator: Annotated[Network, "network that restores: RRDB, the compact one, or SPAN"] = "compact"
-    warmup: Annotated[int, "steps of pre-training on the mean absolute error, before the game"] = 100_000
+    warmup: Annotated[int, "steps of pre-training on the mean absolute error, before the game", Ge(0)] = 100_000

@@ -1,0 +1,1 @@
+"""RealPLKSR, a task model for gantk."""
