@@ -180,7 +180,7 @@ def test_a_wrong_config_names_file_and_key(tmp_path: Path, text: str, message: s
 
 
 def test_a_config_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--config .*nope.toml: cannot be read \(No such file"):
+    with pytest.raises(UsageError, match=r".*nope.toml: cannot be read \(No such file"):
         flags.read_config(tmp_path / "nope.toml", tables(), "toy")
     (tmp_path / "latin.toml").write_bytes(b'plugin = "\xe9"\n')
     with pytest.raises(UsageError, match=r"latin.toml: not valid TOML \(no UTF-8 text from its byte 10 on\)"):

@@ -55,7 +55,7 @@ def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str) -> L
 
     Raises ``UsageError`` naming the file and the key: unknown keys and tables, wrong types, another plugin.
     """
-    content = _load(path)
+    content = load_toml(path)
     named = content.pop("plugin", plugin)
     if named != plugin:
         raise UsageError(f"{path}: plugin = {shown(named)}, but the command trains {plugin!r}")
@@ -77,13 +77,13 @@ def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str) -> L
     return layer
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_toml(path: Path) -> dict[str, Any]:
     """The file's tables. Raises ``UsageError`` for what cannot be read, and for what only a mistake would hold."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from None
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     if len(content) > LARGEST_FILE:
         raise UsageError(f"{path}: larger than {LARGEST_FILE >> 20} MiB; expected a config file")
     try:

@@ -362,9 +362,9 @@ def cut(text: str) -> str:
 
 def plain(value: Any) -> str:
     """A default as it would be typed."""
-    if value is None or value == ():
+    if value is None or value in ((), []):
         return NONE
-    if isinstance(value, tuple):
+    if isinstance(value, (tuple, list)):
         return " ".join(map(plain, value))
     if isinstance(value, bool):
         return "on" if value else "off"

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from listening import listening
 from translate.cli import app as cli
 from translate.contract import DataSpec
 from translate.modelfile.card import card_of
@@ -152,7 +153,14 @@ def test_tensors_that_do_not_fit(model: Path) -> None:
         (("model", "width"), 2_000, "describes larger networks"),
         (("model", "width"), 10**30, "networks cannot be built"),
         (("model", "width"), -1, "hyper-parameter width"),
-        (("model", "hidden"), 3, "unknown hyper-parameter 'hidden'"),
+        (
+            ("model", "hidden"),
+            3,
+            "unknown hyper-parameter 'hidden' for CycleGAN (written by gantk 0.1.0, read",
+        ),
+        (("later",), 3, "unknown key 'later' (written by gantk 0.1.0, read by gantk 0.1.0)"),
+        (("version",), "0.2.0", "written by cyclegan of gantk 0.2.0, newer than the installed gantk 0.1.0"),
+        (("version",), "99", "written by cyclegan of gantk 99, newer than the installed gantk 0.1.0"),
         (("data", "size"), 0, "data.size"),
         (("data", "scale"), 0, "data.scale"),
         (("data", "channels"), {"a": 1 << 40}, "data.channels.a"),
@@ -193,6 +201,15 @@ def test_text_of_any_length_is_cut(model: Path, capsys: pytest.CaptureFixture[st
     assert "a text of 10,000,000 characters" in text
     assert cli.run(["inspect", str(model), "--json"]) == 2
     assert len(capsys.readouterr().out) < 1000
+
+
+def test_a_field_that_is_new_since_the_file_was_written_has_its_default(model: Path) -> None:
+    change(model, lambda card, tensors: (card["model"].pop("identity"), card.update(version="0.0.9")))  # type: ignore[func-returns-value]
+    lines: list[str] = []
+    with listening(lines):
+        published = load_published(model)
+    assert published.task.identity == 0.5  # type: ignore[attr-defined]
+    assert f"{model}: --identity is new since it was written; it has its default, 0.5" in lines
 
 
 def test_fields_are_as_they_were_written(model: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from toy import Toy, toy_batch, toy_data
+from translate.errors import UsageError
+from translate.modelfile.header import read_header
+from translate.modelfile.write import write_tensors
 from translate.settings import Run
 from translate.training.checkpoint import (
+    METADATA_KEY,
     CheckpointError,
     list_checkpoints,
     load_checkpoint,
@@ -122,3 +128,16 @@ def test_every_byte_of_the_header_counts(folder: Path) -> None:
     assert newest_readable(folder)[0] != path
     with pytest.raises(CheckpointError, match="no checksum"):
         load_checkpoint(path, engine())
+
+
+def test_what_another_version_saved_is_refused_by_name(folder: Path) -> None:
+    newest = list_checkpoints(folder)[-1]
+    header, tensors = read_header(newest), load_file(newest)
+    state = json.loads(header.metadata[METADATA_KEY])
+    for more, change, reason in (
+        ({"later/x": torch.zeros(1)}, {}, "has a tensor later/x, which this gantk does not know"),
+        ({}, {"data": {**state["data"], "later": 1}}, "has data.later, which this gantk does not know"),
+    ):
+        write_tensors(newest, {**tensors, **more}, {METADATA_KEY: json.dumps({**state, **change})})
+        with pytest.raises(UsageError, match=reason):
+            load_checkpoint(newest, engine())

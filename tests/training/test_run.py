@@ -243,7 +243,7 @@ def test_resuming_a_complete_run_changes_nothing_and_more_steps_extend_it(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--resume", "--cycle", "3"], "--cycle was 10.0"),
+        (["--resume", "--cycle", "3"], "--cycle was 10 in"),
         (["--resume", "--seed", "3"], "--seed was 0"),
         (["--resume", "--steps", "5"], "is at step 12; expected --steps 12 or more, not 5"),
         ([], "exists already; add --resume"),

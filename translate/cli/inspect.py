@@ -183,7 +183,7 @@ def _flag(value: Any) -> str:
     """A hyper-parameter as it would be typed."""
     if isinstance(value, dict):
         return shown(value)
-    return cut(plain(tuple(value) if isinstance(value, list) else value))
+    return cut(plain(value))
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

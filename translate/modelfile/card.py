@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -118,11 +119,13 @@ def card_of(header: Header) -> Card:
             raise ValueError("expected an object")
         if fields.get("format") != FORMAT:
             found = shortened(json.dumps(fields.get("format")), 40)
-            raise ModelFileError(f"{path}: file format {found}; this gantk reads format {FORMAT}")
+            raise ModelFileError(f"{path}: file format {found}; this gantk ({version('gantk')}) reads format {FORMAT}")
         if (length := _longest(fields)) > LONGEST_TEXT:
             raise ValueError(f"a text of {length:,} characters")
         if unknown := sorted(fields.keys() - {field.name for field in dataclasses.fields(Card)}):
-            raise ValueError(f"unknown key {unknown[0][:80]!r}")
+            written = shortened(f"{fields.get('distribution')} {fields.get('version')}")
+            by = f"gantk {version('gantk')}"
+            raise ModelFileError(f"{path}: unknown key {shortened(unknown[0])!r} (written by {written}, read by {by})")
         missing = [field.name for field in dataclasses.fields(Card) if field.name not in fields]
         if missing:
             raise ValueError(f"{missing[0]}: Field required")

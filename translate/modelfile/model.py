@@ -27,6 +27,7 @@ from translate.modelfile.card import Card, card_of
 from translate.modelfile.header import Header, ModelFileError, locate, read_header, verify
 from translate.modelfile.write import DTYPES
 from translate.plugins import PluginError, load, origin
+from translate.versions import is_newer
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,14 @@ class DirectionModule(nn.Module):
         return self.direction.run(self.nets, Batch(zip(self.direction.arguments, tensors, strict=True)))
 
 
-def make_task(cls: type[TaskModel], model: Mapping[str, Any], path: Path) -> TaskModel:
-    """Build the task model from recorded hyper-parameters; a key it does not know is an error that names it."""
+def make_task(cls: type[TaskModel], model: Mapping[str, Any], path: Path, written: str = "") -> TaskModel:
+    """Build the task model from recorded hyper-parameters; a key it does not know is an error that names it.
+
+    ``written``: what that error adds of who wrote the file.
+    """
     known = {f.name for f in dataclasses.fields(cls)}
     if unknown := sorted(set(model) - known):
-        raise ModelFileError(f"{path}: unknown hyper-parameter {shortened(unknown[0])!r} for {cls.__name__}")
+        raise ModelFileError(f"{path}: unknown hyper-parameter {shortened(unknown[0])!r} for {cls.__name__}{written}")
     try:
         return TypeAdapter(cls).validate_python(dict(model))
     except ValidationError as error:
@@ -142,7 +146,9 @@ def load_published(path: Path) -> Published:
     try:
         cls = _plugin_of(card)
         _compare_origin(card, path)
-        task = make_task(cls, card.model, path)
+        by = f" (written by {card.distribution} {card.version}, read by {' '.join(origin(card.plugin))})"
+        task = make_task(cls, card.model, path, by)
+        _report_new_fields(task, card, path)
         directions = _offered(task, card, path)
         with _no_larger_than(header):
             nets = build_nets(task, card.data, needed_roles(directions))
@@ -221,13 +227,25 @@ def _plugin_of(card: Card) -> type[TaskModel]:
 
 
 def _compare_origin(card: Card, path: Path) -> None:
-    """Report where the installed plugin is not the one that wrote the file."""
+    """Report where the installed plugin is not the one that wrote the file.
+
+    Raises ``ModelFileError`` where it is an older version.
+    """
     installed = origin(card.plugin)
+    written, by = f"{card.distribution} {card.version}", " ".join(installed)
+    if card.distribution == installed[0] and is_newer(card.version, installed[1]):
+        raise ModelFileError(f"{path}: written by {card.plugin} of {written}, newer than the installed {by}")
     if (card.distribution, card.version) != installed:
         # Another package under the same name may mean another model; another version should not.
         report = current().warning if card.distribution != installed[0] else current().detail
-        written, by = f"{card.distribution} {card.version}", " ".join(installed)
         report(f"{path}: written by {card.plugin} of {written}, run by that of {by}")
+
+
+def _report_new_fields(task: TaskModel, card: Card, path: Path) -> None:
+    """Report the hyper-parameters that the plugin has got since the file was written, and what they are now."""
+    for name in (own.name for own in dataclasses.fields(task) if own.name not in card.model):
+        value = shortened(getattr(task, name))
+        current().line(f"{path}: --{name.replace('_', '-')} is new since it was written; it has its default, {value}")
 
 
 def load_exactly(nets: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:

@@ -116,6 +116,8 @@ def _load(path: Path, engine: Engine) -> int:
     if found != FORMAT:
         raise CheckpointError(f"{path}: checkpoint format {shortened(found)}; this gantk reads format {FORMAT}")
     now = json.loads(json.dumps(asdict(engine.data)))
+    if unknown := sorted(state.get("data", now).keys() - now.keys()):
+        raise UsageError(f"--resume: {path} has data.{shortened(unknown[0])}, which this gantk does not know")
     for key, before in state.get("data", now).items():
         if before != now[key]:
             raise UsageError(
@@ -125,6 +127,8 @@ def _load(path: Path, engine: Engine) -> int:
     groups: dict[str, dict[str, Tensor]] = {"nets": {}, "averages": {}, "optimizers": {}, "process": {}}
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
+        if group not in groups:
+            raise UsageError(f"--resume: {path} has a tensor {shortened(name)}, which this gantk does not know")
         groups[group][key] = tensor
     held = groups["process"]
     for role in _stateful(engine):

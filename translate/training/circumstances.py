@@ -12,8 +12,10 @@ import torch
 
 from translate import plugins
 from translate.console import current
+from translate.errors import UsageError
 from translate.files import write_text_whole
 from translate.training.engine import Engine
+from translate.versions import is_newer
 
 FILE = "environment.json"
 
@@ -33,13 +35,31 @@ def circumstances(plugin: str, engine: Engine) -> dict[str, str]:
     }
 
 
+def check_not_older(folder: Path, plugin: str) -> None:
+    """Raise ``UsageError`` where gantk or the plugin is older than those that continued a run last."""
+    try:
+        before = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        recorded = {name: str(before[name]) for name in ("gantk", f"plugin {plugin}") if name in before}
+    except (OSError, ValueError, TypeError):  # a damaged record is reported where it is written anew
+        return
+    distribution, version = plugins.origin(plugin)
+    for name, own, now in (("gantk", "gantk", metadata.version("gantk")), (f"plugin {plugin}", distribution, version)):
+        there, _, number = recorded.get(name, "").rpartition(" ")
+        if there in ("", own) and is_newer(number, now):
+            raise UsageError(f"--resume: {folder} was trained by {own} {number}, newer than the installed {own} {now}")
+
+
 def note(folder: Path, now: Mapping[str, str]) -> None:
     """Record the circumstances in a run folder, and report what differs from those recorded there."""
     file = folder / FILE
     if file.is_file():
         try:
             before = json.loads(file.read_text(encoding="utf-8"))
-            changed = [(name, before.get(name), value) for name, value in now.items() if before.get(name) != value]
+            changed = [
+                (name, before.get(name, "not recorded"), value)
+                for name, value in now.items()
+                if before.get(name) != value
+            ]
         except (ValueError, AttributeError):
             current().line(f"{file} is damaged: what has changed since the last start is not known")
         else:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from translate import plugins
+from translate.config import load_toml
 from translate.console import current
 from translate.contract import Source
 from translate.data.heldout import held_out_source
 from translate.data.record import changes, record
 from translate.errors import UsageError
-from translate.fields import fields_of
+from translate.fields import cut, fields_of, plain
 from translate.files import is_leftover, make_folder, remove_leftovers, write_folder_whole, write_text_whole
 from translate.settings import Run
 
@@ -44,7 +45,10 @@ def check_same(out: Path, config: str) -> None:
     """
     if not (out / CONFIG).is_file():
         raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
-    saved, now = tomllib.loads((out / CONFIG).read_text(encoding="utf-8")), tomllib.loads(config)
+    saved, now = load_toml(out / CONFIG), tomllib.loads(config)
+    for table in ("data", "model", "run"):
+        if not isinstance(saved.setdefault(table, {}), dict):
+            raise UsageError(f"--resume: {out / CONFIG}: expected a table, [{table}]")
     if saved.get("plugin") != now.get("plugin"):
         raise UsageError(f"--resume: {out} is a run of {saved.get('plugin')}, not of {now.get('plugin')}")
     model = fields_of(plugins.load(now["plugin"]), "model")
@@ -53,18 +57,22 @@ def check_same(out: Path, config: str) -> None:
         "model": {field.name: field.default for field in model},
         "run": {field.name: field.default for field in fields_of(Run, "run")},
     }
+    installed = " ".join(plugins.origin(now["plugin"]))
     for table, may_change in free.items():
         for key, before, after in _changes(saved.get(table, {}), now.get(table, {})):
-            flag = key.replace("_", "-")
+            flag, typed = key.replace("_", "-"), [plain(value) for value in (before, after)]
+            if key not in defaults[table]:
+                raise UsageError(f"--resume: {out / CONFIG} has {table}.{cut(key)}, which {installed} does not know")
             if key not in saved.get(table, {}) and after == defaults[table].get(key):
-                current().line(f"--{flag} is new since the run began; it has its default, {after}")
+                current().line(f"--{flag} is new since the run began; it has its default, {typed[1]}")
             elif key not in may_change:
-                raise UsageError(f"--resume: --{flag} was {before} in {out} and cannot become {after}")
+                raise UsageError(f"--resume: --{flag} was {typed[0]} in {out} and cannot become {typed[1]}")
             elif table == "model":
-                current().line(f"--{flag} was {before}, it is {after} from here on")
+                current().line(f"--{flag} was {typed[0]}, it is {typed[1]} from here on")
             elif key in ("steps", "epochs") and before is not None and after is not None and after > before:
                 current().line(f"--{flag} was {before}, it is {after}: schedules stretch (--schedule-steps keeps them)")
-    for key, before, after in _changes(saved.get("data", {}), now.get("data", {})):
+    for key, *values in _changes(saved.get("data", {}), now.get("data", {})):
+        before, after = map(plain, values)
         current().line(f"the data have changed: {key} was {before}, it is {after} from here on")
 
 

@@ -109,6 +109,7 @@ def _check_folder(request: Request, config: str, resume: bool) -> bool:
         return False
     if not request.resume and not (request.out / folder.CONFIG).is_file():
         return False  # torchrun restarts a rank that was killed before the folder was created
+    circumstances.check_not_older(request.out, request.plugin)
     folder.check_same(request.out, config)
     return True
 
