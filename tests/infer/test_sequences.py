@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from translate.contract import Batch, Nets
+from translate.data.clips import natural
 from translate.errors import GantkError
 from translate.evaluation.evaluate import evaluate
 from translate.export.check import ExportError
@@ -22,7 +23,6 @@ from translate.export.onnx import to_onnx
 from translate.infer.folder import infer
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network
-from translate.infer.sequence import natural
 from translate.infer.summary import Summary
 from translate.model import Model
 from translate.modelfile.model import Published
@@ -69,8 +69,8 @@ def levels(folder: Path) -> dict[str, int]:
 
 
 def test_natural_order() -> None:
-    names = ["f10.png", "f2.png", "f1b.png", "f1.png", "a", "10", "9", "f02.png"]  # ties by the name
-    assert sorted(names, key=natural) == ["9", "10", "a", "f1.png", "f1b.png", "f02.png", "f2.png", "f10.png"]
+    names = ["f10.png", "f2.png", "f1b.png", "f1.png", "a²", "a", "10", "9", "f02.png"]  # ties by the name
+    assert sorted(names, key=natural) == ["9", "10", "a", "a²", "f1.png", "f1b.png", "f02.png", "f2.png", "f10.png"]
 
 
 @pytest.mark.parametrize("options", [{}, {"batch": 4, "workers": 3}])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from translate.contract import Dataset
+from translate.contract import Dataset, DataSpec
 from translate.data.augment import NO_AUGMENTATION, Augmentation
 from translate.data.decode import Pixels
 from translate.data.index_maps import to_planes
@@ -72,3 +72,24 @@ class CutDataset(Dataset):
 
     def _tensor(self, name: str, image: Pixels) -> Tensor:
         return to_planes(image, self.spec.channels[name]) if name in self.spec.indexed else to_tensor(image)
+
+
+class RowSet(CutDataset):
+    """Samples of several pictures of one size by name; each is one random crop of all of them, mirrored all or none.
+
+    ``rows``: for each sample the number of each picture among those of its name.
+    """
+
+    def __init__(
+        self, spec: DataSpec, pictures: Mapping[str, Pictures], rows: Sequence[Mapping[str, int]], *, flip: bool
+    ) -> None:
+        self.spec, self.pictures = spec, tuple({id(each): each for each in pictures.values()}.values())
+        self._named, self._rows, self._flip = pictures, rows, flip
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def draw(self, index: int, rng: np.random.Generator) -> Mapping[str, Cut]:
+        wholes = {name: self._named[name][number] for name, number in self._rows[index].items()}
+        part = Geometry.draw(rng, next(iter(wholes.values())), self.spec.size, flip=self._flip)
+        return {name: Cut(self._named[name], self._rows[index][name], whole, part) for name, whole in wholes.items()}

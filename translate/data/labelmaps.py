@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-import numpy as np
 from annotated_types import Ge, Le
 
 from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading, Source
-from translate.data.dataset import Cut, CutDataset
+from translate.data.dataset import RowSet
 from translate.data.decode import ImageError
 from translate.data.example import MadeUp
 from translate.data.index_maps import IndexReader, open_index_map
@@ -21,7 +20,7 @@ from translate.data.listing import Folders, list_folders
 from translate.data.pairing import Partners, match, of_one_size
 from translate.data.pictures import Budget, PictureReader, Pictures, scan
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Fit, Geometry, Reader, Resize
+from translate.data.transforms import Fit, Reader, Resize
 from translate.dataspec import UNLABELLED
 from translate.errors import UsageError
 
@@ -117,25 +116,7 @@ class LabelMaps(Source):
             raise UsageError(f"{folders[0]}, {folders[1]}: no label map and picture of one size can be read")
         numbers = {name: found.numbers() for name, found in pictures.items()}
         rows = [{name: numbers[name][path] for name, path in zip(pictures, group, strict=True)} for group in groups]
-        return MapSet(described(spec, {"image": reading}, {"image": pictures["image"]}), pictures, rows, flip=self.flip)
-
-
-class MapSet(CutDataset):
-    """Samples of several pictures by name; each is one random crop of all of them, mirrored all or none."""
-
-    def __init__(
-        self, spec: DataSpec, pictures: Mapping[str, Pictures], rows: Sequence[Mapping[str, int]], *, flip: bool
-    ) -> None:
-        self.spec, self.pictures = spec, tuple(pictures.values())
-        self._named, self._rows, self._flip = pictures, rows, flip
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def draw(self, index: int, rng: np.random.Generator) -> Mapping[str, Cut]:
-        wholes = {name: self._named[name][number] for name, number in self._rows[index].items()}
-        part = Geometry.draw(rng, wholes["label"], self.spec.size, flip=self._flip)
-        return {name: Cut(self._named[name], self._rows[index][name], whole, part) for name, whole in wholes.items()}
+        return RowSet(described(spec, {"image": reading}, {"image": pictures["image"]}), pictures, rows, flip=self.flip)
 
 
 def read_names(path: Path) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import torch
 from translate.conditions import ALL, conditions_of, each_choice, parse_settings
 from translate.contract import Loading
 from translate.data import bicubic
+from translate.data.clips import in_clips
 from translate.data.decode import ImageError, Pixels, open_image
 from translate.data.index_maps import open_index_map
 from translate.data.listing import Folders, list_folders
@@ -24,7 +25,6 @@ from translate.infer.inputs import Input
 from translate.infer.options import InferOptions
 from translate.infer.partners import folders_of
 from translate.infer.runner import Network
-from translate.infer.sequence import in_clips
 from translate.modelfile.model import Published
 from translate.reading import STANDARD, Reading
 from translate.sample.sampler import Sampler

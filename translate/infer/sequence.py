@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePath
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Size, Tensor
 
+from translate.data.clips import in_clips
 from translate.infer.plan import Job
 from translate.infer.result import Result
-
-T = TypeVar("T")
-P = TypeVar("P", bound=PurePath)
 
 
 class Handed:
@@ -59,17 +54,3 @@ def clips_of(jobs: Sequence[Job]) -> list[list[Job]]:
 def shared(jobs: Sequence[Job], share: slice, sequence: bool) -> list[Job]:
     """One process's jobs: every so many of them, or with ``sequence`` of their clips."""
     return [job for clip in clips_of(jobs)[share] for job in clip] if sequence else list(jobs[share])
-
-
-def in_clips(named: Iterable[tuple[P, T]]) -> list[list[tuple[P, T]]]:
-    """Anything with a path, by folder, and in natural order within each."""
-    clips: dict[PurePath, list[tuple[P, T]]] = {}
-    for path, value in named:
-        clips.setdefault(path.parent, []).append((path, value))
-    return [sorted(clips[folder], key=lambda entry: natural(entry[0].name)) for folder in clips]
-
-
-def natural(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """A key that sorts numbers within names by their value, and before letters."""
-    parts = re.findall(r"\d+|\D+", name, re.ASCII)
-    return tuple((0, int(part), "") if part[0].isdigit() else (1, 0, part) for part in parts), name
