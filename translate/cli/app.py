@@ -41,6 +41,8 @@ class Root(derived.Group):
         "watch": ("watch", "Show a run while it trains, or a model to try, as a page on this machine."),
         "import": ("import_", "Turn a generator from another code into a model file for infer, sample and export."),
         "export": ("export", "Write a model in a form that travels: safetensors, ONNX, spandrel or a hub's folder."),
+        "push": ("push", "Send a model to a hub."),
+        "pull": ("pull", "Fetch a model from a hub."),
         "inspect": ("inspect", "Show what a model file holds, from its header alone."),
         "plugins": ("plugins", "List the installed models; show one, check one, start a new one."),
         "env": ("env", "Show versions, devices, CPU capabilities and plugins, for a bug report."),

@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from annotated_types import Ge, Gt
+from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor
 
 from translate.cli import derived
 from translate.console import current
+from translate.data.decode import open_image
+from translate.data.formats import ImageError
+from translate.data.values import WHOLE, to_numbers
 from translate.errors import UsageError
 from translate.evaluation.result import of_these_weights
 from translate.export.check import TOLERANCE
 from translate.export.hub import Facts, to_hub
 from translate.export.onnx import OPSET, Range, to_onnx
+from translate.export.samples import samples
 from translate.export.spandrel import to_spandrel
 from translate.fields import Spelling
 from translate.files import make_folder
@@ -58,6 +64,11 @@ class Options:
     opset: Annotated[int | None, f"version of an onnx file's operators [{OPSET}]", Ge(18)] = None
     license: Annotated[str, "licence, by the hub's name for it, such as mit", Spelling(panel=HUB)] = ""
     data_note: Annotated[str, "what it was trained on", Spelling(panel=HUB)] = ""
+    preview: Annotated[
+        Path | None,
+        "picture that shows what it does; without it, samplers draw one, and no other model has one",
+        Spelling(metavar="FILE", panel=HUB),
+    ] = None
     metric: Annotated[tuple[str, ...], "a measured value", Spelling(metavar="NAME=NUMBER", panel=HUB)] = ()
     metric_data: Annotated[str, "what the metrics were measured on", Spelling(panel=HUB)] = ""
 
@@ -73,6 +84,7 @@ class Options:
         cards = {
             "--license": self.license,
             "--data-note": self.data_note,
+            "--preview": self.preview,
             "--metric": self.metric,
             "--metric-data": self.metric_data,
         }
@@ -131,12 +143,23 @@ def _for_gantk(published: Published, options: Options) -> Card:
             data_note=options.data_note or None,
             metrics=_metrics(options.metric),
             metric_data=options.metric_data or None,
+            preview=_preview(published, options.preview),
             results=of_these_weights(locate(options.model)) if options.weights != "raw" else (),
         )
         to_hub(card, tensors, options.out, facts)
     else:
         write_card(options.out, card, tensors)
     return card
+
+
+def _preview(published: Published, path: Path | None) -> NDArray[np.uint8] | None:
+    """The user's picture, or samples. A run's previews show what it was trained on, which is not ours to publish."""
+    if path is None:
+        return samples(published)
+    try:
+        return to_numbers(open_image(path, 3), WHOLE[8])
+    except ImageError as error:
+        raise UsageError(f"--preview {error}") from None
 
 
 def _metrics(given: Sequence[str]) -> dict[str, float]:

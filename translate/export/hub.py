@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from translate.evaluation.result import Result
@@ -14,6 +16,11 @@ from translate.files import write_folder_whole, write_text_whole
 from translate.modelfile.card import Card, DirectionRecord
 from translate.modelfile.header import FILE_NAME
 from translate.modelfile.write import write_card
+from translate.provenance import TRAINED, save_png
+
+CONFIG = "config.json"
+CARD = "README.md"
+PREVIEW = "preview.png"
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,12 @@ class Facts:
     """What the metrics were measured on, which is seldom what it was trained on."""
     results: Sequence[Result] = ()
     """What ``gantk evaluate`` found for these weights."""
+    preview: NDArray[np.uint8] | None = None
+    """A picture that shows what it does, (H, W, 3)."""
 
 
 def to_hub(card: Card, tensors: Mapping[str, Tensor], folder: Path, facts: Facts) -> None:
-    """Write a folder for a model hub: ``model.safetensors``, ``config.json`` and ``README.md``, whole or not at all.
+    """Write a folder for a model hub: model file, configuration, model card and its preview, whole or not at all.
 
     ``gantk infer`` takes the folder as it is.
     """
@@ -39,8 +48,10 @@ def to_hub(card: Card, tensors: Mapping[str, Tensor], folder: Path, facts: Facts
     def write(fresh: Path) -> None:
         write_card(fresh / FILE_NAME, card, tensors)
         config = {"library_name": "gantk", **asdict(card)}
-        write_text_whole(fresh / "config.json", json.dumps(config, indent=2, sort_keys=True) + "\n")
-        write_text_whole(fresh / "README.md", model_card(card, folder.name, facts))
+        write_text_whole(fresh / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
+        write_text_whole(fresh / CARD, model_card(card, folder.name, facts))
+        if facts.preview is not None:
+            save_png(fresh / PREVIEW, facts.preview, TRAINED)
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     write_folder_whole(folder, write)
@@ -71,10 +82,16 @@ def model_card(card: Card, name: str, facts: Facts) -> str:
         f"Made for gantk: {card.plugin} of {card.distribution} {card.version}.",
         f"Weights: {card.weights}, {card.origin}.",
         "",
+        *([f"![What the model makes]({PREVIEW})", ""] if facts.preview is not None else []),
         "## Use",
         "",
         *(f"    {line}" for line in _commands(card.directions, name)),
         "",
+        "or in Python:",
+        "",
+        *(f"    {line}" for line in _python(card.directions[0], name)),
+        "",
+        *_conditions(card.directions),
         "## Data",
         "",
         facts.data_note or "Not stated.",
@@ -122,6 +139,30 @@ def _measured(metrics: Mapping[str, float], data: str | None) -> Iterator[str]:
         yield f"Measured on {data}:"
         yield ""
     yield from (f"- {key}: {value:g}" for key, value in metrics.items())
+
+
+def _python(direction: DirectionRecord, name: str) -> Iterator[str]:
+    given = "".join(f", {each}=..." for each, condition in direction.conditions.items() if condition.default is None)
+    yield "import translate"
+    yield f"model = translate.load({json.dumps(name)})"
+    if direction.latent:
+        yield f"pictures = model.sample(16, seed=0{given})  # a float tensor (16, C, H, W) in [-1, 1]"
+    else:
+        also = "".join(f", {other}=..." for other in direction.inputs[1:])
+        yield f"result = model(picture{also}{given})  # a Pillow image, a NumPy array or a tensor: the same comes back"
+
+
+def _conditions(directions: Sequence[DirectionRecord]) -> Iterator[str]:
+    """What can be chosen with ``--set``."""
+    offered = {name: each for direction in directions for name, each in direction.conditions.items()}
+    if not offered:
+        return
+    yield from ("## Conditions", "")
+    for name, condition in offered.items():
+        choices = f": {', '.join(condition.choices)}" if condition.choices else ""
+        default = "" if condition.default is None else f" (default {condition.default})"
+        yield f"- `--set {name}=...`: {condition.help}{choices}{default}"
+    yield ""
 
 
 def _commands(directions: Sequence[DirectionRecord], name: str) -> Iterator[str]:
