@@ -29,6 +29,7 @@ function picturesOf(data, shown) {
   when.max = Math.max(0, steps.length - 1);
   when.value = when.max;
   marksOf(data, steps);
+  one(".choice").hidden = !panels.some((panel) => panel.pairs);
   const play = one("#play"), best = one("#to-best");
   play.hidden = steps.length < 2;
   play.onclick = () => {
@@ -124,7 +125,7 @@ function panelOf(figure) {
     if (pair && pairs && image) { if (image.complete && image.naturalWidth) compare(); else image.decode().then(compare, () => {}); }
     return next;
   };
-  return { figure, images, show };
+  return { figure, images, pairs, show };
 }
 
 // A page on the disk loads itself anew while its run trains; a served one asks for what is new and takes it in.
