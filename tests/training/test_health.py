@@ -191,6 +191,14 @@ def test_a_planted_failure_is_named(kind: str, where: str, task: Toy) -> None:
     assert "\n" not in finding.line
 
 
+def test_a_result_near_its_input_is_no_copy_where_the_target_is_near_too() -> None:
+    engine = Engine(Copying(), toy_data(), Run(batch=4))
+    a = batch(0)["a"]
+    near, far = ({"a": a, "b": a + 0.05}, {"a": a, "b": batch(0)["b"]})
+    assert "health/a2b/change" not in probe(engine, near)
+    assert probe(engine, far)["health/a2b/change"] < 0.015
+
+
 def test_a_critic_of_many_pictures_knows_none_by_heart() -> None:
     assert "memorises" not in {finding.kind for finding in found(Judge(pictures=2000, lr=0.001))}
 

@@ -17,6 +17,10 @@ MOST = 16
 TWIN = 0.05
 """Distance of two results, as a share of that of two real pictures, below which they are nearly the same."""
 
+APART = 0.075
+"""How far inputs and real pictures must be apart, of a range of 1, for a copied input to be a fault: a restored
+picture hardly differs from what it was made from."""
+
 FULL = 0.99
 """Values beyond which a pixel counts as black or white."""
 
@@ -67,9 +71,14 @@ def _of_results(
         yield "saturated", torch.where(real < 0.5, full, torch.zeros_like(full))
     given = x[direction.input_names[0]]
     if direction.latent is None and given.shape == results.shape and direction.input_names[0] not in indexed:
-        yield "change", (results - given).abs().mean() / 2
+        if reals is None or reals.shape != given.shape or _apart(reals, given) > APART:
+            yield "change", _apart(results, given)
         a, b = (pictures.flatten(1) - pictures.flatten(1).mean(1, keepdim=True) for pictures in (results, given))
         yield "correlation", ((a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-6)).mean()
+
+
+def _apart(first: Tensor, second: Tensor) -> Tensor:
+    return (first - second).abs().mean() / 2
 
 
 def _twins(pictures: Tensor, reals: Tensor) -> Tensor:
