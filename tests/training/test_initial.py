@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from listening import listening
 from toy import Toy, toy_batch, toy_data
 from translate.errors import GantkError, UsageError
 from translate.settings import Run
@@ -58,3 +60,27 @@ def test_what_does_not_fit_is_named(checkpoint: Path, tmp_path: Path) -> None:
         start(str(strange))
     with pytest.raises(GantkError, match="no such model"):
         start(str(tmp_path / "nowhere.safetensors"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_converted_and_reported(checkpoint: Path, tmp_path: Path, dtype: Any) -> None:
+    state = {key: tensor.to(dtype).contiguous() for key, tensor in start(str(checkpoint)).nets.g.state_dict().items()}
+    save_file({f"g.{key}": tensor for key, tensor in state.items()}, tmp_path / "other.safetensors")
+    lines: list[str] = []
+    with listening(lines):
+        engine = start(str(tmp_path / "other.safetensors"))
+    name = str(dtype).removeprefix("torch.")
+    assert lines == [f"--init {tmp_path / 'other.safetensors'}: role g: converted from {name} to float32"]
+    for key, tensor in engine.nets.g.state_dict().items():
+        assert torch.equal(tensor, state[key].float())
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_whole_numbers_are_no_weights(checkpoint: Path, tmp_path: Path, dtype: Any) -> None:
+    state = {
+        f"g.{key}": tensor.to(dtype).contiguous() for key, tensor in start(str(checkpoint)).nets.g.state_dict().items()
+    }
+    save_file(state, tmp_path / "other.safetensors")
+    name = str(dtype).removeprefix("torch.")
+    with pytest.raises(GantkError, match=rf"role g: tensor \S+ is of type {name}; expected float32"):
+        start(str(tmp_path / "other.safetensors"))
