@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from translate.cli import app as cli
 from translate.contract import Batch, DataSpec
 from translate.evaluation.result import Figure, Result, checksum, place, write
 from translate.modelfile.model import build_nets, load_published
-from translate.modelfile.write import save_published
+from translate.modelfile.write import save_published, write_tensors
 from translate.plugins import load
 
 SMALL: dict[str, tuple[dict[str, object], DataSpec, str]] = {
@@ -332,3 +333,47 @@ def test_the_card_has_what_was_found_for_these_weights_alone(made: Callable[...,
     assert "no published protocol (kind: translations; size: 64)" in readme
     assert expected in readme
     assert "99" not in readme.split("## Metrics")[1]
+
+
+def test_an_onnx_file_depends_neither_on_its_folder_nor_on_the_working_folder(
+    made: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    model = made("dcgan")
+    files = []
+    for name in ("first", "second folder"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert export(model, "-o", tmp_path / name / "net.onnx", "--to", "onnx") == 0
+        files.append((tmp_path / name / "net.onnx").read_bytes())
+    assert files[0] == files[1]
+    for path in (str(tmp_path), str(Path(torch.__file__).parent), str(Path(__file__).parents[2]), str(Path.home())):
+        assert path.encode() not in files[0]
+
+
+@pytest.mark.parametrize("value", [1e-05, 2e-7, 1e22, 0.5, 77.2, 3.0, 1.5e-10])
+def test_numbers_of_a_model_card_are_numbers_in_yaml(made: Callable[..., Path], tmp_path: Path, value: float) -> None:
+    folder = tmp_path / "hub"
+    facts = ["--license", "mit", "--metric", f"L1={value}", "--metric-data", "x"]
+    assert export(made("dcgan"), "-o", folder, "--to", "hub", *facts) == 0
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"value: ([^\s}]+)", readme)
+    assert re.fullmatch(r"[-+]?[0-9]+|[-+]?[0-9]+\.[0-9]*(?:[eE][-+][0-9]+)?", text), "YAML 1.1 takes it for text"
+    assert float(text) == value
+
+
+def test_a_damaged_checkpoint_gives_no_raw_weights(
+    made: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    made("dcgan", weights="averaged").rename(run / "model.safetensors")
+    tensors = {f"nets/{key}": t for key, t in load_file(run / "model.safetensors").items()}
+    checkpoint = run / "checkpoints" / "step-00000007.safetensors"
+    write_tensors(checkpoint, tensors, {})
+    content = bytearray(checkpoint.read_bytes())
+    content[-3] ^= 1
+    checkpoint.write_bytes(content)
+    assert export(run, "-o", tmp_path / "raw.safetensors", "--weights", "raw") == 2
+    assert not (tmp_path / "raw.safetensors").exists()
+    assert checkpoint.name in capsys.readouterr().err

@@ -216,3 +216,24 @@ def test_fields_are_as_they_were_written(model: Path) -> None:
     fields = asdict(card_of(read_header(model)))
     assert [direction["name"] for direction in fields["directions"]] == ["a2b", "b2a"]
     assert fields["model"]["width"] == 2
+
+
+def test_the_best_model_of_a_run_is_verified_too(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = model.parent / "run"
+    run.mkdir()
+    for name in ("model.safetensors", "best.safetensors"):
+        (run / name).write_bytes(model.read_bytes())
+    assert cli.run(["inspect", "--verify", str(run)]) == 0
+    assert capsys.readouterr().out.count("whole") == 2
+    content = bytearray(model.read_bytes())
+    content[-5] ^= 4
+    (run / "best.safetensors").write_bytes(content)
+    assert cli.run(["inspect", "--verify", str(run)]) == 3
+    assert "best.safetensors: damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int32])
+def test_a_tensor_of_another_type_is_refused(model: Path, dtype: torch.dtype) -> None:
+    key = "g_ab.head.0.bias"
+    change(model, lambda card, tensors: tensors.update({key: tensors[key].to(dtype)}))
+    assert f"tensor {key} is of type {str(dtype).removeprefix('torch.')}; expected float32" in refusal(model)
