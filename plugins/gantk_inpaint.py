@@ -66,7 +66,8 @@ class Holed(Derived):
 class PatchJudge(nn.Module):
     """SN-PatchGAN: every value of the last features is a logit (Yu et al., 2019, section 3.3).
 
-    Pictures (N, channels, H, W) and holes (N, 1, H, W) -> (N, 4 * width, H / 2 ** layers, W / 2 ** layers).
+    Pictures with the hole as their last plane, (N, channels + 1, H, W) -> (N, 4 * width, H / 2 ** layers, W / 2 **
+    layers).
     """
 
     def __init__(self, channels: int, *, width: int, layers: int) -> None:
@@ -77,8 +78,7 @@ class PatchJudge(nn.Module):
         )
         spectrally_normalised(self.layers)
 
-    def forward(self, image: Tensor, hole: Tensor) -> Tensor:
-        x = torch.cat([image, hole], 1)
+    def forward(self, x: Tensor) -> Tensor:
         for number, layer in enumerate(self.layers):
             x = layer(x if number == 0 else F.leaky_relu(x, 0.2))
         return x
@@ -126,13 +126,13 @@ class Inpaint(TaskModel):
         return {
             "coarse": self.l1 * F.l1_loss(coarse, x.image),
             "fine": self.l1 * F.l1_loss(fine, x.image),
-            "adversarial": self.adversarial * GAME.generator(nets.d(filled, hole)),
+            "adversarial": self.adversarial * GAME.generator(nets.d(torch.cat([filled, hole], 1))),
         }
 
     def judge(self, nets: Nets, x: Batch) -> Terms:
         """Equation 3, halved as in the authors' code."""
         hole = holes_of(x.mask)
-        real, fake = nets.d(x.image, hole), nets.d(x.fake, hole)
+        real, fake = nets.d(torch.cat([x.image, hole], 1)), nets.d(torch.cat([x.fake, hole], 1))
         x.scores("d", real=real, fake=fake)
         return {"real": 0.5 * GAME.real(real), "fake": 0.5 * GAME.fake(fake)}
 

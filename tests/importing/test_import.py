@@ -161,8 +161,8 @@ def test_span(tmp_path: Path, image: Tensor, normalise: bool) -> None:
     agree(model, net, image)
 
 
-def test_public_weights_of_realesrgan(shared_data: Path, tmp_path: Path) -> None:
-    """The video network to 1e-5 of one written apart from it, and the drawings' network to its figure on Set5."""
+def test_public_compact_weights(shared_data: Path, tmp_path: Path) -> None:
+    """The network for drawn films, to 1e-5 of one written apart from it."""
     path = shared_data / "weights/realesrgan/realesr-animevideov3-x4.pth"
     assert cli.run(["import", str(path), "-o", str(tmp_path / "video.safetensors"), "--quiet"]) == 0
     theirs = Compact(3, 64, 16, 4)
@@ -175,6 +175,18 @@ def test_public_weights_of_realesrgan(shared_data: Path, tmp_path: Path) -> None
     low = pixels(folder / "LR_bicubic/X4/butterflyx4.png")
     with torch.inference_mode():
         assert (run(model, low) - (theirs((low + 1) / 2) * 2 - 1)).abs().max() < 1e-5
+
+
+@pytest.mark.slow
+def test_public_drawings_network_reaches_its_figure_on_set5(shared_data: Path, tmp_path: Path) -> None:
+    path, model = shared_data / "weights/realesrgan/realesrgan-x4plus-anime.pth", tmp_path / "anime.safetensors"
+    assert cli.run(["import", str(path), "--as", "realesrgan", "-o", str(model), "--quiet"]) == 0
+    folders = ("--hr", str(shared_data / "sr/Set5/HR"), "--lr-images", str(shared_data / "sr/Set5/LR_bicubic/X4"))
+    out = tmp_path / "result.json"
+    assert cli.run(["evaluate", str(model), *folders, "--protocol", "set5-y", "--out", str(out), "--quiet"]) == 0
+    (result,) = json.loads(out.read_text("utf-8"))["results"]
+    figures = {figure["name"]: figure["value"] for figure in result["figures"]}
+    assert figures["psnr"] == pytest.approx(25.220, abs=0.005)
 
 
 @pytest.mark.parametrize("old", [False, True])

@@ -41,11 +41,11 @@ def test_steps_equal_a_plain_loop() -> None:
             moves[0].zero_grad()
             coarse, fine = plain(g, image, hole)
             filled = fine * hole + image * (1 - hole)
-            logits = d(filled, hole)
+            logits = d(torch.cat([filled, hole], 1))
             ((coarse - image).abs().mean() + (fine - image).abs().mean() - logits.mean()).backward()
             moves[0].step()
             moves[1].zero_grad()
-            real, fake = d(image, hole), d(filled.detach(), hole)
+            real, fake = d(torch.cat([image, hole], 1)), d(torch.cat([filled.detach(), hole], 1))
             (0.5 * (1 - real).clamp(min=0).mean() + 0.5 * (1 + fake).clamp(min=0).mean()).backward()
             moves[1].step()
             for role, net in (("g", g), ("d", d)):
