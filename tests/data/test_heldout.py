@@ -18,6 +18,7 @@ from translate.data.domains import Domains
 from translate.data.heldout import check_apart, held_out_source
 from translate.data.images import Images
 from translate.data.labelled import Labelled
+from translate.data.labelmaps import LabelMaps
 from translate.data.lowhigh import LowHigh
 from translate.data.paired import Paired
 from translate.data.unpaired import Unpaired
@@ -117,6 +118,21 @@ def test_a_table_has_its_counterpart(tmp_path: Path) -> None:
     shutil.move(train / "labels.csv", tmp_path / "labels.csv")
     with pytest.raises(UsageError, match="lies in none of the training folders"):
         parts(Labelled(images=(train,), labels=tmp_path / "labels.csv", val=val))
+
+
+def test_names_of_classes_hold_for_both(tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("sky\nroad\n")
+    for part in ("train", "val"):
+        write(tmp_path / f"{part}_image", 10 if part == "train" else 30)
+        (tmp_path / f"{part}_label").mkdir()
+        for number in range(3):
+            pixels = np.full((16, 16), number % 2, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"{part}_label" / f"{number}.png")
+    labels, images = (tmp_path / "train_label",), (tmp_path / "train_image",)
+    _, held_out = parts(LabelMaps(labels=labels, images=images, names=names, val=tmp_path))
+    assert held_out.spec.names["label"] == ("sky", "road")
+    assert shades(held_out, "image") == {30}
 
 
 def test_words_keep_their_numbers(tmp_path: Path) -> None:

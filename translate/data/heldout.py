@@ -15,14 +15,17 @@ from translate.data.layouts import HELD_OUT, TRAINING
 from translate.data.record import digest, files_below, paths_of
 from translate.errors import UsageError
 
+TABLES = (".csv", ".tsv")
+"""Suffixes of files that name pictures."""
+
 
 def held_out_source(source: Source) -> Source:
     """The source with the paths of the held-out data that ``source.val`` names, in the place of the training data's.
 
     One folder of training data is replaced by ``val``. Of several, each is replaced by the folder in ``val`` that
-    corresponds: with ``test`` where the training data's says ``train``, of the same name, or named as its flag. Files
-    such as a table of labels are expected at the same place below the folder. Raises ``UsageError`` that says what was
-    expected where.
+    corresponds: with ``test`` where the training data's says ``train``, of the same name, or named as its flag. A table
+    of pictures is expected at the same place below the folder; other files, such as names of classes, hold for both.
+    Raises ``UsageError`` that says what was expected where.
     """
     val = source.val
     assert val is not None
@@ -35,8 +38,8 @@ def held_out_source(source: Source) -> Source:
         folders = dict(list(given.items())[:1])
     places = dict.fromkeys(folders, val) if len(folders) == 1 else _corresponding(val, folders)
     for name, paths in given.items():
-        if name not in folders:
-            places[name] = _beside(val, name, paths[0], folders)
+        if name not in folders and paths[0].suffix.lower() in TABLES:
+            places[name] = _counterpart(val, name, paths[0], folders)
     many = {name: isinstance(getattr(source, name), tuple) for name in places}
     changed = {name: (place,) if many[name] else place for name, place in places.items()}
     return dataclasses.replace(source, val=None, **changed)
@@ -69,8 +72,8 @@ def _renamed(path: Path, part: str) -> Path:
     return Path(*(name.replace(TRAINING, part) for name in path.parts))
 
 
-def _beside(val: Path, name: str, file: Path, folders: Mapping[str, list[Path]]) -> Path:
-    """The held-out data's counterpart of a file that says something of the training pictures."""
+def _counterpart(val: Path, name: str, file: Path, folders: Mapping[str, list[Path]]) -> Path:
+    """The held-out data's counterpart of a table that says something of the training pictures."""
     flag = f"--{name.replace('_', '-')}"
     for root in (path for paths in folders.values() for path in paths):
         if file.resolve().is_relative_to(root.resolve()):
@@ -114,4 +117,4 @@ def files_of(dataset: Dataset, source: Source) -> Sequence[Path]:
     if isinstance(dataset, CutDataset):
         return tuple(dict.fromkeys(path for pictures in dataset.pictures for path in pictures.paths))
     roots = [root for field in dataclasses.fields(source) for root in paths_of(source, field.name)]
-    return [path for root in roots for path in files_below(root)]
+    return [path for root in roots if root.is_dir() for path in files_below(root)]
