@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,8 +12,11 @@ from torch import Tensor
 
 from translate.contract import DataSpec, Direction
 from translate.data.values import Pixels, white_of
-from translate.infer.tiling import padded
+from translate.infer.tiling import padded, up_to, wrapped
 from translate.reading import Reading
+
+CROP = 40
+"""Side of the crops of which `statistics`' proxy is made: small ones are many, and so speak for the whole picture."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +93,20 @@ class Stack:
     def padded(self, multiple: int) -> Stack:
         """Both sides grown to a multiple, as ``tiling.padded`` does it."""
         return Stack(tuple(padded(part, multiple) for part in self.parts))
+
+    def wrapped(self, multiple: int, around: int) -> Stack:
+        """The same, and ``around`` more on all four sides, as ``tiling.wrapped`` does it."""
+        return Stack(tuple(wrapped(part, multiple, around) for part in self.parts))
+
+    def crops(self, side: int, multiple: int) -> list[Stack]:
+        """Small crops evenly spread over the picture, together no more than a square of ``side``."""
+        height, width = self.shape
+        crop = min(up_to(CROP, multiple), height, width)
+        most = max(1, side * side // crop**2)
+        down = max(1, min(-(-height // crop), round(math.sqrt(most * height / width))))
+        across = max(1, min(-(-width // crop), most // down))
+        tops, lefts = (
+            [int((length - crop) * i / max(1, count - 1)) // multiple * multiple for i in range(count)]
+            for length, count in ((height, down), (width, across))
+        )
+        return [self[top : top + crop, left : left + crop] for top in tops for left in lefts]

@@ -68,6 +68,7 @@ class InferOptions:
         Spelling(metavar="KEY"),
     ] = None
     alpha: Annotated[Literal["keep", "drop"], "whether a photo's transparency is carried over"] = "keep"
+    wrap: Annotated[bool, "photos are textures that repeat: what leaves on the right comes in on the left"] = False
     tile: Annotated[str, "auto (tiles where memory is short), off, or the side of a tile in pixels"] = "auto"
     max_pixels: Annotated[int, "photos with more pixels than this fail", Ge(1)] = 178_956_970
     allow_format: Annotated[tuple[str, ...], "open photos of these formats too, such as PSD or FITS"] = ()
@@ -106,6 +107,10 @@ class InferOptions:
             self.tile.isascii() and self.tile.isdigit() and 16 <= int(self.tile) <= 1 << 20
         ):
             raise UsageError(f"--tile {self.tile!r}: expected auto, off or a side of at least 16 pixels")
+        if self.wrap and self.tile == "off":
+            raise UsageError(
+                "--wrap --tile off: a picture that repeats is translated in tiles; expected another --tile"
+            )
         if any(letter in self.suffix for letter in "/\\\0") or any(ord(letter) < 32 for letter in self.suffix):
             raise UsageError("--suffix: expected a piece of a file name, without slashes or control characters")
 

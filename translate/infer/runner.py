@@ -40,9 +40,6 @@ from translate.layers.layout import memory_format
 from translate.modelfile.model import Published
 from translate.settings import Precision
 
-CROP = 40
-"""Side of the crops of which `statistics`' proxy is made: small ones are many, and so speak for the whole picture."""
-
 _CHANCE = RLock()
 """Held while torch's random generators, of which a process has one set, are ours."""
 
@@ -159,6 +156,8 @@ class Network:
             torch.cuda.empty_cache()
 
     def _fits(self, count: int, height: int, width: int) -> bool:
+        if self._options.wrap:
+            return False
         pixels = count * height * width
         if self._options.tile == "off" or (side := self._options.tile_side) is None:
             explicit = self._options.tile == "off"
@@ -240,20 +239,20 @@ class Network:
         """The picture from tiles, and what is wrong with it."""
         height, width = (side * self.direction.scale for side in picture.shape)
         canvas = Canvas(height, width, self.levels.planes_out, kind=self.levels.kind(picture.photo))
-        whole = picture.padded(self.direction.multiple)
+        whole, around = self._surrounded(picture)
         notes: list[str] = []
         side, margin = self._tile(whole, notes)
         self._tried = side * side
         result = Result(canvas, notes=notes)
         if not self._norms:
-            ends, result.tiles = self._pass(whole, canvas, side, margin, None, exact)
+            ends, result.tiles = self._pass(whole, canvas, (side, margin, around), None, exact)
         else:
             with pooled(self._nets) as layers:
                 while True:
                     with layers.proxy():
-                        self._forward(self._tensor(self._crops(whole, side)), exact=exact)
+                        self._forward(self._tensor(whole.crops(side, self.direction.multiple)), exact=exact)
                     try:
-                        ends, result.tiles = self._pass(whole, canvas, side, margin, layers, exact)
+                        ends, result.tiles = self._pass(whole, canvas, (side, margin, around), layers, exact)
                     except CannotPoolError as error:
                         raise CannotTranslateError(f"too large for one piece, and not to be tiled: {error}") from None
                     if layers.error() <= TOLERANCE or result.passes > layers.layers:
@@ -261,20 +260,35 @@ class Network:
                     result.passes += 1
         return result, self.levels.trouble(picture.parts, True, ends)
 
+    def _surrounded(self, picture: Stack) -> tuple[Stack, int]:
+        """The picture padded to what the network takes; and, of one that repeats, by as much of itself on all sides as
+        the network sees: how much."""
+        multiple, reach = self.direction.multiple, self.direction.margin
+        if not self._options.wrap:
+            return picture.padded(multiple), 0
+        if reach is None:
+            raise CannotTranslateError("this model needs the whole picture at once, so it cannot --wrap it")
+        around = up_to(reach, multiple)
+        return picture.wrapped(multiple, around), around
+
     def _pass(
-        self, whole: Stack, canvas: Canvas, side: int, margin: int, norms: PooledNorms | None, exact: bool
+        self, whole: Stack, canvas: Canvas, cut: tuple[int, int, int], norms: PooledNorms | None, exact: bool
     ) -> tuple[tuple[float, float], int]:
-        """Run all tiles once and write their cores; what ``extent`` gives of all, and the number of tiles."""
-        scale = self.direction.scale
+        """Run all tiles once and write their cores; what ``extent`` gives of all, and the number of tiles.
+
+        ``cut``: side and margin of the tiles, and what surrounds the picture.
+        """
+        scale, around = self.direction.scale, cut[2]
         height, width, channels = canvas.shape
         low, high, count = 1.0, 0.0, 0
-        for row in rows_of_tiles(whole.shape[0], whole.shape[1], side, margin):
-            top, bottom = row[0].rows.core_start * scale, min(row[0].rows.core_stop * scale, height)
+        for row in rows_of_tiles(*whole.shape, *cut):
+            top, bottom = ((edge - around) * scale for edge in (row[0].rows.core_start, row[0].rows.core_stop))
+            bottom = min(bottom, height)
             band = np.empty((max(0, bottom - top), width, channels), canvas.kind)
             for tile in row:
                 core = self.levels.to_pixels(self._core(whole, tile, norms, exact), canvas.kind)[0]
-                left = tile.columns.core_start * scale
-                part = band[:, left : tile.columns.core_stop * scale]
+                left = (tile.columns.core_start - around) * scale
+                part = band[:, left : (tile.columns.core_stop - around) * scale]
                 part[...] = core[: part.shape[0], : part.shape[1]]
                 count += 1
             if band.size:
@@ -339,20 +353,6 @@ class Network:
             f"not enough memory for the smallest tile without seams, which takes about {need:.1f} GiB; "
             f"{have:.1f} GiB may be used"
         )
-
-    def _crops(self, whole: Stack, side: int) -> list[Stack]:
-        """Crops evenly spread over the picture, together no more than one tile."""
-        multiple = self.direction.multiple
-        height, width = whole.shape
-        crop = min(up_to(CROP, multiple), height, width)
-        most = max(1, side * side // crop**2)
-        down = max(1, min(-(-height // crop), round(math.sqrt(most * height / width))))
-        across = max(1, min(-(-width // crop), most // down))
-        tops, lefts = (
-            [int((length - crop) * i / max(1, count - 1)) // multiple * multiple for i in range(count)]
-            for length, count in ((height, down), (width, across))
-        )
-        return [whole[top : top + crop, left : left + crop] for top in tops for left in lefts]
 
     def _pixels(self, pictures: Sequence[Stack]) -> Pixels:
         return self.levels.to_pixels(self._forward(self._tensor(pictures)), self.levels.kind(pictures[0].photo))

@@ -53,28 +53,36 @@ class Tile:
     columns: Span
 
 
-def spans(length: int, tile: int, margin: int) -> list[Span]:
+def wrapped(pixels: Pixels, multiple: int, around: int) -> Pixels:
+    """(H, W, C) with both sides grown to a multiple, and all four by ``around``, as if the picture repeated itself."""
+    height, width = pixels.shape[:2]
+    below, right = (padded_side(side, multiple) - side + around for side in (height, width))
+    return np.pad(pixels, ((around, below), (around, right), (0, 0)), mode="wrap")
+
+
+def spans(length: int, tile: int, margin: int, around: int = 0) -> list[Span]:
     """Tiles of equal size along one axis, whose cores cover it without overlap.
 
     Where a core ends within the picture, the tile extends ``margin`` pixels further, on which the core's outputs
     still depend; at the picture's border the tile ends where the picture does, so that the network's own padding
-    acts on the true border. All three must be multiples of what the network wants; ``tile`` > 2 * ``margin``.
+    acts on the true border. All must be multiples of what the network wants; ``tile`` > 2 * ``margin``. ``around``,
+    no less than ``margin``: pixels at both ends that belong to no core, as what is there only surrounds the picture.
     """
     found: list[Span] = []
-    core = 0
-    while core < length:
+    core, end = around, length - around
+    while core < end:
         start = max(0, core - margin)
         stop = start + tile
-        if stop >= length:
-            found.append(Span(max(0, length - tile), length, core, length))
+        if stop >= length or (around and stop - margin >= end):
+            found.append(Span(max(0, min(start, length - tile)), min(stop, length), core, end))
             break
         found.append(Span(start, stop, core, stop - margin))
         core = stop - margin
     return found
 
 
-def rows_of_tiles(height: int, width: int, tile: int, margin: int) -> Iterator[list[Tile]]:
+def rows_of_tiles(height: int, width: int, tile: int, margin: int, around: int = 0) -> Iterator[list[Tile]]:
     """The tiles of a picture, row by row."""
-    columns = spans(width, tile, margin)
-    for row in spans(height, tile, margin):
+    columns = spans(width, tile, margin, around)
+    for row in spans(height, tile, margin, around):
         yield [Tile(row, column) for column in columns]
