@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted(path for path in (ROOT / "translate").rglob("*.py") if "templates" not in path.parts)
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "console", "files", "owner"}),
+    frozenset({"errors", "console", "files", "owner", "versions"}),
     frozenset({"settings", "optimizers", "provenance", "manifest", "reading", "holdout", "watermark"}),
     frozenset({"dataspec"}),
     frozenset({"contract"}),
