@@ -259,7 +259,7 @@ def read_picture(path: Path) -> None:
         photo = photo_of(opened, 3, scale=2)
     for format_ in ("PNG", "JPEG", "TIFF", "WEBP"):
         height, width = photo.pixels.shape[:2]
-        if unfit(format_, height, width, alpha=False, indexed=False, asked=True) is None:
+        if unfit(format_, height, width, alpha=False, indexed=False, explicit=True) is None:
             write_photo(io.BytesIO(), format_, Canvas.of(photo.pixels), photo.alpha, photo.kept)
 
 

@@ -18,9 +18,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from translate.data import decode, formats
-from translate.data.decode import ImageError, TooLargeError, open_image, probe
+from translate.data.decode import ImageError, TooLargeError, open_file, open_image, probe
 from translate.data.listing import find_images
 from translate.errors import UsageError
+from translate.infer.kept import read_kept
 from translate.reading import MAX_PIXELS, MORE_FORMATS, Reading, formats_with
 
 
@@ -301,6 +302,21 @@ def test_broken_metadata_is_no_reason_and_makes_no_noise(tmp_path: Path) -> None
         warnings.simplefilter("error")
         assert open_image(path, 3).shape == (16, 24, 3)
         assert probe(path)[:2] == (24, 16)
+
+
+def test_filters_that_another_thread_puts_back_make_no_picture_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    gradient().save(path)
+    height = struct.pack("<HHI", 259, 3, 1)  # Pillow warns of a tag with more values than it may have
+    content = path.read_bytes()
+    assert height in content
+    path.write_bytes(content.replace(height, struct.pack("<HHI", 259, 3, 2)))
+    with warnings.catch_warnings(), open_file(path) as opened:
+        warnings.resetwarnings()
+        warnings.simplefilter("error")
+        assert opened.decode(3).pixels.shape == (16, 24, 3)
+        read_kept(opened, 1, notes := [])
+        assert notes == []
 
 
 # --- real files ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from translate.data.colour import to_srgb
 from translate.data.deep import Deep, chunk_kinds, deep_header
 from translate.data.formats import ImageError as ImageError
 from translate.data.formats import TooLargeError as TooLargeError
-from translate.data.formats import check_png, check_size, first_bytes, image_error, open_header
+from translate.data.formats import check_png, check_size, first_bytes, image_error, open_header, quieten_pillow
 from translate.data.values import WHOLE, Numbers, at_depth, in_bands, to_pixels, white_of
 from translate.data.values import Pixels as Pixels
 from translate.reading import STANDARD, Reading
@@ -103,6 +103,7 @@ class Opened:
 
     def decode(self, channels: int) -> Decoded:
         """The whole picture. Raises ``ImageError`` where it is damaged, or has other channels than are wanted."""
+        quieten_pillow()
         try:
             decoded = self._deep(self.deep, channels) if self.deep is not None else self._shallow(channels)
         except Exception as error:

@@ -55,7 +55,8 @@ def open_header(path: Path, reading: Reading = STANDARD) -> Image.Image:
     Raises ``ImageError`` for what is no regular file, ``TooLargeError`` for more than ``reading.max_pixels`` pixels,
     and whatever Pillow raises for the rest, which ``image_error`` turns into one of them.
     """
-    _prepare_pillow()
+    _register_heif()
+    quieten_pillow()
     image = Image.open(path, formats=_readers(reading.formats))
     try:
         check_size(path, image.width * image.height, 1, reading)
@@ -112,10 +113,12 @@ def _readers(formats: tuple[str, ...]) -> list[str]:
     return [name for name in formats if name in Image.OPEN]
 
 
-def _prepare_pillow() -> None:
-    _register_heif()
-    # Pillow warns of broken metadata, of large images, of palettes: what matters of it is an ImageError here.
-    # Set again where somebody reset the filters; `catch_warnings` is no choice, as it is not safe between threads.
+def quieten_pillow() -> None:
+    """Turn off what Pillow warns of: broken metadata, large images, palettes. What matters of it is an ``ImageError``.
+
+    To be called before each part of the work on a file: ``catch_warnings``, which is not safe between threads, may have
+    put back older filters meanwhile in another one.
+    """
     if not any(action == "ignore" and kind is _PillowNoise for action, _, kind, _, _ in warnings.filters):
         warnings.filterwarnings("ignore", category=_PillowNoise)
         warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -11,6 +11,7 @@ from PIL import Image, TiffImagePlugin
 
 from translate import provenance
 from translate.data.decode import Opened
+from translate.data.formats import quieten_pillow
 from translate.infer.packets import adapted_xmp, without_location
 from translate.infer.tags import EXIF, INTEROP, PLACE, RESOLUTION, THUMBNAIL, Change, adapted
 
@@ -65,6 +66,7 @@ def read_kept(opened: Opened, scale: int, notes: list[str], *, location: bool = 
     turn = max(opened.turned, opened.orientation)  # a TIFF that is decoded is upright
     size = (width * scale, height * scale)
     change = Change(scale, size, upright=turn == 1, turned=turn in (5, 6, 7, 8), location=location, notes=notes)
+    quieten_pillow()
     try:
         found = _in_tiff(opened) if opened.image is None else _in_image(opened.image, notes)
     except Exception:  # Pillow raises anything on broken metadata, which is worth less than the picture
