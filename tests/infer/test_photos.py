@@ -284,7 +284,7 @@ def test_bmp_says_that_it_says_nothing() -> None:
 
 
 def test_what_a_format_cannot_hold_becomes_png() -> None:
-    fits = {"alpha": False, "indexed": False, "asked": False}
+    fits = {"alpha": False, "indexed": False, "explicit": False}
     assert unfit("JPEG", 100, 100, **fits) is None
     assert "too large for webp" in (unfit("WEBP", 16_384, 10, **fits) or "")
     assert "too large to be written at once" in (unfit("BMP", 20_000, 20_000, **fits) or "")
@@ -293,9 +293,9 @@ def test_what_a_format_cannot_hold_becomes_png() -> None:
     with pytest.raises(GantkError, match="5 channels do not fit into png; expected --format tiff or npy"):
         unfit("PNG", 9, 9, channels=5, **fits)
     assert "8 bits alone" in (unfit("PPM", 9, 9, numbers=WHOLE[16], **fits) or "")
-    assert unfit("JPEG", 9, 9, numbers=WHOLE[16], **fits | {"asked": True}) is None
+    assert unfit("JPEG", 9, 9, numbers=WHOLE[16], **fits | {"explicit": True}) is None
     assert "no transparency" in (unfit("BMP", 9, 9, **fits | {"alpha": True}) or "")
-    assert unfit("JPEG", 9, 9, **fits | {"alpha": True, "asked": True}) is None
+    assert unfit("JPEG", 9, 9, **fits | {"alpha": True, "explicit": True}) is None
     assert "class indices" in (unfit("JPEG", 9, 9, **fits | {"indexed": True}) or "")
     assert unfit("PNG", 10**6, 10**6, **fits) is None
 
