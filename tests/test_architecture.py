@@ -129,6 +129,7 @@ IMPORTED_LATE = {
     "torch.utils.tensorboard": EXTRA,
     "torch_fidelity": EXTRA,
     "translate.evaluation.learned": EXTRA,  # which imports torchmetrics
+    "translate.infer.ray_cluster": EXTRA,  # which imports ray
     "onnxruntime": EXTRA,
     "spandrel": EXTRA,
     "av": EXTRA,

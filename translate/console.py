@@ -28,6 +28,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def clock_time(seconds: float) -> str:
+    """A span of time as hours, minutes and seconds: ``1:02:03``."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
 def json_line(record: Mapping[str, Any]) -> str:
     """The record as one line of JSON, which has no word for numbers that are not finite: they become ``null``."""
     return json.dumps(_finite(record), default=str, allow_nan=False) + "\n"

@@ -20,7 +20,8 @@ from translate.data.values import Pixels, at_depth
 from translate.device import choose_device
 from translate.errors import UsageError, did_you_mean
 from translate.fields import Field, fields_of
-from translate.infer.folder import direction_of, infer
+from translate.infer.direction import direction_of
+from translate.infer.folder import infer
 from translate.infer.given import check_array, decoded_image, shares_of
 from translate.infer.options import InferOptions
 from translate.infer.runner import Network

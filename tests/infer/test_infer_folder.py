@@ -423,6 +423,7 @@ def test_a_long_run_says_how_far_it_is(photos: Path, tmp_path: Path, monkeypatch
     assert told[0] == "looking for photos"
     counted = [line for line in told if " of 6 files, " in line]
     assert [line.split()[0] for line in counted] == list("123456")
+    assert counted[-2] == "5 of 6 files, 1 failed, 0:00:00 left"
     assert counted[-1] == "6 of 6 files, 1 failed"
     assert threading.active_count() == 1
 

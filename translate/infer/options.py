@@ -89,8 +89,22 @@ class InferOptions:
     shard: Annotated[str | None, "do one part of the photos, such as 2/8, and leave the others to other processes"] = (
         None
     )
+    engine: Annotated[
+        Literal["local", "ray"], "who does the photos: this process, or the workers of a Ray cluster (gantk[ray])"
+    ] = "local"
+    address: Annotated[
+        str | None,
+        "with --engine ray: the cluster to use; default: one that is started on this machine for this run",
+        Spelling(metavar="auto|HOST:PORT"),
+    ] = None
+    nproc: Annotated[
+        int | None,
+        "with --engine ray: workers, each with the model; default: one for each GPU, without GPUs one for 4 cores",
+        Ge(1),
+    ] = None
 
     def __post_init__(self) -> None:
+        self._check_engine()
         if self.shard is not None and not (
             (parts := re.fullmatch(r"([1-9][0-9]{0,6})/([1-9][0-9]{0,6})", self.shard, re.ASCII))
             and int(parts[1]) <= int(parts[2])
@@ -113,6 +127,15 @@ class InferOptions:
             )
         if any(letter in self.suffix for letter in "/\\\0") or any(ord(letter) < 32 for letter in self.suffix):
             raise UsageError("--suffix: expected a piece of a file name, without slashes or control characters")
+
+    def _check_engine(self) -> None:
+        for flag, value in (("--address", self.address), ("--nproc", self.nproc)):
+            if value is not None and self.engine != "ray":
+                raise UsageError(f"{flag} {value}: expected --engine ray with it")
+        if self.address not in (None, "auto") and not re.fullmatch(r"[^\s/:]+:[0-9]{1,5}", str(self.address)):
+            raise UsageError(f"--address {self.address}: expected auto or HOST:PORT, such as 10.0.0.1:6379")
+        if self.engine == "ray" and self.device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--device {self.device}: expected auto, cpu or cuda with --engine ray")
 
     @property
     def reading(self) -> Reading:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from translate.console import current
+from translate.console import clock_time, current
 from translate.errors import InterruptedRunError
 from translate.infer.summary import Summary
 
@@ -18,16 +18,18 @@ LONG, NOW_AND_THEN = 2.0, 60.0
 
 
 def counter(total: int, whose: str) -> Callable[[Summary], None]:
-    """Report now and then how far a long run is; to be called after each file."""
-    last = time.monotonic()
+    """Report now and then how far a long run is, and how long it will take; to be called after each file."""
+    start = last = time.monotonic()
 
     def on_the_way(summary: Summary) -> None:
         nonlocal last
         if (now := time.monotonic()) - last < NOW_AND_THEN:
             return
         last = now
-        count = summary.done + summary.skipped + summary.ignored + summary.failed
-        current().line(f"{count:,} of {total:,} files{whose}, {summary.failed:,} failed")
+        left = ""
+        if (worked := summary.count - summary.skipped) and total > summary.count:
+            left = f", {clock_time((now - start) / worked * (total - summary.count))} left"
+        current().line(f"{summary.count:,} of {total:,} files{whose}, {summary.failed:,} failed{left}")
 
     return on_the_way
 

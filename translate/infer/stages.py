@@ -19,10 +19,10 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from translate.console import current
 from translate.data.decode import Opened, open_file
 from translate.errors import GantkError, named_line
 from translate.infer.claims import Claim, Claims, claim_path, remove_if_dead
+from translate.infer.entries import entry_of, written
 from translate.infer.gate import Gate
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError, write_result
@@ -31,7 +31,7 @@ from translate.infer.plan import RAW, Job
 from translate.infer.result import Result
 from translate.infer.runner import Network
 from translate.infer.sequence import clips_of
-from translate.infer.summary import Status, Summary
+from translate.infer.summary import Entry, Status
 from translate.infer.trial import PROOF, can_fork, survives
 from translate.infer.writing import Writer
 
@@ -69,10 +69,8 @@ class Stages:
         self.lock = lock
         self.out = out
         self.options = options
-        self.console = current()
         self.writer = Writer(network, options)
-        self.on_the_way: Callable[[Summary], None] = lambda summary: None
-        self.summary = Summary(seconds={"decode": 0.0, "network": 0.0, "encode": 0.0})
+        self.seconds = {"decode": 0.0, "network": 0.0, "encode": 0.0}
         self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
         self.batch = options.batch or (8 if on_gpu else 1)
         with lock:
@@ -81,18 +79,27 @@ class Stages:
         self.in_order = network.direction.sequence
         if self.in_order:
             self.batch = 1
-        self.gate: Gate = Gate(IN_FLIGHT)
-        self.claims = Claims()
         self._claimed: dict[int, Claim] = {}
         self._elsewhere: list[Job] = []
-        self._suspects: list[tuple[int, Job]] = []  # deaths, photo
         self._leading: set[int] = set()  # photos that a later one of their clip needs, even where they have a result
-        self._ticket = 0
         self._clock = threading.Lock()
+        self._stopping = threading.Event()
         self._encoding: deque[tuple[_Decoded, Result, Future[tuple[Path, list[str]]]]] = deque()
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Do all of them; returns when the last result is on the disk."""
+    def place(self) -> str:
+        """Device and precision, for people."""
+        return f"{self.network.device.type} ({self.network.precision})"
+
+    def stop(self) -> None:
+        """Make ``run``, which another thread is in, finish the files that it is writing and begin no other."""
+        self._stopping.set()
+
+    def run(self, jobs: Sequence[Job], report: Callable[[Entry], None]) -> None:
+        """Do all of them, and ``report`` each; returns when the last result is on the disk, or after ``stop``."""
+        self.report = report
+        self.gate, self._ticket = Gate(IN_FLIGHT), 0
+        self._suspects: list[tuple[int, Job]] = []  # deaths, photo
+        self.claims = Claims()
         self.claims.start()
         decoders = ThreadPoolExecutor(self.workers, "decode")
         encoders = ThreadPoolExecutor(self.workers, "encode")
@@ -119,7 +126,7 @@ class Stages:
         self, jobs: Sequence[Job], decoders: ThreadPoolExecutor, encoders: ThreadPoolExecutor, *, alone: bool = False
     ) -> None:
         todo, waiting = deque(jobs), deque[Future[_Decoded]]()
-        while True:
+        while not self._stopping.is_set():
             while len(waiting) < self.workers + 2 * self.batch and (job := self._next(todo, alone)) is not None:
                 waiting.append(decoders.submit(self._decode, job, self._ticket))
                 self._ticket += 1
@@ -169,9 +176,7 @@ class Stages:
         return None
 
     def _written(self, job: Job) -> Path | None:
-        """Where the result is that need not be made again."""
-        paths = () if self.options.overwrite else (job.target, job.alternative)
-        return next((path for path in paths if os.path.lexists(path) and not path.is_dir()), None)
+        return written(job, overwrite=self.options.overwrite)
 
     def _to_do(self, job: Job) -> bool:
         path = self._written(job)
@@ -365,16 +370,12 @@ class Stages:
         self._finish(item.job, status, output=output, **({} if reason is None else {"reason": reason}))
 
     def _finish(self, job: Job, status: Status, *, output: Path | None = None, **more: Any) -> None:
+        self._report(job, entry_of(job, status, output=output, **more))
+
+    def _report(self, job: Job, entry: Entry) -> None:
         if (claim := self._claimed.pop(job.number, None)) is not None:
             self.claims.release(claim)
-        setattr(self.summary, status, getattr(self.summary, status) + 1)
-        if status == "failed":
-            self.summary.failures.append((str(job.path), more["reason"]))
-        for note in more.get("notes", ()):
-            self.summary.notes[note] = self.summary.notes.get(note, 0) + 1
-        entry = {"input": str(job.path), "output": None if output is None else str(output), "status": status}
-        self.console.record(entry | more)
-        self.on_the_way(self.summary)
+        self.report(entry)
 
     def _seed(self, job: Job) -> int:
         """Depends on the photo's place in the folder, not on what else is in it."""
@@ -386,4 +387,4 @@ class Stages:
         for item in items:
             item.seconds += seconds / len(items)
         with self._clock:
-            self.summary.seconds[stage] += seconds
+            self.seconds[stage] += seconds

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from translate.console import printable
+from translate.console import current, printable
 
 Status = Literal["done", "skipped", "failed", "ignored"]
+Entry = dict[str, Any]
+"""The record of one photo: ``input``, ``output``, ``status``, and what else is known."""
 
 
 @dataclass
@@ -35,6 +37,20 @@ class Summary:
     def exit_code(self) -> int:
         """0, or 3 where some inputs failed. Processes that do not lead give 0, or torchrun would stop the others."""
         return 3 if self.failed and self.leads else 0
+
+    @property
+    def count(self) -> int:
+        """The files of which it is known what became of them."""
+        return self.done + self.skipped + self.ignored + self.failed
+
+    def enter(self, entry: Entry) -> None:
+        """Count the record of one photo."""
+        status: Status = entry["status"]
+        setattr(self, status, getattr(self, status) + 1)
+        if status == "failed":
+            self.failures.append((entry["input"], entry["reason"]))
+        for note in entry.get("notes", ()):
+            self.notes[note] = self.notes.get(note, 0) + 1
 
     def add(self, other: dict[str, Any]) -> None:
         """Add another process's summary (as JSON values)."""
@@ -62,3 +78,17 @@ class Summary:
         """What failed, and why."""
         for path, reason in self.failures:
             yield f"failed: {printable(path)}: {printable(reason)}"
+
+
+class Tally:
+    """Takes the record of each photo as it is done: counts it, and passes it on."""
+
+    def __init__(self) -> None:
+        self.summary = Summary()
+        self.on_the_way: Callable[[Summary], None] = lambda summary: None
+        self._console = current()
+
+    def __call__(self, entry: Entry) -> None:
+        self.summary.enter(entry)
+        self._console.record(entry)
+        self.on_the_way(self.summary)

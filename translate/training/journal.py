@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from translate.console import current, json_line
+from translate.console import clock_time, current, json_line
 from translate.errors import named_line
 from translate.files import write_text_whole
 from translate.training.folder import CONFIG
@@ -80,7 +80,7 @@ class Journal:
             return
         self._shown = now
         pace = (now - self._began) / max(1, step - self.first)
-        left = _duration(pace * (self.total - step))
+        left = clock_time(pace * (self.total - step))
         current().line(f"step {step}/{self.total}  {left} left  {_speed(images_per_s, waiting)}  {_terms(terms)}")
 
     def metrics(self, record: Mapping[str, float | int]) -> None:
@@ -160,9 +160,3 @@ def _terms(terms: Mapping[str, float]) -> str:
     own = [name.rpartition("/")[2] for name in terms]
     shown = [short if own.count(short) == 1 else name for short, name in zip(own, terms, strict=True)]
     return "  ".join(f"{name} {value:.4g}" for name, value in zip(shown, terms.values(), strict=True))
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
