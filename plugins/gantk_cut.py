@@ -25,14 +25,15 @@ from torch import Tensor, nn
 
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms, linear_decay
 from translate.data.unpaired import Unpaired
-from translate.discriminators.patch import PatchDiscriminator, smallest_input
+from translate.discriminators.multiscale import patch_discriminator, smallest_side
 from translate.errors import UsageError
 from translate.generators.resnet import ResnetGenerator, resnet_margin
 from translate.layers.init import init_xavier_normal
 from translate.layers.projection import Projection, places_in
 from translate.layers.resample import Downsample, Upsample
-from translate.losses.adversarial import adversarial
+from translate.losses.adversarial import adversarial, score_of
 from translate.losses.contrastive import patch_nce
+from translate.losses.penalties import EVERY, R1, R2, lazy_penalties
 from translate.settings import Run
 
 GAME = adversarial("lsgan")
@@ -65,12 +66,15 @@ class CUT(TaskModel):
         int, "residual blocks of the generator; patches are taken behind the first and the fifth", Ge(2)
     ] = 9
     patch_layers: Annotated[int, "halvings in the discriminator; 3 sees 70x70 pixels", Ge(0), Le(6)] = 3
+    scales: Annotated[int, "discriminators, each at half the side of the one before", Ge(1), Le(5)] = 1
+    r1: R1 = 0.0
+    r2: R2 = 0.0
     upsample: Annotated[Upsample, "how the generator upsamples; blur is the paper's"] = "blur"
     downsample: Annotated[Downsample, "how generator and discriminator downsample; blur is the paper's"] = "blur"
 
     def networks(self, data: DataSpec) -> Networks:
         a, b = data.channels["a"], data.channels["b"]
-        smallest = max(8, smallest_input(self.patch_layers))
+        smallest = max(8, smallest_side(self.patch_layers, self.scales))
         if data.size % 4 or data.size < smallest:
             raise UsageError(f"--size {data.size}: expected a multiple of 4, {smallest} or more")
         if a != b:
@@ -84,7 +88,7 @@ class CUT(TaskModel):
             return init_xavier_normal(net)
 
         def discriminator() -> nn.Module:
-            net = PatchDiscriminator(b, self.width, self.patch_layers, downsample=self.downsample)
+            net = patch_discriminator(b, self.width, self.patch_layers, self.scales, downsample=self.downsample)
             return init_xavier_normal(net)
 
         return {"g": generator, "f": lambda: Projection(channels, self.projection), "d": discriminator}
@@ -92,7 +96,10 @@ class CUT(TaskModel):
     def phases(self, data: DataSpec) -> Sequence[Phase]:
         # Chance comes from the engine, a sample's own: the same from one process as from two, and after a resume.
         noise = {"places": Noise((2, LAYERS, self.patches), "uniform"), "side": Noise((1, 1, 1), "uniform")}
-        return [Phase("translate", ("g", "f"), self.translate, noise=noise), Phase("judge", ("d",), self.judge)]
+        phases = [Phase("translate", ("g", "f"), self.translate, noise=noise), Phase("judge", ("d",), self.judge)]
+        if self.r1 or self.r2:
+            phases.append(Phase("penalty", ("d",), self.penalise, every=EVERY))
+        return phases
 
     def translate(self, nets: Nets, x: Batch) -> Terms:
         """Look real, and match the input patch by patch (eq. 6); with identity, the same for pictures of b (eq. 7)."""
@@ -138,8 +145,12 @@ class CUT(TaskModel):
     def judge(self, nets: Nets, x: Batch) -> Terms:
         """Tell pictures of b from translations; halved, as in CycleGAN."""
         real, fake = nets.d(x.b), nets.d(x.fake)
-        x.scores("d", real=real, fake=fake)
+        x.scores("d", real=score_of(real), fake=score_of(fake))
         return {"adv": 0.5 * GAME.discriminator(real, fake)}
+
+    def penalise(self, nets: Nets, x: Batch) -> Terms:
+        """The slope of the discriminator, of which the paper has no penalty."""
+        return lazy_penalties(nets.d, x.b, x.fake, self.r1, self.r2)
 
     def lr_at(self, progress: float) -> float:
         return linear_decay(progress, 0.5)

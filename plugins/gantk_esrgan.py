@@ -21,9 +21,8 @@ from translate.generators.rrdb import RRDBNet
 from translate.generators.srresnet import Scale
 from translate.losses.adversarial import RelativisticAverageLoss
 from translate.losses.perceptual import Perceptual, last_layer, vgg
+from translate.optimizers import fall
 from translate.settings import Run
-
-relativistic = RelativisticAverageLoss()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +32,9 @@ class ESRGAN(TaskModel):
     First the generator alone learns the mean absolute error (the PSNR-oriented network), then the game begins. With
     ``warmup`` not less than the run's steps it never does.
 
-    The pre-training keeps the rate at which the game begins; the paper starts it at 2e-4 and halves that every 200,000
-    steps.
+    Rates are the paper's (section 4.1): twice ``lr`` at the start, halved after each fifth of the pre-training, then
+    ``lr`` again, halved four times in the game. ``game`` "basicsr" is that of the authors' later code: the
+    discriminator sees values from 0 to 1, and its gradient does not flow through the means.
     """
 
     api = 2
@@ -48,7 +48,14 @@ class ESRGAN(TaskModel):
         0.999,
     )
     warmup: Annotated[int, "steps of pre-training on the mean absolute error, before the game", Ge(0)] = 1_000_000
-    decay_from: Annotated[float, "share of the run from which the rate is halved four times", Ge(0), Le(1)] = 0.7143
+    decay_from: Annotated[
+        float,
+        "share of the run that is pre-training, whose rate is halved after each fifth; the game's is halved after 1/8, "
+        "1/4, 1/2 and 3/4 of the rest",
+        Ge(0),
+        Le(1),
+    ] = 0.7143
+    game: Annotated[Literal["paper", "basicsr"], "the paper's game, or that of the authors' BasicSR"] = "paper"
     pixel: Annotated[float, "weight of the mean absolute error in the game, on values from 0 to 1", Ge(0)] = 1e-2
     perceptual: Annotated[Perceptual, "loss on features before activation, or none"] = "vgg19"
     vgg_weights: Annotated[Path | None, "file with torchvision's weights of it; else torch's cache"] = None
@@ -85,7 +92,7 @@ class ESRGAN(TaskModel):
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:
         return [
-            Phase("pretrain", ("g",), self.pretrain, stop=self.warmup),
+            Phase("pretrain", ("g",), self.pretrain, stop=self.warmup, rate=2.0),
             Phase("generator", ("g",), self.generator, start=self.warmup),
             Phase("discriminator", ("d",), self.discriminator, start=self.warmup),
         ]
@@ -101,14 +108,24 @@ class ESRGAN(TaskModel):
         terms = {"l1": self.pixel * unit_l1(high, x.high)}
         if self.perceptual != "none":
             terms["perceptual"] = F.l1_loss(nets.features(high), nets.features(x.high))
-        terms["adversarial"] = self.adversarial / 2 * relativistic.generator(nets.d(x.high), nets.d(high))
+        judged = self.judge(nets, x.high), self.judge(nets, high)
+        terms["adversarial"] = self.adversarial / 2 * self.relativistic.generator(*judged)
         return terms
 
     def discriminator(self, nets: Nets, x: Batch) -> Terms:
         """Equation 1, likewise halved."""
-        real, fake = nets.d(x.high), nets.d(x.fake)
+        real, fake = self.judge(nets, x.high), self.judge(nets, x.fake)
         x.scores("d", real=real - fake.mean(), fake=fake - real.mean())
-        return {"adversarial": relativistic.discriminator(real, fake) / 2}
+        return {"adversarial": self.relativistic.discriminator(real, fake) / 2}
+
+    def judge(self, nets: Nets, image: Tensor) -> Tensor:
+        """The discriminator's logits, of values in [-1, 1] or in BasicSR's [0, 1]."""
+        return cast(Tensor, nets.d((image + 1) / 2 if self.game == "basicsr" else image))
+
+    @property
+    def relativistic(self) -> RelativisticAverageLoss:
+        """The loss that both players share."""
+        return RelativisticAverageLoss(constant_means=self.game == "basicsr")
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
         margin = rrdb.margin(cast(Scale, data.scale), self.blocks, self.unshuffle)
@@ -130,11 +147,10 @@ class ESRGAN(TaskModel):
         return cast(Tensor, nets.g(x.low))
 
     def lr_at(self, progress: float) -> float:
-        """1, then halved after 1/8, 1/4, 1/2 and 3/4 of what follows ``decay_from`` (section 4.1: of the game)."""
-        halvings = sum(
-            progress >= self.decay_from + share * (1 - self.decay_from) for share in (1 / 8, 1 / 4, 1 / 2, 3 / 4)
-        )
-        return 0.5**halvings
+        """1, and by halves less, first in the pre-training and anew in the game (section 4.1)."""
+        if progress < self.decay_from:
+            return fall("fifths", progress / self.decay_from)
+        return fall("halving", (progress - self.decay_from) / (1 - self.decay_from))
 
     def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
         return {**super().preview(nets, x, data), "high": x.high}

@@ -28,14 +28,14 @@ from torch.nn import functional as F
 
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms, linear_decay
 from translate.data.labelmaps import LabelMaps
-from translate.discriminators.multiscale import MultiScaleDiscriminator, halved
-from translate.discriminators.patch import smallest_input
+from translate.discriminators.multiscale import MultiScaleDiscriminator, halved, smallest_side
 from translate.errors import UsageError
 from translate.generators.pix2pixhd import LocalEnhancer, enhanced_margin
 from translate.generators.resnet import ResnetGenerator, resnet_margin
 from translate.generators.spade import DOUBLINGS, SpadeGenerator, spade_margin
 from translate.layers.norms import Norm
-from translate.losses.adversarial import AdversarialLoss, adversarial
+from translate.losses.adversarial import AdversarialLoss, adversarial, score_of
+from translate.losses.penalties import EVERY, R1, R2, lazy_penalties
 from translate.losses.perceptual import vgg_layers
 from translate.settings import Run
 
@@ -83,6 +83,8 @@ class Pix2PixHD(TaskModel):
     patch_layers: Annotated[int, "stride-2 layers of each discriminator; 3 sees 70x70 pixels", Ge(1), Le(6)] = 3
     spectral: Annotated[bool, "spectral normalisation in the discriminators"] = False
     loss: Game = "lsgan"
+    r1: R1 = 0.0
+    r2: R2 = 0.0
     matching: Annotated[float, "weight of the distance between the discriminators' features", Ge(0)] = 10.0
     vgg_weights: Annotated[Path | None, "torchvision's VGG19, for the perceptual loss [none]"] = None
     perceptual: Annotated[float, "weight of that loss", Ge(0)] = 10.0
@@ -118,7 +120,7 @@ class Pix2PixHD(TaskModel):
             below = size // self._multiple * self._multiple
             near = f"{below} or {below + self._multiple}" if below else str(self._multiple)
             raise UsageError(f"--size {size}: expected a multiple of {self._multiple} for {self.generator}: {near}")
-        least = ((smallest_input(self.patch_layers) - 1) << (self.scales - 1)) + 1
+        least = smallest_side(self.patch_layers, self.scales)
         if self.generator == "local":
             least *= 2
         least = max(least, 2 * self._multiple)
@@ -137,14 +139,16 @@ class Pix2PixHD(TaskModel):
         return adversarial(self.loss)
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:
+        penalty = [Phase("penalty", ("d",), self.penalise, every=EVERY)] if self.r1 or self.r2 else []
         if self.generator != "local":
-            return [Phase("generator", ("g",), self.whole), Phase("discriminator", ("d",), self.judge)]
+            return [Phase("generator", ("g",), self.whole), Phase("discriminator", ("d",), self.judge), *penalty]
         fine = self.coarse_steps + self.alone_steps
         return [
             Phase("coarse", ("g",), self.coarse, stop=self.coarse_steps),
             Phase("enhancer", ("enhancer",), self.enhanced, start=self.coarse_steps, stop=fine, after=self.begin),
             Phase("together", ("g", "enhancer"), self.enhanced, start=fine, after=self.begin),
             Phase("discriminator", ("d",), self.judge),
+            *penalty,
         ]
 
     def whole(self, nets: Nets, x: Batch) -> Terms:
@@ -182,8 +186,12 @@ class Pix2PixHD(TaskModel):
     def judge(self, nets: Nets, x: Batch) -> Terms:
         """Tell pictures from what was made of the same maps."""
         real, fake = (nets.d(torch.cat([x.given, image], 1)) for image in (x.real, x.fake))
-        x.scores("d", real=_mean(real), fake=_mean(fake))
+        x.scores("d", real=score_of(real), fake=score_of(fake))
         return {"real": self._game.real(real), "fake": self._game.fake(fake)}
+
+    def penalise(self, nets: Nets, x: Batch) -> Terms:
+        """The slope of the discriminators, in what they judge and not in the maps beside it."""
+        return lazy_penalties(lambda image: nets.d(torch.cat([x.given, image], 1)), x.real, x.fake, self.r1, self.r2)
 
     @staticmethod
     def begin(nets: Nets, values: Mapping[str, Tensor]) -> None:
@@ -243,7 +251,3 @@ def planes_of(data: DataSpec) -> int:
 def inputs_of(x: Batch) -> Tensor:
     """Label planes, and the edges between instances where there are instance maps."""
     return torch.cat([x.label, edges_of(x.instances)], 1) if "instances" in x else x.label
-
-
-def _mean(logits: Sequence[Tensor]) -> Tensor:
-    return torch.stack([scale.float().mean((1, 2, 3)) for scale in logits]).mean(0)

@@ -22,7 +22,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Source, TaskModel, Terms
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Source, TaskModel, Terms, ramped
 from translate.data.lowhigh import LowHigh
 from translate.discriminators.realesrgan import HALVINGS, UNetDiscriminator
 from translate.discriminators.srgan import check_size
@@ -33,11 +33,10 @@ from translate.generators.rrdb import RRDBNet
 from translate.generators.span import SPAN, span_margin
 from translate.generators.srresnet import Scale
 from translate.layers.sharpen import sharpened
-from translate.losses.adversarial import adversarial
+from translate.losses.adversarial import Game
+from translate.losses.penalties import EVERY, R1, R2, lazy_penalties
 from translate.losses.perceptual import Perceptual, last_layer, vgg_layers
 from translate.settings import Run
-
-vanilla = adversarial("vanilla")
 
 Generator = Literal["rrdb", "compact", "span"]
 
@@ -75,6 +74,10 @@ class RealESRGAN(TaskModel):
     perceptual: Annotated[Perceptual, "loss on features of five layers before activation, or none"] = "vgg19"
     vgg_weights: Annotated[Path | None, "file with torchvision's weights of it; else torch's cache"] = None
     adversarial: Annotated[float, "weight of the adversarial term, the perceptual loss having 1", Ge(0)] = 0.1
+    loss: Annotated[Literal["vanilla", "relativistic"], "adversarial loss"] = "vanilla"
+    r1: R1 = 0.0
+    r2: R2 = 0.0
+    ramp: Annotated[int, "steps of the game in which the weight of the adversarial term rises from 0", Ge(0)] = 0
     sharpen: Annotated[bool | None, "learn from sharpened pictures; the discriminator never does [yes with rrdb]"] = (
         None
     )
@@ -124,11 +127,14 @@ class RealESRGAN(TaskModel):
         return partial(RRDBNet, channels, scale, **size)
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:
-        return [
+        phases = [
             Phase("pretrain", ("g",), self.pretrain, stop=self.warmup, rate=2.0),
             Phase("generator", ("g",), self.play, start=self.warmup),
             Phase("discriminator", ("d",), self.discriminate, start=self.warmup),
         ]
+        if self.r1 or self.r2:
+            phases.append(Phase("penalty", ("d",), self.penalise, every=EVERY, start=self.warmup))
+        return phases
 
     def target(self, x: Batch) -> Tensor:
         """What the generator is compared with."""
@@ -147,13 +153,18 @@ class RealESRGAN(TaskModel):
         if self.perceptual != "none":
             compared = zip(self.LAYER_WEIGHTS, nets.features(high), nets.features(target), strict=True)
             terms["perceptual"] = torch.stack([w * F.l1_loss(ours, theirs) for w, ours, theirs in compared]).sum()
-        return {**terms, "adversarial": self.adversarial * vanilla.generator(nets.d(high))}
+        weight = self.adversarial * ramped(x, self.ramp, self.warmup)
+        return {**terms, "adversarial": weight * Game(self.loss).generator(nets.d(high), lambda: nets.d(x.high))}
 
     def discriminate(self, nets: Nets, x: Batch) -> Terms:
         """Every pixel real or not, real pictures as they are."""
         real, fake = nets.d(x.high), nets.d(x.fake)
         x.scores("d", real=real, fake=fake)
-        return {"real": vanilla.real(real), "fake": vanilla.fake(fake)}
+        return Game(self.loss).discriminator(real, fake)
+
+    def penalise(self, nets: Nets, x: Batch) -> Terms:
+        """The slope of the discriminator, of which the paper has no penalty."""
+        return lazy_penalties(nets.d, x.high, x.fake, self.r1, self.r2)
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:
         unshuffle = self.unshuffle(data.scale)

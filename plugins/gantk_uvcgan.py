@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, l1_loss
 
 from gantk_cyclegan import Cycle
 from translate.contract import Batch, DataSpec, Nets, Networks, Noise, Phase, Terms
-from translate.discriminators.patch import PatchDiscriminator
+from translate.discriminators.multiscale import patch_discriminator
 from translate.errors import UsageError
 from translate.generators.unet_vit import HALVINGS, UnetVitGenerator
 from translate.losses.penalties import gradient_penalty
@@ -56,13 +56,14 @@ class UVCGAN(Cycle):
         return UnetVitGenerator(channels_in, channels_out, self.width, self.blocks)
 
     def discriminator(self, channels: int) -> nn.Module:
-        return PatchDiscriminator(channels, self.width_d, self.patch_layers, spectral=self.spectral)
+        return patch_discriminator(channels, self.width_d, self.patch_layers, self.scales, spectral=self.spectral)
 
     def margin(self, data: DataSpec) -> int | None:
         return None  # every pixel sees every other one
 
     def gradient_penalty(self, critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
-        return gradient_penalty(critic, real, fake, share, slope=self.slope / 2)  # as a picture's values span 2, not 1
+        slope = self.slope / 2  # as a picture's values span 2, not 1
+        return gradient_penalty(critic, real, fake, share, slope, self.penalty_on)
 
     def networks(self, data: DataSpec) -> Networks:
         if self.pretrain and data.channels["a"] != data.channels["b"]:

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gantk_pix2pix import Pix2Pix, with_image_statistics
-from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, Terms
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, Terms, ramped
 from translate.data.frames import Frames
-from translate.discriminators.patch import PatchDiscriminator
+from translate.losses.adversarial import score_of
+from translate.losses.penalties import Critic, lazy_penalties
 from translate.settings import Run
 
 
@@ -32,7 +33,7 @@ class VideoPix2Pix(Pix2Pix):
 
     api = 2
     source = Frames
-    recipe = Run(batch=1, size=256, epochs=200)
+    recipe = Run(batch=1, size=256, epochs=200, ema=0.0)
     bf16_proven = False
 
     temporal: Annotated[float, "weight of the distance between the changes from frame to frame", Ge(0)] = 100.0
@@ -46,24 +47,37 @@ class VideoPix2Pix(Pix2Pix):
             return with_image_statistics(net) if self.test_statistics == "batch" else net
 
         def discriminator() -> nn.Module:
-            return PatchDiscriminator(a + 2 * b, self.width, self.patch_layers, self.norm, self.spectral)
+            return self.judge(a + 2 * b)
 
         return {"g": generator, "d": discriminator}
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:
-        generator, discriminator = super().phases(data)
-        return [replace(generator, noise={"turn": Noise((1, 1, 1), "uniform")}), discriminator]
+        first, *others = super().phases(data)
+        return [replace(first, noise={"turn": Noise((1, 1, 1), "uniform")}), *others]
+
+    def results(self, nets: Nets, x: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """That of the first frame, what the second one is given as such, and its result; the batch keeps them."""
+        first = nets.g(torch.cat([x.a_before, torch.zeros_like(x.b_before)], 1))
+        before = torch.where(x.turn > 0, first, x.b_before)
+        fake: Tensor = nets.g(torch.cat([x.a, before], 1))
+        x.keep(first=first, before=before, fake=fake)
+        return first, before, fake
+
+    def draw(self, nets: Nets, x: Batch) -> Tensor:
+        return self.results(nets, x)[2]
 
     def translate(self, nets: Nets, x: Batch) -> Terms:
         """Pix2Pix's loss for both frames, the mean of the two, and the loss of their change."""
         black = torch.zeros_like(x.b_before)
-        first = nets.g(torch.cat([x.a_before, black], 1))
-        before = torch.where(x.turn > 0, first, x.b_before)
-        fake = nets.g(torch.cat([x.a, before], 1))
-        x.keep(first=first, before=before, fake=fake)
-        scores = nets.d(torch.cat([x.a_before, black, first], 1)), nets.d(torch.cat([x.a, before, fake], 1))
+        first, before, fake = self.results(nets, x)
+        judged = nets.d(torch.cat([x.a_before, black, first], 1)), nets.d(torch.cat([x.a, before, fake], 1))
+        real = (
+            lambda: nets.d(torch.cat([x.a_before, black, x.b_before], 1)),
+            lambda: nets.d(torch.cat([x.a, x.b_before, x.b], 1)),
+        )
+        games = [self.game.generator(mine, theirs) for mine, theirs in zip(judged, real, strict=True)]
         return {
-            "adv": torch.stack([self.game().generator(score) for score in scores]).mean(),
+            "adv": ramped(x, self.ramp) * torch.stack(games).mean(),
             "l1": self.l1 / 2 * (F.l1_loss(first, x.b_before) + F.l1_loss(fake, x.b)),
             "temporal": self.temporal * F.l1_loss(fake - before, x.b - x.b_before),
         }
@@ -73,10 +87,19 @@ class VideoPix2Pix(Pix2Pix):
         black = torch.zeros_like(x.b_before)
         fakes = nets.d(torch.cat([x.a_before, black, x.first], 1)), nets.d(torch.cat([x.a, x.before, x.fake], 1))
         reals = nets.d(torch.cat([x.a_before, black, x.b_before], 1)), nets.d(torch.cat([x.a, x.b_before, x.b], 1))
-        x.scores("d", real=torch.stack(reals), fake=torch.stack(fakes))
+        x.scores("d", real=torch.stack([*map(score_of, reals)]), fake=torch.stack([*map(score_of, fakes)]))
+        first, second = (self.game.discriminator(real, fake) for real, fake in zip(reals, fakes, strict=True))
+        return {name: 0.5 * torch.stack([first[name], second[name]]).mean() for name in first}
+
+    def penalise(self, nets: Nets, x: Batch) -> Terms:
+        """The slope of the discriminator at second frames, each beside what it is judged with."""
+
+        def beside(before: Tensor) -> Critic:
+            return lambda image: nets.d(torch.cat([x.a, before, image], 1))
+
         return {
-            "fake": 0.5 * torch.stack([self.game().fake(each) for each in fakes]).mean(),
-            "real": 0.5 * torch.stack([self.game().real(each) for each in reals]).mean(),
+            **lazy_penalties(beside(x.b_before), x.b, x.fake, self.r1, 0.0),
+            **lazy_penalties(beside(x.before), x.b, x.fake, 0.0, self.r2),
         }
 
     def directions(self, data: DataSpec) -> Sequence[Direction]:

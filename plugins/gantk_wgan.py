@@ -19,7 +19,7 @@ from translate.generators.resblocks import ResidualGenerator, doublings
 from translate.layers.norms import Norm
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import gradient_penalty
-from translate.optimizers import Optimizer, Schedule
+from translate.optimizers import SCHEDULE, Optimizer, Schedule
 from translate.settings import Run
 
 Moment = Annotated[float, Ge(0), Lt(1)]
@@ -118,7 +118,7 @@ class WGANGP(WassersteinGAN):
 
     lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
     betas: Annotated[tuple[Moment, Moment], "Adam moments"] = (0.0, 0.9)
-    lr_schedule: Annotated[Schedule, "how the learning rate falls over the run; paper: as the model has it"] = "linear"
+    lr_schedule: Annotated[Schedule, SCHEDULE] = "linear"
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 128
     network: Annotated[Literal["resnet", "dcgan"], "residual blocks, or DCGAN's layers without norm in the critic"] = (
         "resnet"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from translate.dataspec import DataSpec as DataSpec
 from translate.errors import UsageError
 from translate.holdout import Part
-from translate.optimizers import Optimizer, Schedule, Weights, fall, make_optimizer
+from translate.optimizers import SCHEDULE, Optimizer, Schedule, Weights, fall, make_optimizer
 from translate.reading import STANDARD, Percentiles, Reading
 from translate.settings import Run
 
@@ -315,7 +315,7 @@ class TaskModel(ABC):
     lr_d: Annotated[float | None, "learning rate of the discriminators [that of the others]", Gt(0)] = None
     optimizer: Annotated[Optimizer, "optimizer of all networks; betas are its moments or momentum"] = "adam"
     weight_decay: Annotated[float, "weight decay", Ge(0)] = 0.0
-    lr_schedule: Annotated[Schedule, "how the learning rate falls over the run; paper: as the model has it"] = "paper"
+    lr_schedule: Annotated[Schedule, SCHEDULE] = "paper"
     lr_warmup: Annotated[float, "share of the run in which the learning rate rises from 0", Ge(0), Lt(1)] = 0.0
     weight_init: Annotated[Weights, "initial weights; paper: as the model has them"] = "paper"
 
@@ -369,6 +369,11 @@ def rate_at(task: TaskModel, progress: float) -> float:
     """What multiplies every learning rate: the chosen schedule, after the warm-up."""
     falling = task.lr_at(progress) if task.lr_schedule == "paper" else fall(task.lr_schedule, progress)
     return falling * (min(1.0, progress / task.lr_warmup) if task.lr_warmup else 1.0)
+
+
+def ramped(x: Batch, steps: int, start: int = 0) -> Tensor | float:
+    """A weight that rises from 0 to 1 in the ``steps`` steps of training that follow ``start``: a scalar."""
+    return ((x.step - start + 1) / steps).clamp(0.0, 1.0) if steps else 1.0
 
 
 def linear_decay(progress: float, start: float) -> float:

@@ -12,8 +12,15 @@ ORIGINAL = "parametrizations.weight.original"
 """The name of the parameter from which a parametrised layer, such as a spectrally normalised one, has its weight."""
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
-Schedule = Literal["paper", "constant", "linear", "cosine"]
+Fall = Literal["constant", "linear", "cosine", "fifths", "halving"]
+Schedule = Literal["paper", "constant", "linear", "cosine", "fifths", "halving"]
 """``paper``: the model's own."""
+SCHEDULE = (
+    "how the learning rate falls over the run; paper: as the model has it; fifths: halved after each; "
+    "halving: halved after 1/8, 1/4, 1/2 and 3/4"
+)
+HALVINGS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
+"""After these shares of the run ``halving`` halves the learning rate."""
 Weights = Literal["paper", "normal", "xavier", "kaiming", "orthogonal"]
 """``paper``: as the model's networks are built."""
 
@@ -37,14 +44,23 @@ def make_optimizer(
             return torch.optim.SGD(params, lr=lr, momentum=betas[0], weight_decay=weight_decay, fused=True)
 
 
-def fall(kind: Literal["constant", "linear", "cosine"], progress: float) -> float:
+def fall(kind: Fall, progress: float) -> float:
     """What multiplies the learning rate when ``progress``, in [0, 1), of the run is done: from 1 towards 0.
 
-    Cosine: Loshchilov and Hutter (2017), equation 5, without restarts.
+    Cosine: Loshchilov and Hutter (2017), equation 5, without restarts. Fifths and halving: Wang et al. (2018),
+    section 4.1: halved after each fifth, as in their pre-training, or after ``HALVINGS``, as in their game.
     """
-    if kind == "constant":
-        return 1.0
-    return 1.0 - progress if kind == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    match kind:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1.0 - progress
+        case "cosine":
+            return (1 + math.cos(math.pi * progress)) / 2
+        case "fifths":
+            return 0.5 ** int(5 * progress)
+        case "halving":
+            return float(0.5 ** sum(progress >= share for share in HALVINGS))
 
 
 def initialise(net: nn.Module, kind: Literal["normal", "xavier", "kaiming", "orthogonal"], gain: float = 0.02) -> None:

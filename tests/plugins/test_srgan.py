@@ -112,8 +112,15 @@ def test_srgan_steps_equal_a_plain_loop() -> None:
     assert_same(engine.nets.features, f)
 
 
-def test_esrgan_steps_equal_a_plain_loop() -> None:
-    task = esrgan(warmup=1)
+@pytest.mark.parametrize("game", ["paper", "basicsr"])
+def test_esrgan_steps_equal_a_plain_loop(game: str) -> None:
+    def seen(image: Tensor) -> Tensor:
+        return (image + 1) / 2 if game == "basicsr" else image
+
+    def mean(logits: Tensor) -> Tensor:
+        return logits.mean().detach() if game == "basicsr" else logits.mean()
+
+    task = esrgan(warmup=1, game=game)
     engine = engine_of(task)
     g, d, f = (copy.deepcopy(engine.nets[role]) for role in ("g", "d", "features"))
     g_adam, d_adam = adam(g, task), adam(d, task)
@@ -122,22 +129,24 @@ def test_esrgan_steps_equal_a_plain_loop() -> None:
     engine.train_step(lambda: batch(0), 0.0)
     g_adam.zero_grad()
     ((g(x["low"]) + 1) / 2 - (x["high"] + 1) / 2).abs().mean().backward()
+    g_adam.param_groups[0]["lr"] = 2e-4
     g_adam.step()
     assert_same(engine.nets.g, g)
+    g_adam.param_groups[0]["lr"] = 1e-4
 
     for step in (1, 2):
         x = batch(step)
         engine.train_step(lambda x=x: x, 0.0)  # type: ignore[misc]
         g_adam.zero_grad()
         fake = g(x["low"])
-        on_real, on_fake = d(x["high"]).detach(), d(fake)
-        game = (zero(on_real - on_fake.mean()) + one(on_fake - on_real.mean())) / 2
+        on_real, on_fake = d(seen(x["high"])).detach(), d(seen(fake))
+        adversarial = (zero(on_real - on_fake.mean()) + one(on_fake - on_real.mean())) / 2
         l1 = ((fake - x["high"]) / 2).abs().mean()
-        (1e-2 * l1 + (f(fake) - f(x["high"])).abs().mean() + 5e-3 * game).backward()
+        (1e-2 * l1 + (f(fake) - f(x["high"])).abs().mean() + 5e-3 * adversarial).backward()
         g_adam.step()
         d_adam.zero_grad()
-        on_real, on_fake = d(x["high"]), d(fake.detach())
-        ((one(on_real - on_fake.mean()) + zero(on_fake - on_real.mean())) / 2).backward()
+        on_real, on_fake = d(seen(x["high"])), d(seen(fake.detach()))
+        ((one(on_real - mean(on_fake)) + zero(on_fake - mean(on_real))) / 2).backward()
         d_adam.step()
         assert_same(engine.nets.g, g)
         assert_same(engine.nets.d, d)
@@ -208,4 +217,7 @@ def test_the_papers_learning_rates() -> None:
     enhanced, steps = ESRGAN(), 1_400_000
     assert enhanced.lr == 1e-4
     marks = (0, 999_000, 1_049_000, 1_051_000, 1_101_000, 1_201_000, 1_301_000)
-    assert [enhanced.lr_at(step / steps) for step in marks] == [1, 1, 1, 1 / 2, 1 / 4, 1 / 8, 1 / 16]
+    assert [enhanced.lr_at(step / steps) for step in marks] == [1, 1 / 16, 1, 1 / 2, 1 / 4, 1 / 8, 1 / 16]
+    marks = (199_000, 201_000, 401_000, 601_000, 801_000)
+    assert [enhanced.lr_at(step / steps) for step in marks] == [1, 1 / 2, 1 / 4, 1 / 8, 1 / 16]
+    assert [phase.rate for phase in enhanced.phases(SPEC)] == [2.0, 1.0, 1.0]

@@ -509,6 +509,8 @@ def test_each_player_has_its_optimizer_and_rate(settings: dict[str, Any], make_b
         ("constant", [0.0, 0.5, 1.0, 1.0, 1.0]),
         ("linear", [0.0, 0.475, 0.9, 0.5, 0.1]),
         ("cosine", [0.0, 0.4969, 0.9755, 0.5, 0.0245]),
+        ("fifths", [0.0, 0.5, 1.0, 0.25, 0.0625]),
+        ("halving", [0.0, 0.5, 1.0, 0.125, 0.0625]),
     ],
 )
 def test_a_schedule_and_a_warm_up(schedule: Any, expected: list[float]) -> None:

@@ -7,8 +7,9 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from translate.discriminators.patch import PatchDiscriminator
+from translate.discriminators.patch import PatchDiscriminator, smallest_input
 from translate.layers.norms import Norm
+from translate.layers.resample import Downsample
 
 
 class MultiScaleDiscriminator(nn.Module):
@@ -26,11 +27,12 @@ class MultiScaleDiscriminator(nn.Module):
         scales: int = 3,
         norm: Norm = "instance",
         spectral: bool = False,
+        downsample: Downsample = "stride",
     ) -> None:
         super().__init__()
-        patches = [PatchDiscriminator(channels, base, layers, norm, spectral) for _ in range(scales)]
+        patches = [PatchDiscriminator(channels, base, layers, norm, spectral, downsample) for _ in range(scales)]
         self.scales = nn.ModuleList(patches)
-        self.smallest_input = ((patches[0].smallest_input - 1) << (scales - 1)) + 1
+        self.smallest_input = smallest_side(layers, scales)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return [scale(smaller) for scale, smaller in zip(self.scales, self._pyramid(image), strict=True)]
@@ -45,6 +47,26 @@ class MultiScaleDiscriminator(nn.Module):
         for _ in range(len(self.scales) - 1):
             images.append(halved(images[-1]))
         return images
+
+
+def patch_discriminator(
+    channels: int,
+    base: int,
+    layers: int,
+    scales: int = 1,
+    norm: Norm = "instance",
+    spectral: bool = False,
+    downsample: Downsample = "stride",
+) -> PatchDiscriminator | MultiScaleDiscriminator:
+    """A PatchGAN, on several scales where there is more than one: logits are a tensor, or a list of them."""
+    if scales == 1:
+        return PatchDiscriminator(channels, base, layers, norm, spectral, downsample)
+    return MultiScaleDiscriminator(channels, base, layers, scales, norm, spectral, downsample)
+
+
+def smallest_side(layers: int, scales: int = 1) -> int:
+    """Least height and width in pixels that a PatchGAN on so many scales can judge."""
+    return ((smallest_input(layers) - 1) << (scales - 1)) + 1
 
 
 def halved(image: Tensor) -> Tensor:

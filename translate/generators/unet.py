@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,8 @@ from translate.layers.norms import Norm, has_bias, norm_layer
 
 DEEPEST = 8
 """Halvings of the paper's network, which brings its 256 pixels down to one."""
+DropoutAt = Literal["torch", "pytorch"]
+"""Which decoder blocks have dropout, by the authors' two codes; see ``UnetGenerator``."""
 
 
 class UnetGenerator(nn.Module):
@@ -17,10 +21,13 @@ class UnetGenerator(nn.Module):
 
     ``depth`` strided 4x4 convolutions halve the image (leaky ReLU 0.2), as many transposed ones double it again (ReLU),
     so H and W must be multiples of 2 ** depth. Channels: ``width`` x 1, 2, 4, 8, 8, ... ``up.i`` undoes ``down.i``, and
-    takes what ``down.i`` gave concatenated with what ``up.(i + 1)`` gave. ``dropout`` is applied to the first three
-    decoder blocks (as in the paper; the authors' PyTorch code has it one block later) and holds no layer index, so
-    weights fit with and without it. The innermost convolution has no norm: at 1x1 an instance has no variance, and its
-    activations would all be zero (see the paper's errata). The first one and the output have none either.
+    takes what ``down.i`` gave concatenated with what ``up.(i + 1)`` gave. The innermost convolution has no norm: at 1x1
+    an instance has no variance, and its activations would all be zero (see the paper's errata). The first one and the
+    output have none either.
+
+    ``dropout`` is applied to the first three decoder blocks (``dropout_at`` "torch", as in the paper), or to all whose
+    input and output are of the greatest width but the innermost ("pytorch"). It holds no layer index, so weights fit
+    with and without it.
     """
 
     def __init__(
@@ -32,11 +39,13 @@ class UnetGenerator(nn.Module):
         width: int = 64,
         norm: Norm = "batch",
         dropout: float = 0.5,
+        dropout_at: DropoutAt = "torch",
     ) -> None:
         super().__init__()
         if depth < 2:
             raise ValueError(f"a U-Net needs a depth of 2 or more, not {depth}")
         self.dropout = nn.Dropout(dropout)
+        self.dropped = range(depth - 3, depth) if dropout_at == "torch" else range(4, depth - 1)
         bias = has_bias(norm)
         inner = [width * min(8, 2**level) for level in range(depth)]
         outer = [in_channels, *inner[:-1]]
@@ -69,7 +78,7 @@ class UnetGenerator(nn.Module):
         y = skips.pop()
         for level in range(depth - 1, 0, -1):
             y = self.up[level](y)
-            if level >= depth - 3:
+            if level in self.dropped:
                 y = self.dropout(y)
             y = torch.cat([skips.pop(), y], 1)
         output: Tensor = self.up[0](y)

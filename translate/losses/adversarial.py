@@ -13,9 +13,18 @@ from torch.nn import functional as F
 from translate.errors import UsageError
 
 GanLoss = Literal["vanilla", "lsgan", "hinge", "wasserstein"]
+GameLoss = Literal["vanilla", "lsgan", "hinge", "wasserstein", "relativistic"]
+"""With relativistic pairing, for which a generator's loss needs real pictures too; see ``Game``."""
 
 Logits = Tensor | Sequence[Tensor]
 """A discriminator's output of any shape, or one for each scale, whose losses are summed as in pix2pixHD (eq. 3)."""
+
+
+def score_of(logits: Logits) -> Tensor:
+    """How real pictures are, as ``Batch.scores`` takes it: the logits, or (N,) means over the scales."""
+    if isinstance(logits, Tensor):
+        return logits
+    return torch.stack([scale.float().mean((1, 2, 3)) for scale in logits]).mean(0)
 
 
 def _fp32(logits: Tensor) -> Tensor:
@@ -117,12 +126,16 @@ def adversarial(kind: GanLoss, *, real_label: float = 1.0, saturating: bool = Fa
     return AdversarialLoss(kind, real_label, saturating)
 
 
+@dataclass(frozen=True)
 class RelativisticAverageLoss:
     """Relativistic average GAN (Jolicoeur-Martineau, 2018) as in ESRGAN (Wang et al., 2018, eqs. 1 and 2).
 
     Both players ask whether a picture is more real than the other kind's mean over the (micro-)batch. Logits of any
-    shape; each loss is the sum of its two expectations.
+    shape; each loss is the sum of its two expectations. ``constant_means``: the discriminator's gradient does not flow
+    through the means, as in BasicSR's code.
     """
+
+    constant_means: bool = False
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         """The generator's loss; its gradient flows through ``fake`` and, where it has any, through ``real``."""
@@ -132,20 +145,49 @@ class RelativisticAverageLoss:
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """The discriminator's loss."""
         real, fake = _fp32(real), _fp32(fake)
-        return _cross_entropy(real - fake.mean(), 1.0) + _cross_entropy(fake - real.mean(), 0.0)
+        mean_real, mean_fake = real.mean(), fake.mean()
+        if self.constant_means:
+            mean_real, mean_fake = mean_real.detach(), mean_fake.detach()
+        return _cross_entropy(real - mean_fake, 1.0) + _cross_entropy(fake - mean_real, 0.0)
 
 
 class RelativisticPairingLoss:
     """Relativistic pairing (Jolicoeur-Martineau, 2018; Huang et al., 2024, eq. 3 with f(t) = -log(1 + exp(-t))).
 
     Each fake is compared with one real picture, that of the same row, so that micro-batches change nothing. Logits of
-    any shape, equal for both; needs gradient penalties at both, R1 and R2, to converge.
+    any shape, equal for both, patch by patch; needs gradient penalties at both, R1 and R2, to converge.
     """
 
-    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+    def generator(self, real: Logits, fake: Logits) -> Tensor:
         """The generator's loss; its gradient flows through ``fake`` and, where it has any, through ``real``."""
-        return F.softplus(_fp32(real) - _fp32(fake)).mean()
+        return self._behind(fake, real)
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+    def discriminator(self, real: Logits, fake: Logits) -> Tensor:
         """The discriminator's loss."""
-        return F.softplus(_fp32(fake) - _fp32(real)).mean()
+        return self._behind(real, fake)
+
+    def _behind(self, ours: Logits, theirs: Logits) -> Tensor:
+        """How far ``ours`` are less real than ``theirs``."""
+        if isinstance(ours, Tensor) and isinstance(theirs, Tensor):
+            return F.softplus(_fp32(theirs) - _fp32(ours)).mean()
+        return torch.stack([self._behind(one, other) for one, other in zip(ours, theirs, strict=True)]).sum()
+
+
+@dataclass(frozen=True)
+class Game:
+    """Any of the games above by name, in one form: for models that let the user choose."""
+
+    kind: GameLoss
+
+    def generator(self, fake: Logits, real: Callable[[], Logits]) -> Tensor:
+        """The generator's loss. ``real``: gives the logits of real pictures, which only ``relativistic`` asks for."""
+        if self.kind == "relativistic":
+            return RelativisticPairingLoss().generator(real(), fake)
+        return adversarial(self.kind).generator(fake)
+
+    def discriminator(self, real: Logits, fake: Logits) -> dict[str, Tensor]:
+        """The discriminator's terms by name: ``real`` and ``fake``, or ``adv`` where they do not part."""
+        if self.kind == "relativistic":
+            return {"adv": RelativisticPairingLoss().discriminator(real, fake)}
+        loss = adversarial(self.kind)
+        return {"fake": loss.fake(fake), "real": loss.real(real)}
