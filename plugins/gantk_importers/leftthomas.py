@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from translate.contract import DataSpec
-from translate.importing.family import Family, Layout, State, numbered, side
+from translate.importing.family import Family, Layout, State, biases_folded, numbered, side
 
 
 def read(state: State, plugin: str | None) -> Layout:
@@ -26,7 +24,7 @@ def read(state: State, plugin: str | None) -> Layout:
     layers[f"{head}.{stages}"] = "head"
     channels = side(state, "block1.0.weight", 1)
     return Layout(
-        state=_folded(state, norms),
+        state=biases_folded(state, norms),
         plugin=plugin or "srgan",
         model={
             "width": side(state, "block1.0.weight", 0),
@@ -40,19 +38,6 @@ def read(state: State, plugin: str | None) -> Layout:
         layers=layers,
         problem="" if 1 <= stages <= 3 else f"{stages} sub-pixel convolutions; expected 1, 2 or 3",
     )
-
-
-def _folded(state: State, norms: dict[str, str]) -> dict[str, Tensor]:
-    """A bias before batch norm is redundant, and ours has none: it goes into the running mean.
-
-    The same function, in eval mode and in training.
-    """
-    folded = dict(state)
-    for norm, conv in norms.items():
-        mean, bias = f"{norm}.running_mean", f"{conv}.bias"
-        if mean in folded and bias in folded and folded[mean].shape == folded[bias].shape:
-            folded[mean] = folded[mean] - folded.pop(bias)
-    return folded
 
 
 FAMILY = Family("leftthomas", "the SRGAN generator of leftthomas", ("srgan",), read)

@@ -270,6 +270,48 @@ class Leftthomas(nn.Module):
         return (torch.tanh(self.block5(first + y)) + 1) / 2
 
 
+class Lornatang(nn.Module):
+    def __init__(self, width: int, stages: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Sequential(nn.Conv2d(3, width, 9, padding=4), nn.PReLU())
+
+        def conv(after: int = width, bias: bool = False) -> nn.Module:
+            return nn.Conv2d(width, after, 3, padding=1, bias=bias)
+
+        def block() -> nn.Module:
+            layers = [conv(), nn.BatchNorm2d(width), nn.PReLU(), conv(), nn.BatchNorm2d(width)]
+            return Sum(rcb=nn.Sequential(*layers))
+
+        def up() -> nn.Module:
+            stage = nn.Sequential()
+            stage.add_module("upsample_block", nn.Sequential(conv(4 * width, True), nn.PixelShuffle(2), nn.PReLU()))
+            return stage
+
+        self.trunk = nn.Sequential(*(block() for _ in range(2)))
+        self.conv2 = nn.Sequential(conv(), nn.BatchNorm2d(width))
+        self.upsampling = nn.Sequential(*(up() for _ in range(stages)))
+        self.conv3 = nn.Conv2d(width, 3, 9, padding=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.conv1(x)
+        return self.conv3(self.upsampling(first + self.conv2(self.trunk(first))))
+
+
+def keras(latent: int, width: int, channels: int) -> nn.Module:
+    """The generator of Keras' tutorial on digits, of torch's layers in two sequences."""
+    norm = {"momentum": 0.01, "eps": 1e-3}
+    units, up = 49 * 4 * width, {"padding": 2, "bias": False}
+    net = nn.Module()
+    net.fc = nn.Sequential(nn.Linear(latent, units, bias=False), nn.BatchNorm1d(units, **norm), nn.LeakyReLU(0.3))
+    net.deconv = nn.Sequential(
+        *(nn.ConvTranspose2d(4 * width, 2 * width, 5, 1, **up), nn.BatchNorm2d(2 * width, **norm), nn.LeakyReLU(0.3)),
+        *(nn.ConvTranspose2d(2 * width, width, 5, 2, output_padding=1, **up), nn.BatchNorm2d(width, **norm)),
+        *(nn.LeakyReLU(0.3), nn.ConvTranspose2d(width, channels, 5, 2, output_padding=1, **up), nn.Tanh()),
+    )
+    net.forward = lambda z: net.deconv(net.fc(z).view(len(z), 4 * width, 7, 7))  # type: ignore[method-assign]
+    return shake(net)
+
+
 def dcgan(latent: int, width: int, channels: int, count: int = 5) -> nn.Module:
     widths = [width * 2**power for power in range(count - 2, -1, -1)]
     layers = [nn.ConvTranspose2d(latent, widths[0], 4, 1, 0, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]

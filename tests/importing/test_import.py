@@ -13,7 +13,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference_networks import Compact, Leftthomas, Msrresnet, Rrdbnet, dcgan, instance, pgan, resnet, shake, unet
+from reference_networks import (
+    Compact,
+    Leftthomas,
+    Lornatang,
+    Msrresnet,
+    Rrdbnet,
+    dcgan,
+    instance,
+    keras,
+    pgan,
+    resnet,
+    shake,
+    unet,
+)
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -208,6 +221,14 @@ def test_leftthomas(tmp_path: Path, image: Tensor, stages: int, normed: bool) ->
     agree(model, net, image, unit=True)
 
 
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_lornatang(tmp_path: Path, image: Tensor, stages: int) -> None:
+    net = shake(Lornatang(4, stages))
+    model = bring(tmp_path, {"epoch": 3, "state_dict": net.state_dict(), "optimizer": {"state": {0: torch.zeros(3)}}})
+    assert (model.plugin, model.data.scale) == ("srgan", 2**stages)
+    agree(model, net, image, unit=True)
+
+
 def test_public_srgan_weights_reach_their_figure_on_set5(shared_data: Path, tmp_path: Path) -> None:
     path = shared_data / "weights/srgan/netG_epoch_4_100.pth"
     target = tmp_path / "srgan.safetensors"
@@ -234,6 +255,28 @@ def test_dcgan(tmp_path: Path, count: int) -> None:
     agree(model, net, torch.randn(3, 7))
 
 
+def test_dcgan_under_other_names_with_idle_biases(tmp_path: Path) -> None:
+    """Blocks of a convolution and a norm each; a bias before a norm changes nothing."""
+    net = dcgan(7, 2, 3, 4)
+    names = {"main": "gen", "0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2.0", "7": "2.1", "9": "3"}
+    state = {
+        ".".join(names.get(part, part) for part in key.split(".")[:2]) + "." + key.split(".")[2]: value
+        for key, value in net.state_dict().items()
+    }
+    state["gen.1.0.bias"] = torch.ones(len(state["gen.1.1.bias"]))
+    state["gen.1.1.running_mean"] = state["gen.1.1.running_mean"] + 1
+    model = bring(tmp_path, state)
+    assert (model.plugin, model.data.size) == ("dcgan", 32)
+    agree(model, net, torch.randn(3, 7))
+
+
+def test_keras_digits(tmp_path: Path) -> None:
+    net = keras(6, 4, 1)
+    model = bring(tmp_path, {"generator": net.state_dict()})
+    assert (model.plugin, model.data.size, model.card.model["projection"]) == ("dcgan", 28, "units")
+    agree(model, net, torch.randn(3, 6))
+
+
 @pytest.mark.parametrize(("widths", "channels"), [([32, 32, 16], 3), ([16], 1)])
 def test_pgan(tmp_path: Path, widths: list[int], channels: int) -> None:
     net = pgan(7, widths, channels)
@@ -256,6 +299,19 @@ def wrappings(state: dict[str, Tensor]) -> dict[str, object]:
                 "discriminator.0.weight": torch.zeros(1),
             }
         },
+        "lightning, compiled": {
+            "state_dict": {
+                **{f"model.net_g._orig_mod.{key}": value for key, value in state.items()},
+                **{f"model.net_d._orig_mod.{key}": value[:1] for key, value in list(state.items())[:3]},
+            }
+        },
+        "ema beside raw": {
+            "state_dict": {
+                **{f"generator.{key}": value * 0 for key, value in state.items()},
+                **{f"ema.generator.module.{key}": value for key, value in state.items()},
+            }
+        },
+        "any name": {"checkpoint": {"nets": {"painter": {"weights": state}}}},
         "half": {key: value.half().float().double() for key, value in state.items()},
     }
 
@@ -267,7 +323,26 @@ def test_wherever_the_state_dict_is(tmp_path: Path, image: Tensor, kind: str) ->
         net.load_state_dict({key: value.half().float() for key, value in net.state_dict().items()})
     model = bring(tmp_path, wrappings(rename(net))[kind])
     agree(model, net, image)
-    assert model.card.weights == ("averaged" if kind == "average" else "raw")
+    assert model.card.weights == ("averaged" if kind in ("average", "ema beside raw") else "raw")
+
+
+def test_of_several_generators_key_chooses_one(
+    tmp_path: Path, image: Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, back = resnet(3, 3, 2, 1), resnet(3, 3, 2, 2)
+    content = {"netG_A": rename(there), "netG_B": rename(back), "netD_A": {"model.0.weight": torch.zeros(4, 3, 4, 4)}}
+    torch.save(content, tmp_path / "both.pth")
+    out = tmp_path / "out.safetensors"
+    assert cli.run(["import", str(tmp_path / "both.pth"), "-o", str(out)]) == 2
+    assert "holds 2 generators: netG_A, netG_B; choose one with --key" in capsys.readouterr().err
+    assert cli.run(["import", str(tmp_path / "both.pth"), "-o", str(out), "--key", "netG_C"]) == 2
+    assert "holds no tensors under it (did you mean" in capsys.readouterr().err
+    assert cli.run(["import", str(tmp_path / "both.pth"), "-o", str(out), "--key", "netD_A"]) == 2
+    assert "looks like a discriminator; expected a generator" in capsys.readouterr().err
+    assert not out.exists()
+    assert cli.run(["import", str(tmp_path / "both.pth"), "-o", str(out), "--key", "netG_B"]) == 0
+    assert "note: read from netG_B" in capsys.readouterr().err
+    agree(load_published(out), back, image)
 
 
 def test_safetensors_are_read_too(tmp_path: Path, image: Tensor) -> None:
@@ -340,10 +415,14 @@ def states() -> dict[str, tuple[object, str]]:
             "not recognised, its keys begin with model.1.sub.0.res.0.weight",  # and not: nearest to the CycleGAN
         ),
         "strange": ({"stage1.0.weight": torch.zeros(3)}, "not recognised, its keys begin with stage1.0.weight"),
+        "discriminator": (
+            {f"main.{i}.weight": torch.zeros(b, a, 4, 4) for i, (a, b) in enumerate([(3, 8), (8, 16), (16, 1)])},
+            "looks like a discriminator; expected a generator",
+        ),
         "no tensors": ({"epoch": 3, "loss": 0.1}, "no tensors.*its keys are epoch, loss"),
         "a list": ([torch.zeros(3)], "its content is of type list; expected a state dict"),
         "uneven pgan": (pgan(4, [4, 4, 1], 3).state_dict(), "channels 4, 4, 1; expected them halved"),
-        "small dcgan": (dcgan(4, 2, 3, 3).state_dict(), "3 convolutions make 16 pixels"),
+        "small dcgan": (dcgan(4, 2, 3, 3).state_dict(), "its convolutions make 16 pixels"),
         "instance norm with weights": (state | {"model.2.weight": torch.ones(2)}, "cyclegan|missing"),
     }
 

@@ -29,6 +29,11 @@ class Options:
         Spelling(flag="--as", metavar="MODEL"),
     ] = None
 
+    key: Annotated[
+        str | None,
+        "where in the file it is, such as state_dict.generator; of several generators this chooses one",
+    ] = None
+
     def __post_init__(self) -> None:
         if self.out.exists() or self.out.is_symlink():
             raise UsageError(f"--out {self.out}: exists already; choose another name")
@@ -36,10 +41,12 @@ class Options:
 
 def import_(options: Options) -> None:
     """Convert the file, and show how it was read."""
-    imported = import_weights(options.file, options.out, options.kind)
+    imported = import_weights(options.file, options.out, options.kind, options.key)
     console, about = current(), describe(imported)
     sizes = ", ".join(f"{key} {value}" for key, value in imported.layout.model.items())
     console.line(f"{options.out}: {imported.family.title}, as {imported.layout.plugin} ({sizes})")
+    if imported.key:
+        console.line(f"note: read from {imported.key}")
     for note in imported.layout.notes:
         console.line(f"note: {note}")
     console.record({"file": str(options.out), **about})

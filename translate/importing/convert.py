@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +11,14 @@ import torch
 from torch import Tensor
 
 from translate import plugins
-from translate.errors import GantkError, UsageError, shortened
+from translate.errors import GantkError, UsageError
 from translate.files import make_folder
-from translate.importing.family import Family, Layout, layer_of
+from translate.importing.family import Family, Layout
 from translate.importing.read import ForeignFile, read_file
-from translate.importing.registry import families_for
+from translate.importing.recognise import difference, recognise
 from translate.modelfile.model import build_nets, make_task
 from translate.modelfile.write import save_published
 
-SHOWN = 3
-"""Differing keys that a refusal names of each kind."""
-NEAR = 0.2
-"""The share of layers that a file must have in common with a family for their differences to mean anything."""
 COUNTERS = "num_batches_tracked"
 """Of batch norm; not saved by PyTorch before 0.4.1, and of no use here."""
 
@@ -34,15 +30,19 @@ class Imported:
     family: Family
     layout: Layout
     averaged: bool
+    key: str
+    """Where in the file it was; "" is all of it."""
 
 
-def import_weights(source: Path, target: Path, plugin: str | None = None) -> Imported:
-    """Write the generator of ``source`` to ``target`` as a model file. ``plugin``: what to take it for, or None.
+def import_weights(source: Path, target: Path, plugin: str | None = None, key: str | None = None) -> Imported:
+    """Write the generator of ``source`` to ``target`` as a model file.
 
+    ``plugin``: what to take it for; None: what its tensors say. ``key``: where in the file it is; None: wherever.
     Raises ``UsageError`` naming the file, the nearest family and the first keys or shapes that differ.
     """
     file = read_file(source)
-    family, layout = recognise(file, plugin)
+    match = recognise(file, plugin, key)
+    family, layout, averaged = match.family, match.layout, match.candidate.averaged
     try:
         cls = plugins.load(layout.plugin)
         task = make_task(cls, layout.model, source)
@@ -58,32 +58,11 @@ def import_weights(source: Path, target: Path, plugin: str | None = None) -> Imp
         task=task,
         data=layout.data,
         tensors={f"{layout.role}.{key}": tensor for key, tensor in tensors.items()},
-        weights="averaged" if file.averaged else "raw",
+        weights="averaged" if averaged else "raw",
         step=0,
         offered=[layout.direction, *layout.others],
     )
-    return Imported(family, layout, file.averaged)
-
-
-def recognise(file: ForeignFile, plugin: str | None) -> tuple[Family, Layout]:
-    """The family whose layers are those of the file. Raises ``UsageError`` with the nearest one and the difference."""
-    families = families_for(plugin)
-    if not families:
-        known = sorted({name for family in families_for(None) for name in family.plugins})
-        raise UsageError(f"--as {plugin}: expected one of {', '.join(known)}")
-    candidates = [(family, family.read(file.state, plugin)) for family in families]
-    family, layout = max(candidates, key=lambda candidate: _likeness(candidate[1]))
-    if _likeness(layout) < NEAR:
-        keys = ", ".join(shortened(key) for key in list(file.state)[:SHOWN])
-        titles = "; ".join(family.title for family in families)
-        raise UsageError(f"{file.path}: not recognised, its keys begin with {keys}; expected {titles}")
-    layers = {layer_of(key) for key in layout.state}
-    missing = [f"{layer}.weight" for layer in layout.layers if layer not in layers]
-    unknown = [key for key in layout.state if layer_of(key) not in layout.layers]
-    if layout.problem and not missing:
-        raise UsageError(f"{file.path}: looks like {family.title}, but cannot be imported: {layout.problem}")
-    _compare(file, family, missing, unknown)
-    return family, layout
+    return Imported(family, layout, averaged, match.candidate.key)
 
 
 def translate(file: ForeignFile, family: Family, layout: Layout, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -104,25 +83,10 @@ def translate(file: ForeignFile, family: Family, layout: Layout, own: Mapping[st
             tensors[key] = torch.zeros((), dtype=torch.long)
         else:
             missing.append(foreign)
-    _compare(file, family, missing, list(state))
+    if missing or state:
+        differing = difference(missing, list(state))
+        raise UsageError(f"{file.path}: not recognised; nearest to {family.title}: {differing}")
     return tensors
-
-
-def _likeness(layout: Layout) -> float:
-    """The share of layers that the state and the family's network have in common."""
-    expected, found = set(layout.layers), {layer_of(key) for key in layout.state}
-    return len(expected & found) / len(expected | found)
-
-
-def _compare(file: ForeignFile, family: Family, missing: Sequence[str], unknown: Sequence[str]) -> None:
-    if not missing and not unknown:
-        return
-    parts = [
-        f"{len(keys)} {kind} ({', '.join(map(shortened, keys[:SHOWN]))}{', ...' if len(keys) > SHOWN else ''})"
-        for kind, keys in (("missing", missing), ("unknown", unknown))
-        if keys
-    ]
-    raise UsageError(f"{file.path}: not recognised; nearest to {family.title}: {' and '.join(parts)}")
 
 
 def describe(imported: Imported) -> dict[str, object]:
@@ -130,6 +94,7 @@ def describe(imported: Imported) -> dict[str, object]:
     layout = imported.layout
     return {
         "family": imported.family.name,
+        "key": imported.key,
         "plugin": layout.plugin,
         "model": dict(layout.model),
         "data": dataclasses.asdict(layout.data),

@@ -69,6 +69,19 @@ def layer_of(key: str) -> str:
     return key.rpartition(".")[0]
 
 
+def biases_folded(state: State, norms: Mapping[str, str]) -> dict[str, Tensor]:
+    """The state without biases before batch norm, which are redundant and ours lack: they go into the running means.
+
+    The same function, in eval mode and in training. ``norms``: the layer before each norm, by the norm's name.
+    """
+    folded = dict(state)
+    for norm, conv in norms.items():
+        mean, bias = f"{norm}.running_mean", f"{conv}.bias"
+        if mean in folded and bias in folded and folded[mean].shape == folded[bias].shape:
+            folded[mean] = folded[mean] - folded.pop(bias)
+    return folded
+
+
 def without_instance_statistics(state: State) -> dict[str, Tensor]:
     """Drop running statistics of norms that have no weights: PyTorch before 0.4 saved them for instance norm, which
     does not use them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Literal, TypeAlias
@@ -16,15 +16,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from translate.errors import UsageError, one_line, shortened
+from translate.importing.candidates import Candidate, whole
 from translate.modelfile.card import METADATA_KEY
 from translate.modelfile.header import LARGEST_HEADER, read_header
-
-AVERAGED = ("params_ema", "g_ema", "avgG")
-CONTAINERS = (*AVERAGED, "params", "state_dict", "netG", "generator")
-"""Under which keys training codes keep the generator's state, the best first."""
-WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that DataParallel and torch.compile add to every name."""
-
 
 Form: TypeAlias = Literal["safetensors", "zip", "pickle"]
 """How tensors are stored: PyTorch's files are zip archives since 1.6, and pickles before."""
@@ -32,15 +26,28 @@ Form: TypeAlias = Literal["safetensors", "zip", "pickle"]
 
 @dataclass(frozen=True)
 class ForeignFile:
-    """What a file holds: fp32 tensors by name, without the prefixes of wrappers. ``averaged``: the file states so."""
+    """What a file holds: mappings of tensors, at any depth. Nothing in it was run."""
 
     path: Path
-    state: Mapping[str, Tensor]
-    averaged: bool
+    content: Mapping[object, object]
+    checked: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    """Tensors in fp32 by the identity of those in the file, which several candidates share."""
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The tensors of the mapping that holds the most, in fp32: those of the network, where there is one."""
+        return self.plain(max(whole(self.content), key=lambda candidate: len(candidate.state)))
+
+    def plain(self, candidate: Candidate) -> dict[str, Tensor]:
+        """A candidate's tensors in fp32. Raises ``UsageError`` naming a tensor that is damaged or of another kind."""
+        for key, tensor in candidate.state.items():
+            if id(tensor) not in self.checked:
+                self.checked[id(tensor)] = _plain(self.path, key, tensor)
+        return {key: self.checked[id(tensor)] for key, tensor in candidate.state.items()}
 
 
 def read_file(path: Path) -> ForeignFile:
-    """The generator's tensors of a ``.pth``, ``.pt``, ``.ckpt``, ``.tar``, ``.th`` or ``.safetensors`` file.
+    """What a ``.pth``, ``.pt``, ``.ckpt``, ``.tar``, ``.th`` or ``.safetensors`` file holds.
 
     Raises ``UsageError`` naming the file and what is wrong with it.
     """
@@ -48,21 +55,10 @@ def read_file(path: Path) -> ForeignFile:
         raise UsageError(f"{path}: no such file; expected weights (.pth, .pt, .ckpt, .tar, .th or .safetensors)")
     form = _form(path)
     content = _safetensors(path) if form == "safetensors" else _pickled(path, form)
-    averaged = False
-    while key := next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None):
-        averaged = averaged or key in AVERAGED
-        content = content[key]  # type: ignore[assignment]
-    named = {_unwrapped(key): value for key, value in content.items() if isinstance(key, str)}
-    for key in CONTAINERS:  # one state dict of several networks, as Lightning saves it
-        inner = {_unwrapped(name.removeprefix(f"{key}.")): v for name, v in named.items() if name.startswith(f"{key}.")}
-        if inner:
-            averaged, named = averaged or key in AVERAGED, inner
-            break
-    tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
-    if not tensors:
-        keys = ", ".join(shortened(key) for key in list(content)[:5]) or "none"
-        raise UsageError(f"{path}: no tensors found under {', '.join(CONTAINERS)} or at the top; its keys are {keys}")
-    return ForeignFile(path, {key: _plain(path, key, tensor) for key, tensor in tensors.items()}, averaged)
+    if next(whole(content), None) is None:
+        keys = ", ".join(shortened(str(key)) for key in list(content)[:5]) or "none"
+        raise UsageError(f"{path}: no tensors found, at whatever depth; its keys are {keys}")
+    return ForeignFile(path, content)
 
 
 def _form(path: Path) -> Form:
@@ -152,12 +148,6 @@ def _safetensors(path: Path) -> Mapping[object, object]:
             return {key: file.get_tensor(key) for key in header.tensors}
     except (SafetensorError, OSError, ValueError) as error:
         raise UsageError(f"{path}: not a readable safetensors file ({one_line(error, 160)})") from None
-
-
-def _unwrapped(name: str) -> str:
-    while wrapper := next((wrapper for wrapper in WRAPPERS if name.startswith(wrapper)), None):
-        name = name.removeprefix(wrapper)
-    return name
 
 
 def _plain(path: Path, key: str, tensor: Tensor) -> Tensor:
