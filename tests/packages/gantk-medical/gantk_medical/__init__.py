@@ -1,0 +1,1 @@
+"""Volumes for gantk: a source of slices, a model that translates them, and a command for whole volumes."""
