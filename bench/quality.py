@@ -141,7 +141,7 @@ def request_of(name: str, given: argparse.Namespace, out: Path) -> Request:
     folders = {flag: (path,) for flag, path in case.train(given.data, given.work).items()}
     layer = {"data": {**folders, **dict(case.more)}, "run": {"minutes": given.minutes, "device": given.device}}
     cls = plugins.load_plugin(plugins.find(name))
-    return make_request(name, cls, layer, out=out, config_file=CONFIGS / f"{case.config}.toml")
+    return make_request(name, cls, layer, out=out, configs=[CONFIGS / f"{case.config}.toml"])
 
 
 def by_gantk(name: str, given: argparse.Namespace, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def train(
     /,
     *,
     out: Place | None = None,
-    config: Place | None = None,
+    config: Place | Sequence[Place] = (),
     resume: bool = False,
     tensorboard: bool = False,
     tracker: Sequence[str] = (),
@@ -33,9 +34,9 @@ def train(
 
     ``plugin``: its name, as ``gantk plugins`` lists it. ``flags``: those of ``gantk train`` for this model, by the
     same names: its data (``a="horses/"``), its hyper-parameters and the run's (``size=128, steps=1000``). ``out``: the
-    run folder, new or empty [runs/PLUGIN-N]. ``config``: a TOML file, over the defaults and under the flags.
-    ``resume``: continue the run in ``out``. ``tracker``: installed trackers that follow the run. Progress is written to
-    stderr unless ``quiet``; ``using`` a ``Console`` of your own receives it.
+    run folder, new or empty [runs/PLUGIN-N]. ``config``: a TOML file, or several, each over the one before, over the
+    defaults and under the flags. ``resume``: continue the run in ``out``. ``tracker``: installed trackers that follow
+    the run. Progress is written to stderr unless ``quiet``; ``using`` a ``Console`` of your own receives it.
 
     Raises ``UsageError`` before anything is written, and other ``GantkError`` where training fails.
     """
@@ -55,7 +56,7 @@ def train(
             cls,
             given,
             out=None if out is None else path_of(out),
-            config_file=None if config is None else path_of(config),
+            configs=[path_of(file) for file in ([config] if isinstance(config, (str, PathLike)) else config)],
             resume=resume,
         )
         return train_request(request, journal)

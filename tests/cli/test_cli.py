@@ -194,7 +194,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["plugins", "new", "toy", "--dir", "a", "--dir", "b"], "--dir: given more than once"),
         (["env", "--quiet", "--quiet"], "--quiet: given more than once"),
         (["train", "cyclegan", "--out", ""], '--out "": expected a path, or none'),
-        (["train", "cyclegan", "--config", ""], '--config "": expected a path, or none'),
+        (["train", "cyclegan", "--config", ""], '--config "": expected a list, each a path'),
         (["infer", "R", "photos", "--out", ""], '--out "": expected a path'),
         (["infer", "", "photos", "--out", "o"], 'MODEL "": expected a path'),
         (["infer", "R", "", "--out", "o"], 'INPUT "": expected a list, each a path'),

@@ -38,10 +38,11 @@ class Options:
         None
     )
     config: Annotated[
-        Path | None,
-        "TOML file, over the defaults and under the flags; its paths are relative to the current folder",
+        tuple[Path, ...],
+        "TOML file, over the defaults and under the flags, a further one over the one before; its paths are relative "
+        "to the current folder",
         Spelling(metavar="FILE"),
-    ] = None
+    ] = ()
     nproc: Annotated[
         int,
         "processes on this machine, one per GPU, that share each batch; torchrun does the same over many machines",
@@ -97,7 +98,7 @@ def _train(name: str, cls: type[TaskModel], given: config.Layer, options: Option
             cls,
             given,
             out=options.out,
-            config_file=options.config,
+            configs=options.config,
             resume=options.resume,
             take_over=options.take_over,
         )

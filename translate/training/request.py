@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +47,11 @@ def make_request(
     given: config.Layer,
     *,
     out: Path | None = None,
-    config_file: Path | None = None,
+    configs: Sequence[Path] = (),
     resume: bool = False,
     take_over: bool = False,
 ) -> Request:
-    """What to train, from flags over ``--config`` over the resumed run's settings over the recipe."""
+    """What to train: flags over ``--config``, the later over the earlier, over the resumed run's over the recipe."""
     fields = tables_of(cls)
     out = out or default_folder(name, latest=resume or restarted())
     layers: list[config.Layer] = []
@@ -58,8 +59,7 @@ def make_request(
         if not (out / CONFIG).is_file():
             raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
         layers.append(config.read_config(out / CONFIG, fields, name))
-    if config_file:
-        layers.append(config.read_config(config_file, fields, name))
+    layers += [config.read_config(path, fields, name) for path in configs]
     merged = config.merge([*layers, given])
     return Request(
         plugin=name,
