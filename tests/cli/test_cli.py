@@ -446,6 +446,10 @@ def test_a_strangers_model_trains_exports_and_inspects(
     assert "g.weight  3 x 3 x 1 x 1  F32" in text
     card = json.loads(shown(capsys, "inspect", "one.safetensors", "--json"))
     assert card["step"] == 4
+    assert card["source"]["resize"] == "resize"
+    assert not {"a", "b"} & card["source"].keys()  # folders of this machine
+    assert "3 (RGB)" in text
+    assert "resize resize" in next(line for line in text.splitlines() if line.startswith("data flags"))
     assert card["tensors"]["g.bias"] == {"shape": [3], "dtype": "F32"}
 
 

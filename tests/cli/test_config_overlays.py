@@ -20,7 +20,7 @@ def test_a_recipe_goes_over_a_config(tmp_path: Path) -> None:
     assert isinstance(request.task, Pix2Pix)
     assert (request.run.size, request.run.steps, request.run.ema) == (64, 4000, 0.999)
     task = request.task
-    assert (task.width, task.patch_layers, task.loss, task.r1, task.r2) == (32, 2, "relativistic", 1.0, 0.5)
+    assert (task.width, task.patch_layers, task.loss, task.r1, task.r2) == (32, 2, "relativistic", 100.0, 0.5)
 
 
 def test_a_mistake_names_the_file_that_it_is_in(tmp_path: Path) -> None:

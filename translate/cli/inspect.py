@@ -106,7 +106,7 @@ def _about(header: Header, card: Card) -> dict[str, str]:
     for key, entry in header.tensors.items():
         role = key.partition(".")[0]
         numbers[role] = numbers.get(role, 0) + entry.numbers
-    data = card.data
+    data, source = card.data, {key: value for key, value in card.source.items() if value not in (None, [], "")}
     return {
         "file": f"{header.path} ({header.path.stat().st_size:,} bytes)",
         "model": f"{card.plugin} ({card.distribution} {card.version})",
@@ -117,12 +117,13 @@ def _about(header: Header, card: Card) -> dict[str, str]:
         **_also(card.directions),
         **_conditions(card.directions),
         "trained on": "not known, as it was imported" if card.imported else f"{data.size} pixels, {card.precision}",
-        "channels": _pairs({name: count for name, count in data.channels.items() if name not in data.indexed}),
+        "channels": _pairs({name: _order(count) for name, count in data.channels.items() if name not in data.indexed}),
         **_indexed(data),
         **_numbers(data),
         "scale": str(data.scale),
         "value range": f"{card.value_range[0]:g} to {card.value_range[1]:g}",
         "model flags": _pairs({key: _flag(value) for key, value in card.model.items()}),
+        **({"data flags": _pairs({key: _flag(value) for key, value in source.items()})} if source else {}),
     }
 
 
@@ -148,6 +149,11 @@ def _indexed(data: DataSpec) -> dict[str, str]:
         count, names = data.channels[name], ", ".join(data.names.get(name, ()))
         found[f"map {name}"] = "identities" if count == 1 else f"{count} classes" + (f": {names}" if names else "")
     return found
+
+
+def _order(channels: int) -> str:
+    """How many channels there are, and in which order where that has a name."""
+    return {1: "1 (grey)", 3: "3 (RGB)", 4: "4 (RGBA)"}.get(channels, str(channels))
 
 
 def _bytes(header: Header) -> int:

@@ -82,6 +82,8 @@ class Card:
     """Number format of the training's forward passes."""
     init: tuple[str, ...] = ()
     """Names of the files whose weights the training started from."""
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """How training's pictures were prepared: the source's fields, such as ``resize`` and ``flip``, without paths."""
     value_range: tuple[float, float] = (-1.0, 1.0)
     format: Literal[2] = FORMAT
 

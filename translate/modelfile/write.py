@@ -18,7 +18,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from translate.contract import DataSpec, Direction, TaskModel
+from translate.contract import DataSpec, Direction, Source, TaskModel
 from translate.fields import map_paths
 from translate.files import write_whole
 from translate.modelfile.card import METADATA_KEY, Card, ConditionRecord, DirectionRecord, LatentRecord, Weights
@@ -52,13 +52,14 @@ def save_published(
     step: int,
     precision: Precision = "fp32",
     init: Sequence[str] = (),
+    source: Source | None = None,
     offered: Sequence[str] | None = None,
 ) -> None:
     """Write the model file, whole or not at all; equal inputs give equal bytes.
 
     ``tensors``: state of the networks by ``role.key``; roles that no direction needs are left out. ``init``: the names
-    of the files that training started from. ``offered``: names of the directions that the file offers; all of the task
-    model's if None.
+    of the files that training started from. ``source``: where its pictures came from. ``offered``: names of the
+    directions that the file offers; all of the task model's if None.
     """
     directions = [d for d in task.directions(data) if offered is None or d.name in offered]
     roles = {role for direction in directions for role in direction.roles}
@@ -68,13 +69,14 @@ def save_published(
         plugin=plugin,
         distribution=distribution,
         version=version,
-        model=hyper_parameters(task),
+        model=settings_of(task),
         data=data,
         directions=tuple(describe(direction) for direction in directions),
         weights=weights,
         step=step,
         precision=precision,
         init=tuple(init),
+        source={} if source is None else preparation(source),
     )
     write_card(path, card, {k: v for k, v in tensors.items() if k.partition(".")[0] in roles})
 
@@ -134,15 +136,26 @@ def _header_bytes(header: Mapping[str, Any]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
-def hyper_parameters(task: TaskModel) -> dict[str, Any]:
-    """The fields of a task model as JSON values, without paths of this machine: of several, the names of the files."""
-    fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
+def settings_of(part: TaskModel | Source) -> dict[str, Any]:
+    """The fields of a task model or source as JSON values, without paths of this machine: of several, their names."""
+    fields = {f.name: getattr(part, f.name) for f in dataclasses.fields(part)}
     without = {
         name: None if isinstance(value, Path) else map_paths(value, lambda path: path.name)
         for name, value in fields.items()
     }
     plain: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python(without, mode="json")
     return plain
+
+
+def preparation(source: Source) -> dict[str, Any]:
+    """The fields of a source that are no paths: names of folders say nothing of how pictures were prepared."""
+    values = {field.name: getattr(source, field.name) for field in dataclasses.fields(source)}
+    paths = {name for name, value in values.items() if any(isinstance(part, Path) for part in _parts_of(value))}
+    return {name: value for name, value in settings_of(source).items() if name not in paths}
+
+
+def _parts_of(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def describe(direction: Direction) -> DirectionRecord:

@@ -295,6 +295,7 @@ class Training:
                 weights="averaged" if engine.averages else "raw",
                 step=engine.step,
                 precision=engine.precision,
+                source=self.request.source,
                 init=[Path(text.rpartition("=")[2]).name for text in self.request.run.init],
             )
 

@@ -79,6 +79,7 @@ def facts_of(dataset: Dataset, held_out: Dataset | None, remarks: Sequence[str])
         "size": spec.size,
         "channels": dict(spec.channels),
         "bits": dict(spec.bits),
+        "ranges": {name: list(ends) for name, ends in spec.ranges.items()},
         "scale": spec.scale,
         "names": {name: len(names) for name, names in spec.names.items()},
         "remarks": list(dict.fromkeys(remarks)),
