@@ -32,7 +32,7 @@ from translate.generators.resnet import ResnetGenerator, resnet_margin
 from translate.layers.history import ImagePool
 from translate.layers.resample import Downsample, Upsample
 from translate.losses.adversarial import Game, GameLoss, Logits, score_of
-from translate.losses.penalties import EVERY, R1, R2, Score, gradient_penalty, lazy_penalties
+from translate.losses.penalties import EVERY, R1, R2, PenaltyOn, gradient_penalty, lazy_penalties
 from translate.settings import Run
 
 
@@ -57,9 +57,7 @@ class Cycle(TaskModel):
     loss: Annotated[GameLoss, "adversarial loss"] = "lsgan"
     spectral: Annotated[bool, "spectral normalisation in the discriminators"] = False
     penalty: Annotated[float, "weight of the gradient penalty (10 for wasserstein)", Ge(0)] = 0.0
-    penalty_on: Annotated[
-        Score, "what the penalty is on: the mean of a picture's patches, or their sum as in the public code"
-    ] = "mean"
+    penalty_on: PenaltyOn = "mean"
     r1: R1 = 0.0
     r2: R2 = 0.0
     ramp: Annotated[int, "steps at the start in which the weight of the adversarial terms rises from 0", Ge(0)] = 0

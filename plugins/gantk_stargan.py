@@ -5,7 +5,7 @@ What is done otherwise than in the paper or in the authors' code:
 - *Target domains* are drawn evenly, as in the paper's text; the code exchanges those of the pictures of a batch.
   Attributes are on or off with equal chance, each on its own.
 - *Gradient penalty.* A picture's score is the mean over its patches, as in the critic's loss; the code penalises the
-  gradient of their sum.
+  gradient of their sum: ``--penalty-on sum``.
 - *Instance norm* in the generator takes the statistics of each picture, at inference too; the code gathers running
   ones in training.
 - *Duration.* A step has 5 updates of the discriminator, each on its own batch, and one of the generator, so that an
@@ -42,7 +42,7 @@ from translate.discriminators.stargan import DomainDiscriminator
 from translate.errors import UsageError
 from translate.generators.stargan import DomainGenerator, domain_generator_margin
 from translate.losses.adversarial import adversarial
-from translate.losses.penalties import gradient_penalty
+from translate.losses.penalties import PenaltyOn, gradient_penalty
 from translate.settings import Run
 
 GAME = adversarial("wasserstein")
@@ -111,6 +111,7 @@ class StarGAN(TaskModel):
     lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
     critic: Annotated[int, "discriminator updates per generator update", Ge(1)] = 5
     penalty: Annotated[float, "weight of the gradient penalty", Gt(0)] = 10.0
+    penalty_on: PenaltyOn = "mean"
     classification: Annotated[float, "weight of the domain classification", Ge(0)] = 1.0
     reconstruction: Annotated[float, "weight of the way back to the input", Ge(0)] = 10.0
     width: Annotated[int, "channels of each network's first layer", Ge(1)] = 64
@@ -148,7 +149,8 @@ class StarGAN(TaskModel):
         real_score, logits = nets.d(x.image)
         fake_score, _ = nets.d(fake)
         x.scores("d", real=real_score, fake=fake_score)
-        slope = gradient_penalty(lambda image: nets.d(image)[0], x.image, fake, (x.between + 1) / 2)
+        share = (x.between + 1) / 2
+        slope = gradient_penalty(lambda image: nets.d(image)[0], x.image, fake, share, score=self.penalty_on)
         return {
             "real": GAME.real(real_score),
             "fake": GAME.fake(fake_score),

@@ -49,10 +49,12 @@ def plain_discriminator(weights: list[Tensor], image: Tensor) -> tuple[Tensor, T
     return F.conv2d(x, score, padding=1).mean((1, 2, 3)), torch.einsum("nchw,kchw->nk", x, domain)
 
 
+@pytest.mark.parametrize("on", ["mean", "sum"])
 @pytest.mark.parametrize("spec", [DOMAINS, ATTRIBUTES], ids=["domains", "attributes"])
-def test_a_step_equals_a_plain_loop(spec: DataSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_equals_a_plain_loop(spec: DataSpec, on: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equations 1 to 8 of the paper, with networks, penalty and both classifications written out."""
     exclusive = "domain" in spec.names
+    patches = 16 if on == "sum" else 1
 
     def classified(logits: Tensor, code: Tensor) -> Tensor:
         if exclusive:
@@ -66,7 +68,7 @@ def test_a_step_equals_a_plain_loop(spec: DataSpec, monkeypatch: pytest.MonkeyPa
         return torch.tensor([[float(u > 0) for u in row] for row in noise.tolist()])
 
     with fp64():
-        engine, real = engine_of(StarGAN(critic=2, **SMALL), spec), images(spec)
+        engine, real = engine_of(StarGAN(critic=2, penalty_on=on, **SMALL), spec), images(spec)
         if exclusive:
             batch, own = {"domain": torch.tensor([0, 2, 1, 2])}, torch.eye(3)[[0, 2, 1, 2]]
         else:
@@ -81,7 +83,7 @@ def test_a_step_equals_a_plain_loop(spec: DataSpec, monkeypatch: pytest.MonkeyPa
             fake = plain_generator(g, real, target(x["target"])).detach()
             share = ((x["between"] + 1) / 2)[:, None, None, None]
             mixed = (share * real + (1 - share) * fake).requires_grad_()
-            (slope,) = torch.autograd.grad(plain_discriminator(d, mixed)[0].sum(), mixed, create_graph=True)
+            (slope,) = torch.autograd.grad(patches * plain_discriminator(d, mixed)[0].sum(), mixed, create_graph=True)
             penalty = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
             on_real, logits = plain_discriminator(d, real)
             d_adam.zero_grad()

@@ -19,6 +19,9 @@ Critic = Callable[[Tensor], Logits]
 """Images (N, C, H, W) -> logits with N first, or one such tensor for each scale."""
 Score = Literal["mean", "sum"]
 """What an image's many logits come to, whose gradient a penalty is on."""
+PenaltyOn = Annotated[
+    Score, "what the penalty is on: the mean of a picture's patches, or their sum as in the public code"
+]
 
 EVERY = 16
 """In one step of so many a lazy penalty runs, with as many times its weight (Karras et al., 2020, section 3.1)."""
