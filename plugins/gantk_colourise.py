@@ -68,7 +68,7 @@ class Colourise(Pix2Pix):
     """Colours for grey photos, whose brightness stays (Isola et al., 2017)."""
 
     source = Greyed
-    recipe = Run(batch=4, size=256, epochs=200)
+    recipe = Run(batch=4, size=256, epochs=200, ema=0.0)
     bf16_proven = False
 
     def translator(self, a: int, b: int, size: int) -> nn.Module:

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss, softplus
 
+from gantk_colourise import Colourise
 from gantk_cyclegan import CycleGAN
 from gantk_pix2pix import Pix2Pix
 from gantk_pix2pixhd import Pix2PixHD
 from gantk_realesrgan import RealESRGAN
+from gantk_video_pix2pix import VideoPix2Pix
 from plain_loop import adam, assert_same, engine_of, fp64
 from translate.contract import DataSpec, TaskModel
 from translate.errors import UsageError
@@ -116,3 +118,8 @@ def test_without_them_nothing_is_added() -> None:
     spec = DataSpec(32, {"a": 3, "b": 3})
     tasks: list[TaskModel] = [Pix2Pix(), CycleGAN()]
     assert [len(task.phases(spec)) for task in tasks] == [2, 2]
+
+
+def test_weights_are_averaged_only_where_it_is_asked_for() -> None:
+    """Models of pix2pix's family publish the last step's weights, as the paper does."""
+    assert [model.recipe.ema for model in (Pix2Pix, VideoPix2Pix, Colourise, CycleGAN)] == [0.0] * 4
