@@ -8,7 +8,7 @@ from typing import Annotated
 
 from translate.cli import derived
 from translate.console import current
-from translate.errors import UsageError
+from translate.errors import UsageError, shortened
 from translate.fields import Spelling
 from translate.importing.convert import describe, import_weights
 
@@ -43,7 +43,7 @@ def import_(options: Options) -> None:
     """Convert the file, and show how it was read."""
     imported = import_weights(options.file, options.out, options.kind, options.key)
     console, about = current(), describe(imported)
-    sizes = ", ".join(f"{key} {value}" for key, value in imported.layout.model.items())
+    sizes = ", ".join(f"{key} {shortened(value)}" for key, value in imported.layout.model.items())
     console.line(f"{options.out}: {imported.family.title}, as {imported.layout.plugin} ({sizes})")
     if imported.key:
         console.line(f"note: read from {imported.key}")

@@ -1,0 +1,1 @@
+"""Networks that spandrel knows, as models of gantk."""
