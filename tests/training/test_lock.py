@@ -59,7 +59,9 @@ def test_another_machine_keeps_it_unless_it_is_taken_over(tmp_path: Path) -> Non
         assert read(tmp_path / LOCK) == current()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"pid": 1}', '{"host": "h", "space": "", "pid": 1e999, "began": ""}']
+)
 def test_a_damaged_lock_holds_nobody_up(content: str, tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text(content, encoding="utf-8")
     with locked(tmp_path):

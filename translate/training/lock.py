@@ -49,7 +49,7 @@ def read(path: Path) -> Owner | None:
         return Owner(str(fields["host"]), str(fields["space"]), int(fields["pid"]), str(fields["began"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         with suppress(OSError):
             path.unlink()
         return None
