@@ -65,11 +65,11 @@ def test_a_worker_thread_reports_where_its_command_does() -> None:
     assert lines == ["from a thread"]
 
 
-def test_what_is_reported_may_be_overheard(capsys: pytest.CaptureFixture[str]) -> None:
-    heard: list[str] = []
-    with using(Console(quiet=True).overheard(heard)):
+def test_what_is_reported_may_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    copies: list[str] = []
+    with using(Console(quiet=True).copied_to(copies)):
         current().line("left\nout")
         current().warning("odd")
         current().detail("not this")
-    assert heard == ["left\\nout", "odd"]
+    assert copies == ["left\\nout", "odd"]
     assert capsys.readouterr().err == "gantk: warning: odd\n"

@@ -64,7 +64,7 @@ class Console:
     """Whether it reports nothing but errors: on every process of a run but the first."""
     lines: Callable[[str], object] | None = None
     records: Callable[[Mapping[str, Any]], object] | None = None
-    heard: list[str] | None = None
+    copies: list[str] | None = None
     """Receives each line and warning too, whether they are written or not."""
     _bar: Progress | None = field(default=None, init=False, repr=False)
 
@@ -77,7 +77,7 @@ class Console:
 
     def line(self, text: str) -> None:
         """One line for people, silenced by ``--quiet``; line ends and other control characters in it are escaped."""
-        self._hear(text)
+        self._copy(text)
         if not (self.quiet or self.mute):
             self._write(printable(text))
 
@@ -88,7 +88,7 @@ class Console:
 
     def warning(self, text: str) -> None:
         """What does not end the work, but makes it other than the user may think."""
-        self._hear(text)
+        self._copy(text)
         if not self.mute:
             self._write(f"gantk: warning: {printable(text)}")
 
@@ -142,13 +142,13 @@ class Console:
         """This console, or one like it that is ``quiet``."""
         return replace(self, quiet=True) if quiet else self
 
-    def overheard(self, heard: list[str]) -> Console:
-        """One like this console that appends each line and warning to ``heard`` as well."""
-        return replace(self, heard=heard)
+    def copied_to(self, copies: list[str]) -> Console:
+        """One like this console that appends each line and warning to ``copies`` as well."""
+        return replace(self, copies=copies)
 
-    def _hear(self, text: str) -> None:
-        if self.heard is not None:
-            self.heard.append(printable(text))
+    def _copy(self, text: str) -> None:
+        if self.copies is not None:
+            self.copies.append(printable(text))
 
     def _write(self, text: str) -> None:
         lines = "\n".join(printable(line) for line in text.split("\n"))

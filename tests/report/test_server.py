@@ -11,15 +11,15 @@ import pytest
 
 from translate.errors import UsageError
 from translate.report import server as servers
-from translate.report.server import TEXT, Answer, Question, Server
+from translate.report.server import TEXT, Request, Response, Server
 
 
-def echo(question: Question) -> Answer:
-    if question.path == "wrong":
+def echo(request: Request) -> Response:
+    if request.path == "wrong":
         raise UsageError("expected\nanother")
-    if question.path == "broken":
+    if request.path == "broken":
         raise RuntimeError("no such thing")
-    return Answer(f"{question.path} {question.fields} {len(question.body)}".encode(), TEXT)
+    return Response(f"{request.path} {request.fields} {len(request.body)}".encode(), TEXT)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_a_browser_that_goes_away_does_no_harm(server: Server, capfd: pytest.Cap
 
 
 def test_a_connection_that_is_silent_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "PATIENCE", 0.2)
+    monkeypatch.setattr(servers, "TIMEOUT", 0.2)
     server = Server(echo)
     with server.serving(), socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.settimeout(5)

@@ -49,7 +49,7 @@ def step(browser: Browser) -> str:
 def test_a_new_preview_shows_within_two_seconds(
     browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "FAREWELL", 1.5)
+    monkeypatch.setattr(watching, "GRACE", 1.5)
     folder = make_run(tmp_path / "run")
     with locked(folder):
         watch = Watch(folder)
@@ -78,7 +78,7 @@ def test_a_new_preview_shows_within_two_seconds(
 
 
 def test_the_command_ends_with_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "FAREWELL", 0.0)
+    monkeypatch.setattr(watching, "GRACE", 0.0)
     folder = make_run(tmp_path / "run")
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)

@@ -23,9 +23,9 @@ def render(template: str, *, script: Sequence[str], connects: bool = False, **va
     """
     code = "\n".join(_piece(name) for name in script)
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")
-    images, asked = ("data: 'self'", "'self'") if connects else ("data:", "'none'")
+    images, connections = ("data: 'self'", "'self'") if connects else ("data:", "'none'")
     policy = (
-        f"default-src 'none'; img-src {images}; connect-src {asked}; style-src 'unsafe-inline'; "
+        f"default-src 'none'; img-src {images}; connect-src {connections}; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,25 +19,24 @@ from translate.errors import GantkError, UsageError, named_line, one_line
 
 HOST = "127.0.0.1"
 LARGEST = 64 << 20
-"""Bytes of what may be sent here."""
-PATIENCE = 30
-"""Seconds for which a connection may say nothing."""
+"""Bytes of an upload."""
+TIMEOUT = 30
+"""Seconds for which a connection may be silent."""
 HTML, JSON, WEBP, TEXT = "text/html; charset=utf-8", "application/json", "image/webp", "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a page asks: a path below its own, the fields behind it, and what it sends along."""
+class Request:
+    """What a page requests: a path below its own, the fields of its query, and what it uploads."""
 
     path: str
     fields: dict[str, str]
     body: bytes = b""
-    posted: bool = False
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What it gets. ``lasting``: whether the same path will always have the same answer."""
+class Response:
+    """What it receives. ``lasting``: whether the browser may keep it, since the path will never mean anything else."""
 
     body: bytes
     kind: str
@@ -44,16 +44,16 @@ class Answer:
     lasting: bool = False
 
 
-NOT_FOUND = Answer(b"no such page", TEXT, HTTPStatus.NOT_FOUND)
+NOT_FOUND = Response(b"no such page", TEXT, HTTPStatus.NOT_FOUND)
 
 
 class Server:
-    """Answers on a port of this machine; 0 for any that is free. Raises ``UsageError`` where the port is in use."""
+    """Listens on a port of this machine; 0 for any that is free. Raises ``UsageError`` where the port is in use."""
 
-    def __init__(self, answer: Callable[[Question], Answer], port: int = 0) -> None:
+    def __init__(self, respond: Callable[[Request], Response], port: int = 0) -> None:
         self.token = secrets.token_urlsafe(16)
         try:
-            self._server = _Threads((HOST, port), _handler(answer, self.token))
+            self._server = _Threads((HOST, port), _handler(respond, self.token))
         except OSError as error:
             reason = one_line(error).partition("] ")[2].lower() or one_line(error)
             raise UsageError(f"--port {port}: {reason}; choose another, or leave it out") from None
@@ -66,7 +66,7 @@ class Server:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """Answer meanwhile."""
+        """Serve within a ``with`` statement."""
         thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         thread.start()
         try:
@@ -83,29 +83,32 @@ class _Threads(ThreadingHTTPServer):
     allow_reuse_address = os.name != "nt"  # where it would let two watchers listen on one port
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that has gone away in the middle is no fault."""
+        """A browser that has gone away in the middle is no fault; --debug shows it."""
+        current().detail(named_line(sys.exc_info()[1] or OSError()))
 
 
-def _handler(answer: Callable[[Question], Answer], token: str) -> type[BaseHTTPRequestHandler]:
+def _handler(respond: Callable[[Request], Response], token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = PATIENCE
+        timeout = TIMEOUT
         server_version, sys_version = "gantk", ""
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._reply(self._answer(b""))
+            self._send(self._response(b""))
 
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
             if not (length.isascii() and length.isdigit()) or int(length) > LARGEST:
                 self.close_connection = True
                 text = f"too large: expected at most {LARGEST >> 20} MiB"
-                self._reply(Answer(text.encode(), TEXT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
+                self._send(Response(text.encode(), TEXT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
                 return
-            self._reply(self._answer(self.rfile.read(int(length))))
+            body = self.rfile.read(int(length))
+            if len(body) == int(length):
+                self._send(self._response(body))
 
-        def _answer(self, body: bytes) -> Answer:
-            # Another name for this machine in the address would be a page of somebody else's that asks here.
+        def _response(self, body: bytes) -> Response:
+            # A page from elsewhere may have its own host name resolve to this machine (DNS rebinding).
             hosts = {f"{name}:{self.connection.getsockname()[1]}" for name in (HOST, "localhost")}
             address = urlsplit(self.path)
             given, slash, path = address.path.removeprefix("/").partition("/")
@@ -114,23 +117,23 @@ def _handler(answer: Callable[[Question], Answer], token: str) -> type[BaseHTTPR
                 return NOT_FOUND
             try:
                 fields = dict(parse_qsl(address.query, keep_blank_values=True, max_num_fields=100))
-                return answer(Question(path, fields, body, self.command == "POST"))
+                return respond(Request(path, fields, body))
             except GantkError as error:
-                return Answer(one_line(error).encode(), TEXT, HTTPStatus.BAD_REQUEST)
-            except Exception as error:  # whatever it is, the page says it and the next question is answered
-                return Answer(named_line(error).encode(), TEXT, HTTPStatus.INTERNAL_SERVER_ERROR)
+                return Response(one_line(error).encode(), TEXT, HTTPStatus.BAD_REQUEST)
+            except Exception as error:  # whatever it is, the page shows it, and the next request is served
+                return Response(named_line(error).encode(), TEXT, HTTPStatus.INTERNAL_SERVER_ERROR)
 
-        def _reply(self, reply: Answer) -> None:
-            self.send_response(reply.status)
-            self.send_header("Content-Type", reply.kind)
-            self.send_header("Content-Length", str(len(reply.body)))
-            self.send_header("Cache-Control", "private, max-age=86400, immutable" if reply.lasting else "no-store")
+        def _send(self, response: Response) -> None:
+            self.send_response(response.status)
+            self.send_header("Content-Type", response.kind)
+            self.send_header("Content-Length", str(len(response.body)))
+            self.send_header("Cache-Control", "private, max-age=86400, immutable" if response.lasting else "no-store")
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Referrer-Policy", "no-referrer")
             self.send_header("Cross-Origin-Resource-Policy", "same-origin")
             self.send_header("Content-Security-Policy", "frame-ancestors 'none'")
             self.end_headers()
-            self.wfile.write(reply.body)
+            self.wfile.write(response.body)
 
         def log_message(self, format: str, *args: Any) -> None:
             current().detail(format % args)

@@ -21,7 +21,7 @@ from translate.preview import to_rgb
 from translate.reading import STANDARD
 from translate.report.pictures import data_uri, of_pixels
 from translate.report.render import render
-from translate.report.server import HTML, JSON, NOT_FOUND, Answer, Question
+from translate.report.server import HTML, JSON, NOT_FOUND, Request, Response
 from translate.report.sheet import BANDS, on_screen
 
 SIDE = 4096
@@ -30,11 +30,11 @@ MOST_SAMPLES = 64
 WALK = 16
 """Pictures of a walk, its ends included."""
 CONDITION = "set."
-"""Stands before the name of a condition among the fields of a question."""
+"""Stands before the name of a condition among the fields of a request."""
 
 
 class Trial:
-    """Answers the questions of the page of one model, one after the other."""
+    """Responds to the page of one model."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -43,40 +43,40 @@ class Trial:
             raise UsageError(f"{model.path}: every direction takes several pictures; expected gantk infer --also")
         self._page = self._rendered()
 
-    def __call__(self, question: Question) -> Answer:
-        """The page, or pictures in JSON; what is wrong with the question in the words of the command line."""
-        if question.path == "":
-            return Answer(self._page, HTML)
-        if question.path not in ("translate", "sample", "walk"):
+    def __call__(self, request: Request) -> Response:
+        """The page, or pictures in JSON; what is wrong with the request in the words of the command line."""
+        if request.path == "":
+            return Response(self._page, HTML)
+        if request.path not in ("translate", "sample", "walk"):
             return NOT_FOUND
         start = time.perf_counter()
         try:
-            found = self._pictures(question)
+            found = self._pictures(request)
         except GantkError as error:
             found = {"error": one_line(error)}
-        return Answer(json.dumps({**found, "seconds": round(time.perf_counter() - start, 3)}).encode(), JSON)
+        return Response(json.dumps({**found, "seconds": round(time.perf_counter() - start, 3)}).encode(), JSON)
 
-    def _pictures(self, question: Question) -> dict[str, Any]:
-        direction = self._directions.get(question.fields.get("direction", ""))
-        if direction is None or (direction.latent is None) != (question.path == "translate"):
+    def _pictures(self, request: Request) -> dict[str, Any]:
+        direction = self._directions.get(request.fields.get("direction", ""))
+        if direction is None or (direction.latent is None) != (request.path == "translate"):
             raise UsageError(f"direction: expected one of {', '.join(self._directions)}")
         settings = {
-            name.removeprefix(CONDITION): value for name, value in question.fields.items() if name.startswith(CONDITION)
+            name.removeprefix(CONDITION): value for name, value in request.fields.items() if name.startswith(CONDITION)
         }
-        if question.path == "translate":
-            return self._translate(direction, settings, question)
-        return self._draw(direction, settings, question)
+        if request.path == "translate":
+            return self._translate(direction, settings, request)
+        return self._draw(direction, settings, request)
 
-    def _translate(self, direction: Direction, settings: Mapping[str, str], question: Question) -> dict[str, Any]:
+    def _translate(self, direction: Direction, settings: Mapping[str, str], request: Request) -> dict[str, Any]:
         """The photo and its result, as ``gantk infer`` gives it; what is wrong with it raises ``UsageError``."""
-        if not question.body:
+        if not request.body:
             raise UsageError("an empty file; expected a photo")
         with tempfile.TemporaryDirectory(prefix="gantk-") as folder:
             photo, out = Path(folder, "photo"), Path(folder, "out")
-            photo.write_bytes(question.body)
-            flags: dict[str, Any] = {"direction": direction.name, "seed": _number(question.fields, "seed", 2**31)}
+            photo.write_bytes(request.body)
+            flags: dict[str, Any] = {"direction": direction.name, "seed": _number(request.fields, "seed", 2**31)}
             flags |= {"settings": tuple(f"{name}={value}" for name, value in settings.items())}
-            flags |= {"format": "png", "sample": question.fields.get("noise") == "1"}
+            flags |= {"format": "png", "sample": request.fields.get("noise") == "1"}
             records: list[Mapping[str, Any]] = []
             with using(Console(lines=lambda line: None, records=records.append)):
                 self.model.translate_folder(photo, out, **flags)
@@ -90,13 +90,13 @@ class Trial:
                 "notes": list(entry["notes"]),
             }
 
-    def _draw(self, direction: Direction, settings: Mapping[str, str], question: Question) -> dict[str, Any]:
-        seed = _number(question.fields, "seed", 2**31)
+    def _draw(self, direction: Direction, settings: Mapping[str, str], request: Request) -> dict[str, Any]:
+        seed = _number(request.fields, "seed", 2**31)
         given: dict[str, Any] = {"seed": seed, "direction": direction.name, **settings}
-        if question.path == "walk":
+        if request.path == "walk":
             pictures = self.model.walk(2, steps=WALK - 1, loop=False, **given)
         else:
-            pictures = self.model.sample(max(1, _number(question.fields, "count", MOST_SAMPLES)), **given)
+            pictures = self.model.sample(max(1, _number(request.fields, "count", MOST_SAMPLES)), **given)
         return {"pictures": [_drawn(picture) for picture in pictures]}
 
     def _rendered(self) -> bytes:

@@ -11,20 +11,20 @@ from pathlib import Path
 from translate.report.folder import RunFolder, open_runs
 from translate.report.page import report
 from translate.report.pictures import Picture
-from translate.report.server import HTML, JSON, NOT_FOUND, WEBP, Answer, Question
+from translate.report.server import HTML, JSON, NOT_FOUND, WEBP, Request, Response
 from translate.training.folder import PREVIEWS
 from translate.training.journal import METRICS
 
 RECORDS_EVERY = 5.0
 """Seconds between two times that new records alone renew the page; a new preview does at once."""
-FAREWELL = 2.0
+GRACE = 2.0
 """Seconds for which the page can still be asked for once the run has ended."""
 LOOK_EVERY = 0.3
 """Seconds between two looks at whether the run still trains."""
 
 
 class Watch:
-    """Answers the questions of the page of one run. Browsers may ask at the same time."""
+    """Responds to the page of one run. Several browsers may send requests at the same time."""
 
     def __init__(self, path: Path) -> None:
         (self._run,) = open_runs([path])
@@ -32,18 +32,18 @@ class Watch:
         self._records = (0.0, "")
         self._page: tuple[str, bytes] | None = None
 
-    def __call__(self, question: Question) -> Answer:
+    def __call__(self, request: Request) -> Response:
         """The page, the name of its state, or one of its pictures."""
         with self._lock:
-            if question.path == "state":
+            if request.path == "state":
                 state = {"version": self._version(), "ended": not self._run.trains}
-                return Answer(json.dumps(state).encode(), JSON)
-            if question.path == "":
-                return Answer(self._rendered(), HTML)
-            kind, _, name = question.path.partition("/")
+                return Response(json.dumps(state).encode(), JSON)
+            if request.path == "":
+                return Response(self._rendered(), HTML)
+            kind, _, name = request.path.partition("/")
             shown, _ = self._run.gallery.pictures(self._marked()) if kind == "picture" else ([], 0)
             found = next((each for each in shown if _name(each) == name), None)
-            return NOT_FOUND if found is None else Answer(found.webp, WEBP, lasting=True)
+            return NOT_FOUND if found is None else Response(found.webp, WEBP, lasting=True)
 
     def until_it_ends(self) -> None:
         """Return when the run does not train any more, and browsers have had the time to notice."""
@@ -53,7 +53,7 @@ class Watch:
                 if not self._run.trains:
                     break
             time.sleep(LOOK_EVERY)
-        time.sleep(FAREWELL)
+        time.sleep(GRACE)
 
     def _marked(self) -> list[int]:
         best = self._run.records.best()

@@ -65,7 +65,7 @@ def _run(
     run, out = request.run, request.out
     set_determinism(run.deterministic)
     remarks: list[str] = []
-    with using(current().overheard(remarks)):
+    with using(current().copied_to(remarks)):
         dataset, held_out = open_parts(request.source, run, request.task.networks)
     facts = facts_of(dataset, held_out, remarks)
     world.places(run.batch, run.accumulate)  # refused before anything is written

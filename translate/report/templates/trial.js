@@ -1,4 +1,4 @@
-// A page to try a model: what is asked last is what is shown, and only one question is under way at a time.
+// A page to try a model: what was asked for last is shown, and one request is under way at a time.
 const LARGEST = 64 * 2 ** 20;
 const message = one("#message"), drop = one("#drop"), pair = one("#pair"), samples = one("#samples"), walk = one("#walk");
 let photo = null, waiting = null, working = false, frames = [];
@@ -21,17 +21,17 @@ async function ask(kind) {
   if (working) return;
   working = true;
   while (waiting) {
-    const asked = waiting;
+    const next = waiting;
     waiting = null;
-    message.textContent = asked === "translate" ? "Translating …" : "Drawing …";
+    message.textContent = next === "translate" ? "Translating …" : "Drawing …";
     message.className = "hint";
     try {
-      const options = asked === "translate" ? { method: "POST", body: photo } : {};
-      const answer = await fetch(asked + "?" + fields(), options);
+      const options = next === "translate" ? { method: "POST", body: photo } : {};
+      const answer = await fetch(next + "?" + fields(), options);
       if (!answer.ok) throw new Error(await answer.text());
       const found = await answer.json();
       if (found.error) throw new Error(found.error);
-      await show[asked](found);
+      await show[next](found);
     } catch (error) {
       message.textContent = error instanceof TypeError ? "gantk watch does not answer; has it been stopped?" : error.message;
       message.className = "certain";
