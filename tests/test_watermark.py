@@ -53,6 +53,11 @@ def test_the_mark_survives_jpeg_half_the_size_and_a_cut_of_a_quarter(seed: int) 
     assert look(halved(marked)).size == 0.5
 
 
+def test_a_large_photo_survives_all_of_it_at_once() -> None:
+    marked = Watermark(KEY).mark(photo(1, 1024), 255.0)
+    assert look(jpeg(halved(marked))[100:356, 60:316]).p_value < 1e-6
+
+
 def test_no_mark_is_found_without_the_key() -> None:
     for seed in range(8):
         assert look(photo(seed)).p_value > 1e-3

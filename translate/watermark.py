@@ -8,7 +8,7 @@ wherever it was cut, the piece holds the pattern, shifted in a circle.
 The test divides the picture's fine detail by its local strength, adds up all periods, and correlates them with the
 pattern at every shift. For a picture that knows nothing of the key, each correlation is a sum of cosines of independent
 uniform phases, so it is sub-Gaussian whatever the picture holds (Hoeffding, 1963): a score of z has a probability of at
-most exp(-z^2 / 2), and the p-value is that times the number of shifts, sizes and mirrorings that were tried.
+most exp(-z^2 / 2), and the p-value is that times the number of shifts, sizes, mirrorings and parts that were tried.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ PERIOD = 64
 RING = (0.12, 0.33)
 """Frequencies of the pattern in cycles per pixel: coarse enough for JPEG at 75 and for half the size (which keeps them
 up to 0.25), fine enough to differ from what photos hold."""
+
+COARSE = 0.18
+"""Frequency in cycles per pixel below which the test looks again: half the size and JPEG together leave no more."""
 
 FAINT, STRONG = 1.0, 1.95
 """Standard deviation of the mark in levels of 8 bits, where the picture is smooth and where it is rough. The latter
@@ -124,14 +127,15 @@ class Watermark:
     def detect(self, plane: Plane, sizes: tuple[float, ...] = SIZES) -> Detection:
         """Look for the mark in a picture's brightness, (H, W) from 0 to 255."""
         best, found = -math.inf, 1.0
-        conjugate = np.conj(np.fft.fft2(self.pattern))
+        spectrum = np.conj(np.fft.fft2(self.pattern))
+        parts = (spectrum, np.where(np.hypot(*_frequencies()) <= COARSE * PERIOD, spectrum, 0))
         middle = _middle(plane)
         for size in sizes:
             detail = _detail(middle if size == 1 else _resized(middle, 1 / size))
             for one in (detail, detail[:, ::-1]):
-                if (score := _score(one, conjugate)) > best:
+                if (score := max(_score(one, part) for part in parts)) > best:
                     best, found = score, size
-        tried = PERIOD**2 * len(sizes) * 2
+        tried = PERIOD**2 * len(sizes) * 2 * len(parts)
         return Detection(min(1.0, tried * math.exp(-(max(best, 0.0) ** 2) / 2)), found)
 
 

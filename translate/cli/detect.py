@@ -23,7 +23,7 @@ from translate.watermark import Detection, Watermark, brightness, read_key
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Look for the invisible mark that --watermark of gantk infer and gantk sample adds.
+    """Say whether pictures carry the invisible mark of a key, as --watermark of gantk infer adds it.
 
     A p-value bounds the probability that a picture without this key's mark scores as high. The mark is found after
     JPEG, after cutting, and at half, two thirds, three quarters, one and a half times and twice its size; not in
