@@ -139,7 +139,7 @@ IMPORTED_LATE = {
     "kornia": "takes seconds and serves --augment-device alone",
     "imagecodecs": "each codec is a library of its own, which an installation may lack",
     "tifffile": "serves TIFFs that Pillow does not open",
-    "scipy": "takes a second and serves pictures with hidden colours alone",
+    "scipy": "takes a second and serves hidden colours and watermarks alone",
     "torchvision": "takes a second, which help pages and commands without grids or its networks do without",
     "translate.cli.inspect_picture": "imports Pillow and NumPy, which the header of a model file does without",
     "translate.cli.train_model": "imports torch, which the list of models does without",

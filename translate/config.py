@@ -50,12 +50,12 @@ def build(cls: type[T], fields: Iterable[Field], values: Mapping[str, Any], orig
         raise UsageError(f"{origin}: {' '.join(str(error).split())}") from error
 
 
-def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str) -> Layer:
+def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str, flag: str = "") -> Layer:
     """The checked values of a config file: top-level ``plugin`` (optional), tables ``[data]``, ``[model]``, ``[run]``.
 
     Raises ``UsageError`` naming the file and the key: unknown keys and tables, wrong types, another plugin.
     """
-    content = load_toml(path)
+    content = load_toml(path, flag)
     named = content.pop("plugin", plugin)
     if named != plugin:
         raise UsageError(f"{path}: plugin = {shown(named)}, but the command trains {plugin!r}")
@@ -77,13 +77,16 @@ def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str) -> L
     return layer
 
 
-def load_toml(path: Path) -> dict[str, Any]:
-    """The file's tables. Raises ``UsageError`` for what cannot be read, and for what only a mistake would hold."""
+def load_toml(path: Path, flag: str = "") -> dict[str, Any]:
+    """The file's tables. Raises ``UsageError`` for what cannot be read, and for what only a mistake would hold.
+
+    ``flag``: by which the user named the file.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UsageError(f"{flag} {path}: cannot be read ({error.strerror})".strip()) from None
     if len(content) > LARGEST_FILE:
         raise UsageError(f"{path}: larger than {LARGEST_FILE >> 20} MiB; expected a config file")
     try:

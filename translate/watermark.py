@@ -23,7 +23,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter, uniform_filter
 
 from translate.errors import UsageError
 
@@ -154,6 +153,8 @@ def _frequencies() -> tuple[Plane, Plane]:
 
 def _strength(plane: Plane) -> Plane:
     """Standard deviation of the mark at each pixel, by the deviation of its 7 x 7 neighbours."""
+    from scipy.ndimage import uniform_filter  # loaded for marked pictures alone
+
     side = 2 * HALO + 1
     mean = uniform_filter(plane, side)
     variance = np.maximum(uniform_filter(plane**2, side) - mean**2, 0)
@@ -162,6 +163,8 @@ def _strength(plane: Plane) -> Plane:
 
 def _detail(plane: Plane) -> Plane:
     """What a matched filter reads: fine detail, weighted by what is to be expected around it."""
+    from scipy.ndimage import gaussian_filter, uniform_filter
+
     rough = plane - gaussian_filter(plane, 3)
     return np.asarray(rough / (uniform_filter(rough**2, 7) + 4) ** 0.75)
 

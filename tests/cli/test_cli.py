@@ -169,7 +169,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "cyclegan", "--resume"], "--resume: there is no run runs/cyclegan-N here"),
         (["train", "cyclegan", "--resume", "--out", "R"], "--resume: R is no run folder (config.toml is missing)"),
         (["train", "cyclegan", "--config", "no.toml"], "--config no.toml: cannot be read (No such file or directory)"),
-        (["infer", "R"], "Missing argument 'INPUT'"),
+        (["infer", "R", "--out", "o"], "INPUT is missing: photos, or their folders, or --list FILE"),
         (["infer", "R", "photos"], "--out is missing: folder for the results"),
         (["infer", "R", "photos", "--out", "O"], "R: no such model"),
         (["infer", "R", "photos", "--out", "O", "--format", "bmp"], "--format 'bmp': expected keep, png"),

@@ -54,7 +54,7 @@ def check(options: Options) -> int:
 def _subject(name: str, cls: type[TaskModel], path: Path | None) -> tuple[TaskModel, Example | None]:
     """The model to check, and the data to check it on: None where noise will do."""
     fields = tables_of(cls)
-    given = config.merge([config.read_config(path, fields, name)] if path else [])
+    given = config.merge([config.read_config(path, fields, name, "--config")] if path else [])
     task = config.build(cls, fields["model"], given["model"], name)
     if not given["data"]:
         return task, None

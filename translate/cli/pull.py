@@ -17,7 +17,7 @@ from translate.files import make_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Options(HubOptions):
-    """Fetch a model that gantk push sent into a folder, for gantk infer, sample and export.
+    """Fetch a model from a hub into a folder, for gantk infer, sample and export.
 
     The model file is checked before the folder appears. Files of other kinds are not fetched.
     """

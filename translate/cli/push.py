@@ -15,7 +15,7 @@ from translate.fields import Spelling
 
 @dataclass(frozen=True, kw_only=True)
 class Options(HubOptions):
-    """Send a folder that gantk export --to hub wrote to a model hub, as a new commit of a repository.
+    """Send a model to a hub: a folder that gantk export --to hub wrote, as a new commit of a repository.
 
     The weights, the configuration, the model card and its preview are sent, and nothing else.
     """

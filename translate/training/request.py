@@ -59,7 +59,7 @@ def make_request(
         if not (out / CONFIG).is_file():
             raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
         layers.append(config.read_config(out / CONFIG, fields, name))
-    layers += [config.read_config(path, fields, name) for path in configs]
+    layers += [config.read_config(path, fields, name, "--config") for path in configs]
     merged = config.merge([*layers, given])
     return Request(
         plugin=name,
