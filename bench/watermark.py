@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tables import add_json, append
 
 from translate.data.listing import find_images
 from translate.watermark import Watermark, brightness
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="+")
     parser.add_argument("--marked", type=int, default=200)
     parser.add_argument("--unmarked", type=int, default=2000)
+    add_json(parser)
     given = parser.parse_args()
     paths = [path for folder in given.photos for path in find_images(folder)]
     random.Random(0).shuffle(paths)
@@ -82,6 +84,8 @@ def main() -> None:
         f"{'unmarked':28} {sum(value < LEVEL for value in values)} of {len(values)}; lowest p-value {min(values):.2g}"
     )
     print(f"{'lowest PSNR of a mark':28} {lowest:.2f} dB")
+    alarms = {"unmarked": len(values), "alarms": sum(value < LEVEL for value in values), "lowest_p": min(values)}
+    append(given.json, "watermark", {"marked": len(marked), "found": found, **alarms, "psnr": lowest})
 
 
 if __name__ == "__main__":

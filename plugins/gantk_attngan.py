@@ -32,7 +32,7 @@ class AttnGAN(FromCaptions):
 
     condition: Annotated[int, "numbers of the condition that is drawn around a sentence", Ge(1)] = 100
     width: Annotated[int, "channels of the generator's maps at full size", Ge(1)] = 32
-    width_d: Annotated[int, "channels of a discriminator's first layer", Ge(1)] = 64
+    d_width: Annotated[int, "channels of a discriminator's first layer", Ge(1)] = 64
     fit: Annotated[float, "weight of the matching loss (the paper: 5 for birds, 50 for COCO)", Ge(0)] = 5.0
     kl: Annotated[float, "weight of the divergence of the conditions from the normal distribution", Ge(0)] = 1.0
 
@@ -40,7 +40,7 @@ class AttnGAN(FromCaptions):
         channels, size = data.channels["image"], data.size
 
         def judge(side: int) -> TextDiscriminator:
-            return TextDiscriminator(channels, side, self.features, self.width_d, init=init_orthogonal)
+            return TextDiscriminator(channels, side, self.features, self.d_width, init=init_orthogonal)
 
         return {
             **self.encoders(data),

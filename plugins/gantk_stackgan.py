@@ -87,7 +87,7 @@ class StackGAN(FromCaptions):
 
     first: Annotated[int, "steps of the first stage, before the second one begins", Ge(0)] = 80_000
     width: Annotated[int, "channels of the first stage's last map; the second begins with them", Ge(1)] = 96
-    width_d: Annotated[int, "channels of a discriminator's first layer", Ge(1)] = 64
+    d_width: Annotated[int, "channels of a discriminator's first layer", Ge(1)] = 64
     kl: Annotated[float, "weight of the divergence of the conditions from the normal distribution", Ge(0)] = 2.0
 
     def networks(self, data: DataSpec) -> Networks:
@@ -96,8 +96,8 @@ class StackGAN(FromCaptions):
             **self.encoders(data),
             "g1": lambda: StackFirst(channels, small, self.features, self.condition, self.latent, self.width),
             "g2": lambda: StackSecond(channels, self.features, self.condition, self.width),
-            "d1": lambda: TextDiscriminator(channels, small, self.features, self.width_d, projected=128),
-            "d2": lambda: TextDiscriminator(channels, data.size, self.features, self.width_d, projected=128),
+            "d1": lambda: TextDiscriminator(channels, small, self.features, self.d_width, projected=128),
+            "d2": lambda: TextDiscriminator(channels, data.size, self.features, self.d_width, projected=128),
         }
 
     def phases(self, data: DataSpec) -> Sequence[Phase]:

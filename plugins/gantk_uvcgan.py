@@ -37,7 +37,7 @@ class UVCGAN(Cycle):
     penalty: Annotated[float, "weight of the gradient penalty", Ge(0)] = 0.1
     slope: Annotated[float, "gradient norm at which the penalty is 0, for pictures in [0, 1]", Gt(0)] = 100.0
     width: Annotated[int, "channels of a generator's first layer", Ge(8)] = 48
-    width_d: Annotated[int, "channels of a discriminator's first layer", Ge(1)] = 64
+    d_width: Annotated[int, "channels of a discriminator's first layer", Ge(1)] = 64
     blocks: Annotated[int, "transformer blocks of a generator", Ge(1)] = 12
     pretrain: Annotated[
         int,
@@ -56,7 +56,7 @@ class UVCGAN(Cycle):
         return UnetVitGenerator(channels_in, channels_out, self.width, self.blocks)
 
     def discriminator(self, channels: int) -> nn.Module:
-        return patch_discriminator(channels, self.width_d, self.patch_layers, self.scales, spectral=self.spectral)
+        return patch_discriminator(channels, self.d_width, self.patch_layers, self.scales, spectral=self.spectral)
 
     def margin(self, data: DataSpec) -> int | None:
         return None  # every pixel sees every other one

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -423,7 +424,8 @@ def test_a_long_run_says_how_far_it_is(photos: Path, tmp_path: Path, monkeypatch
     assert told[0] == "looking for photos"
     counted = [line for line in told if " of 6 files, " in line]
     assert [line.split()[0] for line in counted] == list("123456")
-    assert counted[-2] == "5 of 6 files, 1 failed, 0:00:00 left"
+    # Whether the damaged photo is reported before or after its neighbours is up to the threads.
+    assert re.fullmatch(r"5 of 6 files, [01] failed, 0:00:00 left", counted[-2])
     assert counted[-1] == "6 of 6 files, 1 failed"
     assert threading.active_count() == 1
 

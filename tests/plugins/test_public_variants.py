@@ -133,7 +133,7 @@ def test_cyclegan_can_have_cut_s_anti_aliased_discriminators() -> None:
         Pix2Pix(scales=2, norm="instance", **SMALL),
         CycleGAN(scales=2, penalty=1.0, **SMALL),
         CUT(scales=2, width=4, blocks=5, patch_layers=2, patches=4, projection=4),
-        UVCGAN(scales=2, width=8, width_d=4, blocks=1, patch_layers=2),
+        UVCGAN(scales=2, width=8, d_width=4, blocks=1, patch_layers=2),
     ],
     ids=["pix2pix", "cyclegan", "cut", "uvcgan"],
 )

@@ -24,7 +24,7 @@ from translate.layers.text import TextEncoder, WordAttention, matching_loss, wor
 
 WORDS = ("", "a", "above", "blue", "circle", "red", "square")
 SPEC = DataSpec(32, {"image": 3}, {"text": WORDS})
-SMALL = {"features": 6, "latent": 3, "condition": 4, "width": 4, "width_d": 3}
+SMALL = {"features": 6, "latent": 3, "condition": 4, "width": 4, "d_width": 3}
 TEXT = torch.tensor([[1, 5, 4, 2, 1, 3, 6], [1, 3, 4, 0, 0, 0, 0], [1, 5, 6, 0, 0, 0, 0], [1, 5, 6, 0, 0, 0, 0]])
 RIGHT, WRONG = torch.ones, torch.zeros
 

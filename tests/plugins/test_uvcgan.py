@@ -18,7 +18,7 @@ from translate.training.engine import Engine
 
 SIZE = 32
 DATA = DataSpec(size=SIZE, channels={"a": 3, "b": 3})
-SMALL = UVCGAN(width=8, width_d=4, blocks=2, patch_layers=1)
+SMALL = UVCGAN(width=8, d_width=4, blocks=2, patch_layers=1)
 ROLES = ("g_ab", "g_ba", "d_a", "d_b")
 
 

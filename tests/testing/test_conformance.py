@@ -28,6 +28,24 @@ SMALL: dict[str, dict[str, Any]] = {
     "stargan": {"width": 2, "blocks": 1, "d_layers": 2, "critic": 2},
     "stylegan2": {"width": 8, "latent": 6, "mapping": 2, "base": 64, "most": 8},
     "r3gan": {"width": 8, "latent": 5, "group": 4, "blocks": 1},
+    "uvcgan": {"width": 8, "d_width": 4, "blocks": 1, "patch_layers": 1},
+    "stackgan": {"width": 2, "d_width": 2, "features": 4, "latent": 3, "condition": 3, "matching": 1, "first": 1},
+    "attngan": {"width": 2, "d_width": 2, "features": 4, "latent": 3, "condition": 3, "matching": 1},
+    "pix2pixhd": {
+        "width": 2,
+        "d_width": 2,
+        "blocks": 1,
+        "halvings": 2,
+        "coarse_steps": 1,
+        "alone_steps": 1,
+        "scales": 2,
+    },
+    "spade": {"width": 2, "d_width": 2, "map_width": 2},
+    "inpaint": {"width": 4, "d_width": 4, "d_layers": 2},
+    "colourise": {"width": 4},
+    "video-pix2pix": {"width": 4},
+    "realesrgan": {"generator": "compact", "width": 4, "d_width": 4, "perceptual": "none", "warmup": 1},
+    "restore": {"width": 4, "d_width": 4, "perceptual": "none", "warmup": 1},
     "pggan": {"latent": 6, "base": 128, "most": 8, "fade": 2, "steady": 2},
     "pggan-labelled": {"latent": 6, "base": 128, "most": 8, "fade": 2, "steady": 2},
 }
@@ -54,8 +72,11 @@ def model(name: str, **form: Any) -> TaskModel:
 
 @pytest.mark.parametrize("name", sorted(plugins.selectable()))
 def test_conforms(name: str) -> None:
-    results = check_task_model(model(name))
-    assert {result.state for result in results} == {"passed"}
+    task = model(name)
+    results = check_task_model(task)
+    # Two halves of a batch whose samples are compared are not the batch.
+    skipped = {"accumulation"} if task.compares_samples else set()
+    assert {result.check for result in results if result.state != "passed"} == skipped
 
 
 @pytest.mark.parametrize(("name", "form"), OTHER_FORMS)
