@@ -15,7 +15,7 @@ from typing import Any
 
 from translate.console import current
 from translate.errors import UsageError, named_line
-from translate.files import make_folder, temporary_beside
+from translate.files import make_folder, remove_leftovers, temporary_beside
 from translate.infer.fleet import FleetError, WorkerDiedError, room
 from translate.infer.options import InferOptions
 from translate.infer.plan import Job
@@ -36,6 +36,7 @@ class RayCluster:
 
     def __init__(self, worker: type, order: object, size: int, cpus: float, gpus: float) -> None:
         self.size = size
+        self.dismissed = 0
         self._order = order
         self._actor = ray.remote(
             num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0, max_concurrency=DEPTH + 1
@@ -73,6 +74,7 @@ class RayCluster:
 
     def dismiss(self, worker: Any) -> None:
         """Be rid of a worker."""
+        self.dismissed += 1
         with suppress(ray.exceptions.RayError):
             ray.kill(worker)
 
@@ -88,10 +90,13 @@ def ray_cluster(model: Path, out: Path, options: InferOptions) -> Iterator[RayCl
         make_folder(out, f"--out {out}")
         proof = temporary_beside(out / "workers")
         proof.touch()
+        cluster = RayCluster(Worker, Order(model, out, options, Path.cwd(), proof), size, cpus, gpus)
         try:
-            yield RayCluster(Worker, Order(model, out, options, Path.cwd(), proof), size, cpus, gpus)
+            yield cluster
         finally:
             proof.unlink(missing_ok=True)
+            if cluster.dismissed:  # dead workers may have left half a file
+                remove_leftovers(out, below=True)
 
 
 @contextmanager
