@@ -18,7 +18,7 @@ from translate.data.listing import Folders, list_folders
 from translate.data.pairing import match, of_one_size
 from translate.data.pictures import CHANNELS, Budget, scan
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Fit, Reader, Resize
+from translate.data.transforms import Fit, Reader, Resize, side_before_crop
 from translate.errors import UsageError
 
 BEFORE = "_before"
@@ -49,9 +49,7 @@ class Frames(Source):
         """Every frame that follows another one. ``UsageError`` where there are none; held-out data are whole clips."""
         if not (self.a and self.b):
             raise UsageError("expected --a DIR and --b DIR")
-        side = loading.size if self.load_size is None else self.load_size
-        if side < loading.size:
-            raise UsageError(f"--load-size {side} is smaller than --size {loading.size}")
+        side = side_before_crop(loading.size, self.load_size, enlarged=1)
         a, b = (list_folders(flag, roots) for flag, roots in (("--a", self.a), ("--b", self.b)))
         channels = {"a": self.channels_a, "b": self.channels_b}
         channels |= {f"{name}{BEFORE}": count for name, count in channels.items()}

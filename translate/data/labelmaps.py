@@ -20,7 +20,7 @@ from translate.data.listing import Folders, list_folders
 from translate.data.pairing import Partners, match, of_one_size
 from translate.data.pictures import Budget, PictureReader, Pictures, scan
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Fit, Reader, Resize
+from translate.data.transforms import Fit, Reader, Resize, side_before_crop
 from translate.dataspec import UNLABELLED
 from translate.errors import UsageError
 
@@ -61,9 +61,7 @@ class LabelMaps(Source):
             raise UsageError("expected --labels DIR and --images DIR")
         if loading.cache == "device":
             raise UsageError("--cache device: the planes of label maps are made on the host; expected --cache memory")
-        side = loading.size if self.load_size is None else self.load_size
-        if side < loading.size:
-            raise UsageError(f"--load-size {side} is smaller than --size {loading.size}")
+        side = side_before_crop(loading.size, self.load_size, enlarged=1)
         labels, images = (
             list_folders(flag, roots) for flag, roots in (("--labels", self.labels), ("--images", self.images))
         )

@@ -23,12 +23,12 @@ ENLARGED = 286 / 256
 """How much larger than the crop the papers load their images (Isola et al., 2017, appendix 6.2): 286 pixels for 256."""
 
 
-def side_before_crop(size: int, load_size: int | None) -> int:
-    """The side that images are brought to for a crop of ``size``: ``load_size``, or the papers' share more.
+def side_before_crop(size: int, load_size: int | None, enlarged: float = ENLARGED) -> int:
+    """The side that images are brought to for a crop of ``size``: ``load_size``, or ``enlarged`` times as many.
 
     Raises ``UsageError`` where the crop would not fit.
     """
-    side = round(size * ENLARGED) if load_size is None else load_size
+    side = round(size * enlarged) if load_size is None else load_size
     if side < size:
         raise UsageError(f"--load-size {side} is smaller than --size {size}")
     return side
