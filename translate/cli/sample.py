@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from translate.preview import to_rgb
 from translate.sample import saving
 from translate.sample.animation import FPS, check_animation, save_animation
 from translate.sample.sampler import STEPS, Sampler, mixing
+from translate.watermark import Watermark, read_key
 
 PICTURES, KEYS, FRAMES = 64, 8, 24
 """Pictures in all, latents that a walk goes through, and its frames from one to the next, unless given."""
@@ -69,6 +71,11 @@ class Options:
         "a condition of the model, such as label=ship (gantk inspect lists them), label=all or truncation=0..1",
         Spelling(flag="--set", metavar="NAME=VALUE"),
     ] = ()
+    watermark: Annotated[
+        str | None,
+        "add an invisible mark of this key, or of the one in @FILE, that gantk detect finds",
+        Spelling(metavar="KEY"),
+    ] = None
     batch: Annotated[int, "pictures drawn at once", Ge(1)] = 64
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"
     overwrite: Annotated[bool, "replace files that exist"] = False
@@ -77,6 +84,8 @@ class Options:
         if self.walk is None and self.grid is None and self.out is None:
             raise UsageError("nowhere to write: expected --grid FILE, --out PATH or both, or --walk FILE")
         others = {"--grid": self.grid, "--out": self.out, "--interpolate": self.interpolate, "--mix": self.mixes}
+        if self.walk is not None and self.watermark is not None:
+            raise UsageError("--watermark: of pictures alone; expected no --walk")
         if self.walk is not None and any(others.values()):
             other = next(flag for flag, value in others.items() if value)
             raise UsageError(f"--walk {self.walk}: an animation alone; expected no {other}")
@@ -88,6 +97,11 @@ class Options:
             raise UsageError(f"{'--once' if self.once else f'--fps {self.fps}'}: of a walk alone; expected --walk FILE")
         if self.interpolate and self.pictures % self.apart:
             raise UsageError(f"--count {self.pictures} --interpolate: expected a multiple of {self.apart}")
+
+    @cached_property
+    def mark(self) -> Watermark | None:
+        """The mark that pictures are to have."""
+        return None if self.watermark is None else Watermark(read_key("--watermark", self.watermark))
 
     @property
     def mixes(self) -> bool:
@@ -114,6 +128,7 @@ def sample(options: Options) -> None:
         saving.check_grid(options.grid)
     if options.walk is not None:
         check_animation(options.walk, options.fps or FPS)
+    mark = options.mark
     device = choose_device(options.device)
     model = load_published(options.model)
     sampler = Sampler(
@@ -126,10 +141,12 @@ def sample(options: Options) -> None:
         device=device,
     )
     rows = len(sampler.rows)  # refused before anything is written
+    if mark is not None and not saving.storage_of(model, sampler.chosen).colours:
+        raise UsageError("--watermark: this model draws no grey or colour pictures")
     if options.walk is not None:
         _walk(sampler, options, options.walk)
     elif options.mixes and options.grid is not None:
-        _mix(sampler, options.mix, options.grid)
+        _mix(sampler, options, options.grid)
     elif options.steps and not options.interpolate and sweep_of(sampler.chosen, sampler.settings) is None:
         raise UsageError(f"--steps {options.steps}: expected --interpolate, --walk or --set NAME=A..B")
     else:
@@ -144,10 +161,10 @@ def _walk(sampler: Sampler, options: Options, path: Path) -> None:
     current().record({"walk": path, "frames": count, "seed": options.seed})
 
 
-def _mix(sampler: Sampler, counts: tuple[int, int], grid: Path) -> None:
+def _mix(sampler: Sampler, options: Options, grid: Path) -> None:
     make_folder(grid.parent, f"--grid {grid}")
-    rows, columns = counts
-    saving.save_grid(grid, sampler.mix(rows, columns), 1 + rows)
+    rows, columns = options.mix
+    saving.save_grid(grid, sampler.mix(rows, columns), 1 + rows, options.mark)
     current().line(f"{rows * columns} mixed pictures, with their sources: {grid}")
     current().record({"grid": grid, "rows": rows, "columns": columns, "seed": sampler.seed})
 
@@ -185,12 +202,12 @@ def _write(batches: Iterator[Tensor], options: Options, total: int, rows: int | 
                 levels.append(to_rgb(pictures))
             yield pictures
 
-    written = [] if out is None else saving.save_each(out, kept(), options.seed, storage)
+    written = [] if out is None else saving.save_each(out, kept(), options.seed, storage, options.mark)
     if grid is not None:
         if out is None:
             for _ in kept():
                 pass
-        saving.save_grid(grid, torch.cat(levels), rows)
+        saving.save_grid(grid, torch.cat(levels), rows, options.mark)
         console.line(f"{total} pictures: {grid}")
         console.record({"grid": grid, "count": total, "seed": options.seed})
     if out is not None:

@@ -17,6 +17,8 @@ AT_ONCE = 4 << 20
 WEAK = 1e-6
 """P-value above which a mark counts as lost in its own picture."""
 
+LOST = "too small or too plain"
+
 
 def mark_of(options: InferOptions, levels: Levels) -> Watermark | None:
     """The mark that the results are to have. Raises ``UsageError`` where they are no pictures, which it would spoil."""
@@ -33,7 +35,7 @@ def marked(canvas: Canvas, watermark: Watermark | None) -> tuple[Canvas, list[st
     if watermark is None:
         return canvas, []
     result = MarkedCanvas(canvas, watermark)
-    return result, ["its watermark cannot be found again: too small or too plain"] if result.is_weak() else []
+    return result, [f"its watermark cannot be found again: {LOST}"] if result.is_weak() else []
 
 
 class MarkedCanvas(Canvas):
