@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 
 from gantk_sagan import SAGAN
 from translate.contract import Batch, DataSpec, Nets, Networks, Terms
@@ -13,9 +13,8 @@ from translate.discriminators.biggan import class_discriminator
 from translate.generators.biggan import ClassGenerator, pieces
 from translate.layers.init import init_orthogonal
 from translate.losses.orthogonal import orthogonal
+from translate.optimizers import Moments, Rate
 from translate.settings import Run
-
-Moment = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +28,9 @@ class BigGAN(SAGAN):
     api = 2
     recipe = Run(batch=2048, size=128, epochs=200, ema=0.9999)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 5e-5
+    lr: Rate = 5e-5
     lr_d: Annotated[float | None, "learning rate of the discriminators [that of the others]", Gt(0)] = 2e-4
-    betas: Annotated[tuple[Moment, Moment], "Adam moments"] = (0.0, 0.999)
+    betas: Moments = (0.0, 0.999)
     latent: Annotated[int, "numbers in a latent vector, which is cut into a piece for each block", Ge(1)] = 120
     width: Annotated[int, "channels of which all layers have a multiple", Ge(1)] = 96
     embedding: Annotated[int, "numbers in the embedding of a class, which all norms share", Ge(1)] = 128

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,7 +21,7 @@ from translate.generators.rrdb import RRDBNet
 from translate.generators.srresnet import Scale
 from translate.losses.adversarial import RelativisticAverageLoss
 from translate.losses.perceptual import Perceptual, last_layer, vgg
-from translate.optimizers import fall
+from translate.optimizers import Moments, Rate, fall
 from translate.settings import Run
 
 
@@ -42,11 +42,8 @@ class ESRGAN(TaskModel):
     recipe = Run(steps=1_400_000, batch=16, size=128)
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.9,
-        0.999,
-    )
+    lr: Rate = 1e-4
+    betas: Moments = (0.9, 0.999)
     warmup: Annotated[int, "steps of pre-training on the mean absolute error, before the game", Ge(0)] = 1_000_000
     decay_from: Annotated[
         float,

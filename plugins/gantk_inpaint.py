@@ -20,7 +20,7 @@ from typing import Annotated, ClassVar, cast
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
@@ -31,6 +31,7 @@ from translate.errors import UsageError
 from translate.generators.gated import HALVINGS, GatedGenerator, gated_margin
 from translate.layers.norms import spectrally_normalised
 from translate.losses.adversarial import adversarial
+from translate.optimizers import Moments, Rate
 from translate.settings import Run
 
 GAME = adversarial("hinge")
@@ -93,11 +94,8 @@ class Inpaint(TaskModel):
     recipe = Run(steps=1_000_000, batch=16, size=256, ema=0.0)  # the paper publishes the weights of the last step
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.5,
-        0.999,
-    )
+    lr: Rate = 1e-4
+    betas: Moments = (0.5, 0.999)
     width: Annotated[int, "channels of the generator's first layers", Ge(2)] = 24
     d_width: Annotated[int, "channels of the discriminator's first layer", Ge(1)] = 64
     d_layers: Annotated[int, "stride-2 layers of the discriminator", Ge(2), Le(8)] = 6

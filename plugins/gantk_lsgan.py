@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge
 from torch import nn
 
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
@@ -14,6 +14,7 @@ from translate.data.images import Images
 from translate.discriminators.dcgan import DCGANDiscriminator, side_after
 from translate.generators.lsgan import LSGANGenerator
 from translate.losses.adversarial import adversarial
+from translate.optimizers import Rate
 from translate.settings import Run
 
 
@@ -29,7 +30,7 @@ class LSGAN(TaskModel):
     source = Images
     recipe = Run(batch=64, size=112, epochs=50)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-3
+    lr: Rate = 1e-3
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 1024
     width: Annotated[
         int, "channels of the generator's widest maps; the discriminator has a quarter to twice", Ge(4)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +23,7 @@ from translate.generators.stylegan import resolutions
 from translate.layers.labels import WithLabel
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import gradient_penalty
+from translate.optimizers import Moments, Rate
 from translate.settings import Run
 
 LOSS = adversarial("wasserstein")
@@ -83,11 +84,8 @@ class PGGAN(TaskModel):
     recipe = Run(batch=16, size=1024, steps=1_550_000, ema=0.999)
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-3
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.0,
-        0.99,
-    )
+    lr: Rate = 1e-3
+    betas: Moments = (0.0, 0.99)
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 512
     base: Annotated[int, "channels times side of the features", Ge(1)] = 16384
     most: Annotated[int, "most channels of any features", Ge(1)] = 512

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,6 +37,7 @@ from translate.layers.norms import Norm
 from translate.losses.adversarial import AdversarialLoss, adversarial, score_of
 from translate.losses.penalties import EVERY, R1, R2, lazy_penalties
 from translate.losses.perceptual import vgg_layers
+from translate.optimizers import Moments, Rate
 from translate.settings import Run
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -47,9 +48,7 @@ Generator: TypeAlias = Annotated[
     Literal["local", "global", "spade"], "local: coarse to fine, with an enhancer; global: the coarse one; spade"
 ]
 Game: TypeAlias = Annotated[Literal["lsgan", "hinge", "vanilla"], "adversarial loss"]
-Rate: TypeAlias = Annotated[float, "learning rate", Gt(0)]
 DRate: TypeAlias = Annotated[float | None, "learning rate of the discriminators [that of the others]", Gt(0)]
-Moments: TypeAlias = Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"]
 
 
 def edges_of(instances: Tensor) -> Tensor:

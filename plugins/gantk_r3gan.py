@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge
 from torch import Tensor
 
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
@@ -19,7 +19,7 @@ from translate.generators.stylegan import resolutions
 from translate.layers.factors import distances, edits
 from translate.losses.adversarial import RelativisticPairingLoss
 from translate.losses.penalties import logits_and_penalty
-from translate.optimizers import fall
+from translate.optimizers import Moments, Rate, fall
 from translate.settings import Run
 
 LOSS = RelativisticPairingLoss()
@@ -44,11 +44,8 @@ class R3GAN(TaskModel):
     recipe = Run(batch=256, size=64, steps=78_125, ema=0.99965)
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.0,
-        0.99,
-    )
+    lr: Rate = 2e-4
+    betas: Moments = (0.0, 0.99)
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 64
     width: Annotated[int, "channels of features of at most 32 pixels; half of it for each doubling", Ge(1)] = 768
     blocks: Annotated[int, "residual blocks at each side", Ge(1)] = 2

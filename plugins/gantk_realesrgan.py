@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,6 +36,7 @@ from translate.layers.sharpen import sharpened
 from translate.losses.adversarial import Game
 from translate.losses.penalties import EVERY, R1, R2, lazy_penalties
 from translate.losses.perceptual import Perceptual, last_layer, vgg_layers
+from translate.optimizers import Moments
 from translate.settings import Run
 
 Generator = Literal["rrdb", "compact", "span"]
@@ -64,10 +65,7 @@ class RealESRGAN(TaskModel):
     averaged = ("g",)
 
     lr: Annotated[float, "learning rate; twice as much before the game", Gt(0)] = 1e-4
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.9,
-        0.99,
-    )
+    betas: Moments = (0.9, 0.99)
     generator: Annotated[Generator, "network that enlarges: the paper's, its authors' small one, or SPAN"] = "rrdb"
     warmup: Annotated[int, "steps of pre-training on the mean absolute error, before the game", Ge(0)] = 1_000_000
     pixel: Annotated[float, "weight of the mean absolute error in the game, on values from 0 to 1", Ge(0)] = 1.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from translate.conditions import choice, number
@@ -17,9 +17,8 @@ from translate.errors import UsageError
 from translate.generators.biggan import ClassGenerator, multiples
 from translate.layers.init import init_xavier
 from translate.losses.adversarial import adversarial
+from translate.optimizers import Moments, Rate
 from translate.settings import Run
-
-Moment = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +34,9 @@ class SAGAN(TaskModel):
     recipe = Run(batch=256, size=128, epochs=200, ema=0.0)  # the paper publishes the weights of the last step
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
+    lr: Rate = 1e-4
     lr_d: Annotated[float | None, "learning rate of the discriminators [that of the others]", Gt(0)] = 4e-4
-    betas: Annotated[tuple[Moment, Moment], "Adam moments"] = (0.0, 0.9)
+    betas: Moments = (0.0, 0.9)
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 128
     width: Annotated[int, "channels of which all layers have a multiple", Ge(1)] = 64
     attention: Annotated[int | None, "side of maps with self-attention, 0 for none [32, or half of --size]", Ge(0)] = (

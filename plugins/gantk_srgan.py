@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, cast
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +21,7 @@ from translate.generators.srresnet import BodyEnd, MSRResNet, Output, Scale, SRR
 from translate.layers.norms import Norm
 from translate.losses.adversarial import adversarial
 from translate.losses.perceptual import Classifier, Perceptual, last_layer, vgg
+from translate.optimizers import Moments, Rate
 from translate.settings import Run
 
 vanilla = adversarial("vanilla")
@@ -39,11 +40,8 @@ class SRGAN(TaskModel):
     recipe = Run(steps=1_200_000, batch=16, size=96)
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.9,
-        0.999,
-    )
+    lr: Rate = 1e-4
+    betas: Moments = (0.9, 0.999)
     warmup: Annotated[int, "steps of pre-training on the mean squared error, before the game", Ge(0)] = 1_000_000
     decay_at: Annotated[float, "share of the run after which the learning rate falls to a tenth", Ge(0), Le(1)] = 0.9167
     perceptual: Annotated[Perceptual, "content loss: on features, or none: on pixels (MSE)"] = "vgg19"

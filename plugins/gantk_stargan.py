@@ -43,6 +43,7 @@ from translate.errors import UsageError
 from translate.generators.stargan import DomainGenerator, domain_generator_margin
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import PenaltyOn, gradient_penalty
+from translate.optimizers import Rate
 from translate.settings import Run
 
 GAME = adversarial("wasserstein")
@@ -108,7 +109,7 @@ class StarGAN(TaskModel):
     recipe = Run(batch=16, size=128, epochs=200, ema=0.0)  # the paper publishes the weights of the last step
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
+    lr: Rate = 1e-4
     critic: Annotated[int, "discriminator updates per generator update", Ge(1)] = 5
     penalty: Annotated[float, "weight of the gradient penalty", Gt(0)] = 10.0
     penalty_on: PenaltyOn = "mean"

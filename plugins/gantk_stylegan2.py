@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from translate.conditions import number
@@ -19,7 +19,7 @@ from translate.generators.stylegan import Style, StyleGANGenerator, resolutions
 from translate.layers.factors import distances, edits
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import r1
-from translate.optimizers import make_optimizer
+from translate.optimizers import Moments, Rate, make_optimizer
 from translate.settings import Run
 
 LOSS = adversarial("vanilla")
@@ -58,11 +58,8 @@ class StyleGAN2(TaskModel):
     recipe = Run(batch=32, size=256, steps=780_000, ema=0.998)
     averaged = ("g",)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 2e-3
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.0,
-        0.99,
-    )
+    lr: Rate = 2e-3
+    betas: Moments = (0.0, 0.99)
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 512
     width: Annotated[int, "numbers in a style", Ge(1)] = 512
     mapping: Annotated[int, "layers of the mapping network", Ge(1)] = 8

@@ -16,6 +16,7 @@ from translate.discriminators.multiscale import patch_discriminator
 from translate.errors import UsageError
 from translate.generators.unet_vit import HALVINGS, UnetVitGenerator
 from translate.losses.penalties import gradient_penalty
+from translate.optimizers import Moments, Rate
 from translate.settings import Run
 
 PATCHES = 8
@@ -30,8 +31,8 @@ class UVCGAN(Cycle):
     recipe = Run(batch=1, size=256, epochs=500, ema=0.0)
     multiple = 1 << HALVINGS
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 1e-4
-    betas: Annotated[tuple[float, float], "Adam moments"] = (0.5, 0.99)
+    lr: Rate = 1e-4
+    betas: Moments = (0.5, 0.99)
     # The paper's weight is 10 for pictures in [0, 1]; a difference is twice as large in [-1, 1].
     cycle: Annotated[float, "weight of the cycle-consistency term", Ge(0)] = 5.0
     penalty: Annotated[float, "weight of the gradient penalty", Ge(0)] = 0.1

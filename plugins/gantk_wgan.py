@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt
 from torch import Tensor
 
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms
@@ -19,10 +19,8 @@ from translate.generators.resblocks import ResidualGenerator, doublings
 from translate.layers.norms import Norm
 from translate.losses.adversarial import adversarial
 from translate.losses.penalties import gradient_penalty
-from translate.optimizers import SCHEDULE, Optimizer, Schedule
+from translate.optimizers import SCHEDULE, Moment, Moments, Optimizer, Rate, Schedule
 from translate.settings import Run
-
-Moment = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +61,7 @@ class WGAN(WassersteinGAN):
     api = 2
     recipe = Run(batch=64, size=64, epochs=100)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 5e-5
+    lr: Rate = 5e-5
     betas: Annotated[tuple[Moment, Moment], "Adam moments; the second one is RMSprop's smoothing constant"] = (
         0.0,
         0.99,
@@ -116,8 +114,8 @@ class WGANGP(WassersteinGAN):
     api = 2
     recipe = Run(batch=64, size=32, epochs=500)
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
-    betas: Annotated[tuple[Moment, Moment], "Adam moments"] = (0.0, 0.9)
+    lr: Rate = 2e-4
+    betas: Moments = (0.0, 0.9)
     lr_schedule: Annotated[Schedule, SCHEDULE] = "linear"
     latent: Annotated[int, "numbers in a latent vector", Ge(1)] = 128
     network: Annotated[Literal["resnet", "dcgan"], "residual blocks, or DCGAN's layers without norm in the critic"] = (

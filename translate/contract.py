@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from translate.dataspec import DataSpec as DataSpec
 from translate.errors import UsageError
 from translate.holdout import Part
-from translate.optimizers import SCHEDULE, Optimizer, Schedule, Weights, fall, make_optimizer
+from translate.optimizers import SCHEDULE, Moments, Optimizer, Rate, Schedule, Weights, fall, make_optimizer
 from translate.reading import STANDARD, Percentiles, Reading
 from translate.settings import Run
 
@@ -307,11 +307,8 @@ class TaskModel(ABC):
     """Whether a loss compares the samples of a batch (minibatch discrimination, a relativistic average): then two
     halves are not one batch, and ``--accumulate`` and several processes are refused."""
 
-    lr: Annotated[float, "learning rate", Gt(0)] = 2e-4
-    betas: Annotated[tuple[Annotated[float, Ge(0), Lt(1)], Annotated[float, Ge(0), Lt(1)]], "Adam moments"] = (
-        0.5,
-        0.999,
-    )
+    lr: Rate = 2e-4
+    betas: Moments = (0.5, 0.999)
     lr_d: Annotated[float | None, "learning rate of the discriminators [that of the others]", Gt(0)] = None
     optimizer: Annotated[Optimizer, "optimizer of all networks; betas are its moments or momentum"] = "adam"
     weight_decay: Annotated[float, "weight decay", Ge(0)] = 0.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import torch
+from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 ORIGINAL = "parametrizations.weight.original"
@@ -23,6 +24,11 @@ HALVINGS = (1 / 8, 1 / 4, 1 / 2, 3 / 4)
 """After these shares of the run ``halving`` halves the learning rate."""
 Weights = Literal["paper", "normal", "xavier", "kaiming", "orthogonal"]
 """``paper``: as the model's networks are built."""
+
+Rate: TypeAlias = Annotated[float, "learning rate", Gt(0)]
+Moment: TypeAlias = Annotated[float, Ge(0), Lt(1)]
+Moments: TypeAlias = Annotated[tuple[Moment, Moment], "Adam moments"]
+"""Fields of a task model, for those that have defaults of their own."""
 
 
 def make_optimizer(

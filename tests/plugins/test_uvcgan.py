@@ -11,6 +11,7 @@ from torch.nn.functional import gelu, instance_norm, interpolate, l1_loss, leaky
 
 from gantk_uvcgan import UVCGAN
 from plain_loop import engine_of, fp64, given
+from translate.cli.app import run
 from translate.contract import DataSpec
 from translate.errors import UsageError
 from translate.generators.unet_vit import UnetVitGenerator
@@ -248,3 +249,8 @@ def test_what_cannot_be_trained_is_refused(task: UVCGAN, data: DataSpec, words: 
 def test_width_must_fit_the_heads() -> None:
     with pytest.raises(UsageError, match="width 12: expected a multiple of 8"):
         UVCGAN(width=12)
+
+
+def test_moments_have_the_bounds_that_those_of_every_model_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "uvcgan", "--a", "a", "--b", "b", "--betas", "2", "0.9"]) == 2
+    assert "--betas 2 0.9: expected 2 values (a number >= 0 and < 1" in capsys.readouterr().err
