@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-from annotated_types import Ge
 from torch import Generator, Tensor
 
 from translate.contract import Dataset, DataSpec, Loading
@@ -21,7 +20,7 @@ from translate.data.layouts import one_domain, refuse_results
 from translate.data.listing import list_folders
 from translate.data.pictures import Pictures, read_pictures
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Geometry, Resize, side_before_crop
+from translate.data.transforms import BeforeCrop, EnlargedSide, Geometry, side_before_crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +35,8 @@ class Derived(Augmented):
     target: ClassVar[str]
 
     images: Annotated[tuple[Path, ...], "folder of pictures, with its sub-folders"]
-    resize: Annotated[
-        Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
-    ] = "scale"
-    load_size: Annotated[int | None, "side in pixels before the crop [--size x 286/256]", Ge(4)] = None
+    resize: BeforeCrop = "scale"
+    load_size: EnlargedSide = None
     flip: Annotated[bool, "mirror half of the pictures"] = True
 
     @classmethod

@@ -18,7 +18,7 @@ from translate.data.listing import Folders, list_folders
 from translate.data.pairing import match, of_one_size
 from translate.data.pictures import CHANNELS, Budget, scan
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Fit, Reader, Resize, side_before_crop
+from translate.data.transforms import BeforeCrop, Fit, OwnSide, Reader, side_before_crop
 from translate.errors import UsageError
 
 BEFORE = "_before"
@@ -35,10 +35,8 @@ class Frames(Source):
     b: Annotated[tuple[Path, ...], "folder of targets, with the same sub-folders and file names"] = ()
     channels_a: Annotated[int, f"of the input: {CHANNELS}", Ge(1)] = 3
     channels_b: Annotated[int, f"of the target: {CHANNELS}", Ge(1)] = 3
-    resize: Annotated[
-        Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
-    ] = "scale"
-    load_size: Annotated[int | None, "side in pixels before the crop [--size]", Ge(4)] = None
+    resize: BeforeCrop = "scale"
+    load_size: OwnSide = None
     flip: Annotated[bool, "mirror half of the samples"] = True
 
     @classmethod

@@ -20,7 +20,7 @@ from translate.data.listing import Folders, list_folders
 from translate.data.pairing import Partners, match, of_one_size
 from translate.data.pictures import Budget, PictureReader, Pictures, scan
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Fit, Reader, Resize, side_before_crop
+from translate.data.transforms import BeforeCrop, Fit, OwnSide, Reader, side_before_crop
 from translate.dataspec import UNLABELLED
 from translate.errors import UsageError
 
@@ -44,10 +44,8 @@ class LabelMaps(Source):
         Le(256),
     ] = None
     names: Annotated[Path | None, "text file with the names of the classes, one a line, from index 0 on"] = None
-    resize: Annotated[
-        Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
-    ] = "scale"
-    load_size: Annotated[int | None, "side in pixels before the crop [--size]", Ge(4)] = None
+    resize: BeforeCrop = "scale"
+    load_size: OwnSide = None
     flip: Annotated[bool, "mirror half of the samples"] = True
 
     @classmethod

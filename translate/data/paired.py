@@ -22,7 +22,7 @@ from translate.data.listing import Folders, list_folders
 from translate.data.pairing import SAME_NAME, Pattern, header_of, match, of_one_size
 from translate.data.pictures import CHANNELS, Budget, Pictures, scan
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Fit, Geometry, Reader, Resize, fitted, side_before_crop
+from translate.data.transforms import BeforeCrop, EnlargedSide, Fit, Geometry, Reader, fitted, side_before_crop
 from translate.errors import UsageError
 from translate.reading import Reading
 
@@ -47,10 +47,8 @@ class Paired(Augmented):
     channels_a: Annotated[int, f"of the input: {CHANNELS}", Ge(1)] = 3
     channels_b: Annotated[int, f"of the target: {CHANNELS}", Ge(1)] = 3
     classes: Annotated[int, "classes of inputs that are maps of class indices (0: pictures)", Ge(0), Le(256)] = 0
-    resize: Annotated[
-        Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
-    ] = "resize"
-    load_size: Annotated[int | None, "side in pixels before the crop [--size x 286/256]", Ge(4)] = None
+    resize: BeforeCrop = "resize"
+    load_size: EnlargedSide = None
     flip: Annotated[bool, "mirror half of the pairs"] = True
 
     def __post_init__(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from PIL import Image
 from torch import Tensor
 
@@ -21,6 +22,13 @@ Resize = Literal["resize", "scale", "none"]
 
 ENLARGED = 286 / 256
 """How much larger than the crop the papers load their images (Isola et al., 2017, appendix 6.2): 286 pixels for 256."""
+
+BeforeCrop: TypeAlias = Annotated[
+    Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
+]
+EnlargedSide: TypeAlias = Annotated[int | None, "side in pixels before the crop [--size x 286/256]", Ge(4)]
+OwnSide: TypeAlias = Annotated[int | None, "side in pixels before the crop [--size]", Ge(4)]
+"""Fields of a source whose pictures are resized, then cut; ``side_before_crop`` takes what the latter two hold."""
 
 
 def side_before_crop(size: int, load_size: int | None, enlarged: float = ENLARGED) -> int:

@@ -18,7 +18,7 @@ from translate.data.layouts import one_domain, refuse_results
 from translate.data.listing import Folders, list_folders
 from translate.data.pictures import CHANNELS, Budget, Pictures, read_pictures
 from translate.data.ranges import described, reading_of
-from translate.data.transforms import Geometry, Resize, side_before_crop
+from translate.data.transforms import BeforeCrop, EnlargedSide, Geometry, side_before_crop
 from translate.errors import UsageError
 from translate.reading import Reading
 
@@ -30,10 +30,8 @@ class Unpaired(Augmented):
     a: Annotated[tuple[Path, ...], "folder of images of domain a"]
     b: Annotated[tuple[Path, ...], "folder of images of domain b"]
     channels: Annotated[int, CHANNELS, Ge(1)] = 3
-    resize: Annotated[
-        Resize, "resize: squash to a square of --load-size; scale: the shorter side to it; none: crop as it is"
-    ] = "resize"
-    load_size: Annotated[int | None, "side in pixels before the crop [--size x 286/256]", Ge(4)] = None
+    resize: BeforeCrop = "resize"
+    load_size: EnlargedSide = None
     flip: Annotated[bool, "mirror half of the images"] = True
 
     def open(self, loading: Loading) -> Dataset:
