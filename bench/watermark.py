@@ -21,10 +21,9 @@ from PIL import Image
 from tables import add_json, append
 
 from translate.data.listing import find_images
-from translate.watermark import Watermark, brightness
+from translate.watermark import LEVEL, Watermark, brightness
 
 Photo = NDArray[np.uint8]
-LEVEL = 1e-6
 
 
 def jpeg(photo: Photo, quality: int = 75) -> Photo:

@@ -19,10 +19,8 @@ from torch import Generator, Tensor, nn
 from gantk_pix2pix import Pix2Pix
 from translate.contract import Batch, DataSpec, Direction, Nets
 from translate.data.derived import Derived
+from translate.reading import LUMA_WEIGHTS
 from translate.settings import Run
-
-LUMA = (0.299, 0.587, 0.114)
-"""What red, green and blue add to the luma (ITU-R BT.601, as JPEG and Pillow take it)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class Greyed(Derived):
         return {"a": 1, "b": 3}
 
     def derive(self, pictures: Tensor, generator: Generator) -> Mapping[str, Tensor]:
-        weights = torch.tensor(LUMA, dtype=pictures.dtype, device=pictures.device).view(1, -1, 1, 1)
+        weights = torch.tensor(LUMA_WEIGHTS, dtype=pictures.dtype, device=pictures.device).view(1, -1, 1, 1)
         return {"a": (pictures * weights).sum(1, keepdim=True)}
 
 
@@ -51,11 +49,11 @@ class Tinted(nn.Module):
         self.chroma = chroma
 
     def forward(self, grey: Tensor) -> Tensor:
-        red, _, blue = LUMA
+        red, _, blue = LUMA_WEIGHTS
         cb, cr = self.chroma(grey).to(grey.dtype).chunk(2, 1)
         # Blue and red differ from the luma by so much; green takes what keeps the weighted sum 0.
         of_blue, of_red = 2 * (1 - blue) * cb, 2 * (1 - red) * cr
-        of_green = -(red * of_red + blue * of_blue) / LUMA[1]
+        of_green = -(red * of_red + blue * of_blue) / LUMA_WEIGHTS[1]
         tint = torch.cat([of_red, of_green, of_blue], 1)
         # How far each channel may move before it leaves [-1, 1].
         room = torch.where(tint > 0, 1 - grey, 1 + grey).clamp(min=0)

@@ -29,6 +29,9 @@ no list, as Pillow starts Ghostscript or asks the system for that."""
 MAX_PIXELS = 178_956_970
 """Pixels beyond which a picture is refused unread: where Pillow itself stops (as a suspected decompression bomb)."""
 
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+"""What red, green and blue add to the luma (ITU-R BT.601, as JPEG and Pillow take it)."""
+
 
 Hidden: TypeAlias = Literal["fill", "white"]
 """What stands in for colours that no one sees, as their alpha is 0: those of the nearest visible pixels, or white (on

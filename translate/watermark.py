@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from translate.errors import UsageError
+from translate.reading import LUMA_WEIGHTS
 
 Plane: TypeAlias = NDArray[np.float64]
 """(H, W), brightness from 0 to 255."""
@@ -46,6 +47,9 @@ bounds the mean square of every marked picture: a PSNR of 42.2 dB or more, round
 SIZES = (1.0, 0.5, 2.0, 2 / 3, 0.75, 1.5)
 """Sizes, as shares of the marked picture's, that the test tries."""
 
+LEVEL = 1e-6
+"""P-value below which a picture counts as marked."""
+
 HALO = 3
 """Rows beyond a band of rows on which its mark depends."""
 
@@ -54,8 +58,6 @@ LARGEST_LOOK = 2048
 
 SHORTEST_KEY = 8
 """Characters; a shorter key could be found by trying them all."""
-
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 def read_key(flag: str, text: str) -> str:
@@ -113,8 +115,8 @@ class Watermark:
         ``pixels``: (H, W, C) with ``white`` as the value of white; of two or four channels the last is transparency
         and stays. ``top``: which row of the picture the first one is.
         """
-        height, width, channels = pixels.shape
-        colours = pixels[:, :, : channels - (channels in (2, 4))].astype(np.float64) * (255 / white)
+        height, width, _ = pixels.shape
+        colours = colours_of(pixels, white)
         rows = (np.arange(height) + top) % PERIOD
         tiled = self.pattern[rows][:, np.arange(width) % PERIOD]
         marked = (colours + (_strength(brightness(colours)) * tiled)[:, :, None]) * (white / 255)
@@ -138,10 +140,16 @@ class Watermark:
         return Detection(min(1.0, tried * math.exp(-(max(best, 0.0) ** 2) / 2)), found)
 
 
+def colours_of(pixels: NDArray[Any], white: float) -> NDArray[np.float64]:
+    """(H, W, C) without its transparency, from 0 to 255; see ``Watermark.mark``."""
+    channels = pixels.shape[2]
+    return pixels[:, :, : channels - (channels in (2, 4))].astype(np.float64) * (255 / white)
+
+
 def brightness(colours: NDArray[Any]) -> Plane:
     """(H, W) of a picture (H, W, C) of one channel or three; of others their mean."""
     if colours.shape[2] == 3:
-        return np.asarray(colours @ LUMA)
+        return np.asarray(colours @ np.array(LUMA_WEIGHTS))
     return np.asarray(colours.mean(axis=2, dtype=np.float64))
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from annotated_types import Gt, Lt
 
 from translate.cli import derived
@@ -18,7 +17,7 @@ from translate.data.values import white_of
 from translate.errors import SomeFailedError, UsageError
 from translate.fields import Spelling
 from translate.reading import MAX_PIXELS
-from translate.watermark import Detection, Watermark, brightness, read_key
+from translate.watermark import LEVEL, Detection, Watermark, brightness, colours_of, read_key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class Options:
 
     inputs: Annotated[tuple[Path, ...], "pictures, or their folders", Spelling(positional=True, metavar="INPUT")]
     key: Annotated[str, "the key that was given to --watermark, or @FILE that holds it"]
-    level: Annotated[float, "p-value below which a picture counts as marked", Gt(0), Lt(1)] = 1e-6
+    level: Annotated[float, "p-value below which a picture counts as marked", Gt(0), Lt(1)] = LEVEL
 
 
 def detect(options: Options) -> None:
@@ -80,7 +79,7 @@ def _pictures(inputs: tuple[Path, ...]) -> list[Path]:
 def _look(path: Path, watermark: Watermark) -> Detection:
     with open_file(path) as opened:
         pixels = opened.decode(3).pixels
-    return watermark.detect(brightness(pixels.astype(np.float64) * (255 / white_of(pixels.dtype))))
+    return watermark.detect(brightness(colours_of(pixels, white_of(pixels.dtype))))
 
 
 command = derived.command("detect", Options, detect)

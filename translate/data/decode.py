@@ -20,7 +20,7 @@ from translate.data.formats import TooLargeError as TooLargeError
 from translate.data.formats import check_png, check_size, first_bytes, image_error, open_header, quieten_pillow
 from translate.data.values import WHOLE, Numbers, at_depth, in_bands, to_pixels, white_of
 from translate.data.values import Pixels as Pixels
-from translate.reading import STANDARD, Reading
+from translate.reading import LUMA_WEIGHTS, STANDARD, Reading
 
 LOOKED_AT = 256
 """Files whose headers decide whether a folder looks grey: a few hundredths of a second, however many there are."""
@@ -259,7 +259,7 @@ def luma(colours: Pixels) -> Pixels:
         return np.asarray(Image.fromarray(np.ascontiguousarray(colours)).convert("L"))[:, :, None]
 
     def grey(band: NDArray[Any]) -> NDArray[Any]:
-        values: NDArray[Any] = (band.astype(np.float64) @ np.array([0.299, 0.587, 0.114]))[:, :, None]
+        values: NDArray[Any] = (band.astype(np.float64) @ np.array(LUMA_WEIGHTS))[:, :, None]
         return values if colours.dtype.kind == "f" else np.rint(values)
 
     return in_bands(grey, colours, colours.dtype, channels=1)

@@ -20,11 +20,12 @@ from translate.evaluation.measures import SetMeasure, to_rgb_bytes
 from translate.evaluation.pictures import Shown
 from translate.evaluation.result import Figure, checksum
 from translate.metrics.bootstrap import of_mean
+from translate.reading import LUMA_WEIGHTS
 
 TRUSTED = 0.5
 """Share of the real pictures that a classifier must know for its word on samples to count."""
 
-_LUMA = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+_LUMA = torch.tensor(LUMA_WEIGHTS).view(1, 3, 1, 1)
 
 
 class Classifier:

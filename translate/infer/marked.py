@@ -9,13 +9,10 @@ from translate.errors import UsageError
 from translate.infer.canvas import Canvas
 from translate.infer.levels import Levels
 from translate.infer.options import InferOptions
-from translate.watermark import HALO, Watermark, brightness, read_key
+from translate.watermark import HALO, LEVEL, Watermark, brightness, colours_of, read_key
 
 AT_ONCE = 4 << 20
 """Values that are marked at once, in double precision."""
-
-WEAK = 1e-6
-"""P-value above which a mark counts as lost in its own picture."""
 
 LOST = "too small or too plain"
 
@@ -34,8 +31,21 @@ def marked(canvas: Canvas, watermark: Watermark | None) -> tuple[Canvas, list[st
     """The canvas with the mark in it, where there is one, and notes for the user."""
     if watermark is None:
         return canvas, []
-    result = MarkedCanvas(canvas, watermark)
-    return result, [f"its watermark cannot be found again: {LOST}"] if result.is_weak() else []
+    result: Canvas = MarkedCanvas(canvas, watermark)
+    height, width, channels = canvas.shape
+    if height * width * channels <= AT_ONCE:  # once, for the look at it and for the file
+        result = Canvas.of(result.read(0, height))
+    return result, [f"its watermark cannot be found again: {LOST}"] if is_lost(result, watermark) else []
+
+
+def is_lost(canvas: Canvas, watermark: Watermark) -> bool:
+    """Whether the mark cannot be found in the very picture that has it, as it is too small or too plain."""
+    height, width, _ = canvas.shape
+    rows = min(height, 1024)
+    first = (height - rows) // 2
+    pixels = canvas.read(first, first + rows)[:, : min(width, 4096)]
+    plane = brightness(colours_of(pixels, white_of(canvas.kind)))
+    return watermark.detect(plane, sizes=(1.0,)).p_value > LEVEL
 
 
 class MarkedCanvas(Canvas):
@@ -63,12 +73,3 @@ class MarkedCanvas(Canvas):
 
     def close(self) -> None:
         """Nothing: the other canvas holds the pixels."""
-
-    def is_weak(self) -> bool:
-        """Whether the mark cannot be found in this very picture, as it is too small or too rough."""
-        height, width, channels = self.shape
-        rows = min(height, 1024)
-        first = (height - rows) // 2
-        pixels = self.read(first, first + rows)[:, : min(width, 4096)]
-        colours = pixels[:, :, : channels - (channels in (2, 4))] * (255.0 / white_of(self.kind))
-        return self._watermark.detect(brightness(colours), sizes=(1.0,)).p_value > WEAK
