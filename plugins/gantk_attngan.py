@@ -10,7 +10,7 @@ from annotated_types import Ge
 from torch import Tensor
 from torch.nn.functional import interpolate, softplus
 
-from gantk_stackgan import FromCaptions, where_swapped
+from gantk_stackgan import GAME, FromCaptions, where_swapped
 from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, Terms
 from translate.discriminators.text import TextDiscriminator
 from translate.generators.text import AttentionalGenerator
@@ -83,8 +83,8 @@ class AttnGAN(FromCaptions):
             on_real, on_fake = nets[role](real, sentence), nets[role](fake, sentence)
             other = nets[role](real, sentence.roll(1, 0))[:, 0]
             x.scores(role, real=on_real[:, 1], fake=on_fake[:, 1])
-            terms[f"{role}_right"] = softplus(-on_real).sum(1).mean() / 2
-            terms[f"{role}_wrong"] = (softplus(on_fake).sum(1).mean() + where_swapped(softplus(other), x.text)) / 3
+            terms[f"{role}_right"] = GAME.real(on_real)
+            terms[f"{role}_wrong"] = (2 * GAME.fake(on_fake) + where_swapped(softplus(other), x.text)) / 3
         return terms
 
     def generator_loss(self, nets: Nets, x: Batch) -> Terms:
@@ -92,7 +92,7 @@ class AttnGAN(FromCaptions):
         words, sentence = nets.text_encoder(x.text)
         fakes, mean, log_variance = self.draw(nets, words, sentence, x)
         terms = {
-            f"adv_{role}": softplus(-nets[role](fake, sentence)).sum(1).mean()
+            f"adv_{role}": 2 * GAME.generator(nets[role](fake, sentence))
             for role, fake in zip(JUDGES, fakes, strict=True)
         }
         fit = self.matching_terms(nets, x, fakes[-1])

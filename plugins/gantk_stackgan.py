@@ -17,8 +17,10 @@ from translate.discriminators.text import TextDiscriminator
 from translate.errors import UsageError
 from translate.generators.text import StackFirst, StackSecond, doublings
 from translate.layers.text import RegionEncoder, TextEncoder, divergence, matching_loss, word_scores
+from translate.losses.adversarial import adversarial
 from translate.settings import Run
 
+GAME = adversarial("vanilla")
 ENCODERS = ("text_encoder", "image_encoder")
 
 
@@ -137,7 +139,7 @@ class StackGAN(FromCaptions):
         _, sentence = nets.text_encoder(x.text)
         fake, mean, log_variance = self._small(nets, sentence, x.z)
         verdict = nets.d1(fake, sentence)[:, 0]
-        return {"adv": softplus(-verdict).mean(), "kl": self.kl * divergence(mean, log_variance)}
+        return {"adv": GAME.generator(verdict), "kl": self.kl * divergence(mean, log_variance)}
 
     def second_discriminator(self, nets: Nets, x: Batch) -> Terms:
         _, sentence = nets.text_encoder(x.text)
@@ -148,7 +150,7 @@ class StackGAN(FromCaptions):
         _, sentence = nets.text_encoder(x.text)
         _, fake, mean, log_variance = self.draw(nets, sentence, x.z)
         verdict = nets.d2(fake, sentence)[:, 0]
-        return {"adv": softplus(-verdict).mean(), "kl": self.kl * divergence(mean, log_variance)}
+        return {"adv": GAME.generator(verdict), "kl": self.kl * divergence(mean, log_variance)}
 
     def _small(self, nets: Nets, sentence: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         latent, spread, _ = z.split((self.latent, self.condition, self.condition), 1)
@@ -164,8 +166,8 @@ class StackGAN(FromCaptions):
         on_fake = judge(fake, sentence)[:, 0]
         x.scores(role, real=right, fake=on_fake)
         return {
-            "real": softplus(-right).mean(),
-            "fake": 0.5 * softplus(on_fake).mean(),
+            "real": GAME.real(right),
+            "fake": 0.5 * GAME.fake(on_fake),
             "swapped": 0.5 * where_swapped(softplus(other), x.text),
         }
 
