@@ -176,13 +176,7 @@ def _also(directions: Sequence[DirectionRecord]) -> dict[str, str]:
 
 def _conditions(directions: Sequence[DirectionRecord]) -> dict[str, str]:
     """What can be set at inference, by name."""
-    found: dict[str, str] = {}
-    for direction in directions:
-        for name, condition in direction.conditions.items():
-            choices = f": {', '.join(condition.choices)}" if condition.choices else ""
-            default = "" if condition.default is None else f" (default {condition.default})"
-            found[f"--set {cut(name)}"] = f"{condition.help}{choices}{default}"
-    return found
+    return {f"--set {cut(name)}": each.words for direction in directions for name, each in direction.conditions.items()}
 
 
 def _flag(value: Any) -> str:

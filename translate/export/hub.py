@@ -158,10 +158,7 @@ def _conditions(directions: Sequence[DirectionRecord]) -> Iterator[str]:
     if not offered:
         return
     yield from ("## Conditions", "")
-    for name, condition in offered.items():
-        choices = f": {', '.join(condition.choices)}" if condition.choices else ""
-        default = "" if condition.default is None else f" (default {condition.default})"
-        yield f"- `--set {name}=...`: {condition.help}{choices}{default}"
+    yield from (f"- `--set {name}=...`: {condition.words}" for name, condition in offered.items())
     yield ""
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from translate.errors import GantkError, UsageError, one_line
 from translate.export.hub import CARD, CONFIG, PREVIEW
 from translate.files import write_folder_whole
-from translate.modelfile.card import card_of
+from translate.modelfile.card import Card, card_of
 from translate.modelfile.header import FILE_NAME, ModelFileError, read_header, verify
 
 FILES = (FILE_NAME, CONFIG, CARD, PREVIEW)
@@ -33,9 +33,7 @@ def push(folder: Path, repository: str, *, endpoint: str | None, token: str | No
     missing = [name for name in (FILE_NAME, CONFIG, CARD) if not (folder / name).is_file()]
     if missing:
         raise UsageError(f"{folder}: {missing[0]} is missing; expected a folder that gantk export --to hub wrote")
-    header = read_header(folder / FILE_NAME)
-    card = card_of(header)
-    verify(header)
+    card = _checked(folder)
     hub = _library()
     with _in_words(hub, repository, endpoint):
         api = hub.HfApi(endpoint=endpoint, token=token, library_name="gantk")
@@ -70,13 +68,19 @@ def pull(repository: str, out: Path, *, endpoint: str | None, token: str | None,
         shutil.rmtree(fresh / ".cache", ignore_errors=True)  # its notes on what it has fetched
         if not (fresh / FILE_NAME).is_file():
             raise ModelFileError(f"{repository}: holds no {FILE_NAME}; expected a model that gantk push sent")
-        header = read_header(fresh / FILE_NAME)
-        card_of(header)
-        verify(header)
+        _checked(fresh)
 
     with _in_words(hub, repository, endpoint):
         write_folder_whole(out, fetch)
     return out
+
+
+def _checked(folder: Path) -> Card:
+    """The card of the model file in a folder. Raises ``ModelFileError`` where it is damaged."""
+    header = read_header(folder / FILE_NAME)
+    card = card_of(header)
+    verify(header)
+    return card
 
 
 def _library() -> ModuleType:

@@ -45,6 +45,13 @@ class ConditionRecord:
     default: str | None
     choices: tuple[str, ...]
 
+    @property
+    def words(self) -> str:
+        """What it is, what can be chosen, and what it is unless chosen, for people."""
+        choices = f": {', '.join(self.choices)}" if self.choices else ""
+        default = "" if self.default is None else f" (default {self.default})"
+        return f"{self.help}{choices}{default}"
+
 
 @dataclass(frozen=True)
 class DirectionRecord:
