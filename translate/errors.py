@@ -6,6 +6,9 @@ from collections.abc import Iterable
 NEAR = 0.7
 """The share of letters in order that two names must have in common for one to count as a misspelling of the other."""
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ends."""
+
 
 class GantkError(Exception):
     """A failure with a one-line message for the user: it names the file, flag or key and what was expected."""

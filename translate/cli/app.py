@@ -15,11 +15,10 @@ from typer.core import TyperGroup
 from translate import console as consoles
 from translate.cli import derived
 from translate.console import Console
-from translate.errors import GantkError, UsageError, named_line
+from translate.errors import INTERRUPTED, GantkError, UsageError, named_line
 from translate.fields import fields_of
 
 FAILED = 1
-INTERRUPTED = 130
 EPILOG = (
     "--quiet, --json, --debug and --no-plugins may stand anywhere on the line. Exit codes: 0 done, 1 failed, 2 wrong "
     "usage, 3 some inputs failed, 4 training diverged or dead, 129 terminal closed, 130 Ctrl-C, 143 SIGTERM."

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 
 from translate.cli import derived
 from translate.console import current
-from translate.errors import UsageError
+from translate.errors import INTERRUPTED, UsageError
 from translate.fields import Spelling
 from translate.model import load
 from translate.modelfile.header import FILE_NAME
@@ -22,8 +22,6 @@ from translate.report.server import Server
 from translate.report.trial import Trial
 from translate.report.watch import Watch
 from translate.training.folder import CONFIG
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -213,8 +213,8 @@ class Fleet:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
         for entry in outcome.entries:
             # What the dead worker wrote before it could report it was done by this run.
-            written = task.again and entry["status"] == "skipped"
-            self._report(entry | {"status": "done"} if written else entry)
+            posthumous = task.again and entry["status"] == "skipped"
+            self._report(entry | {"status": "done"} if posthumous else entry)
         if outcome.failure is not None:
             raise FleetError(outcome.failure.message, outcome.failure.exit_code)
 

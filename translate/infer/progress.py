@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from translate.console import clock_time, current
-from translate.errors import InterruptedRunError
+from translate.errors import INTERRUPTED, InterruptedRunError
 from translate.infer.summary import Summary
 
 LONG, NOW_AND_THEN = 2.0, 60.0
@@ -50,7 +50,7 @@ def reported_if_long(line: str) -> Iterator[None]:
 def stoppable() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the work in order: the threads finish the files they are writing, nothing else begins."""
     main = threading.current_thread() is threading.main_thread()
-    codes = {"stopped by": 130}
+    codes = {"stopped by": INTERRUPTED}
 
     def stop(number: int, frame: FrameType | None) -> None:
         codes["stopped by"] = 128 + number

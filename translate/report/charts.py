@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from translate.report.folder import RunFolder
-from translate.report.records import HIGHER
+from translate.training.validation import HIGHER
 
 SCORES = ("real", "fake", "sign")
 SPEED = {"images_per_s": "Pictures per second", "waiting": "Share of the time spent waiting for data"}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.errors import shortened
+from translate.training.validation import HIGHER
 
 MOST_POINTS = 400
 """Points of a curve on a page; of more, the least and the greatest of each stretch are kept."""
@@ -17,8 +18,6 @@ MOST_SERIES = 300
 """Names of values that are read; a run has a few dozen."""
 MOST_NOTES = 100
 """Health notes that are read."""
-HIGHER = ("psnr", "ssim")
-"""Held-out figures of which the highest is the best."""
 
 
 @dataclass

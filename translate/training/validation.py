@@ -29,6 +29,9 @@ AT_ONCE = 8
 BEST = "best.safetensors"
 """The model after the best step, beside that of the last."""
 
+HIGHER = ("psnr", "ssim")
+"""Figures of which the highest is the best."""
+
 DRAWS = 20
 """Draws of the bootstrap behind an interval."""
 
@@ -54,7 +57,7 @@ class Validation:
         self.engine, self.dataset, self.pairs, self.seed = engine, dataset, pairs, seed
         self.direction: Direction = engine.task.directions(engine.data)[0]
         self.metric = ("psnr" if self.direction.scale > 1 else "l1") if pairs else "frechet"
-        self.higher = self.metric == "psnr"
+        self.higher = self.metric in HIGHER
         self.best: Best | None = None
         self._rows = None if pairs else rows_of(RandomFeatures(), engine.device)
         self._reals: np.ndarray | None = None
