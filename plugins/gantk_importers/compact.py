@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import isqrt
 
 from translate.contract import DataSpec
-from translate.importing.family import Family, Layout, State, numbered, side
+from translate.generators.compact import CompactNet
+from translate.importing.family import BASICSR, Family, Layout, PublicForm, State, numbered, side
 
 
 def read(state: State, plugin: str | None) -> Layout:
@@ -28,4 +29,10 @@ def read(state: State, plugin: str | None) -> Layout:
     )
 
 
-FAMILY = Family("compact", "SRVGGNetCompact of Real-ESRGAN", ("realesrgan",), read)
+FAMILY = Family(
+    "compact",
+    "SRVGGNetCompact of Real-ESRGAN",
+    ("realesrgan",),
+    read,
+    PublicForm(network=CompactNet, state=CompactNet.spandrel_state, keys=BASICSR),
+)

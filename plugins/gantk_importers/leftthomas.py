@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from translate.contract import DataSpec
-from translate.importing.family import Family, Layout, State, biases_folded, numbered, side
+from gantk_importers.srresnet import layout
+from translate.importing.family import Family, Layout, State, numbered
 
 
 def read(state: State, plugin: str | None) -> Layout:
@@ -22,22 +22,8 @@ def read(state: State, plugin: str | None) -> Layout:
     for stage in range(stages):
         layers |= {f"{head}.{stage}.conv": f"up.{stage}.0", f"{head}.{stage}.prelu": f"up.{stage}.2"}
     layers[f"{head}.{stages}"] = "head"
-    channels = side(state, "block1.0.weight", 1)
-    return Layout(
-        state=biases_folded(state, norms),
-        plugin=plugin or "srgan",
-        model={
-            "width": side(state, "block1.0.weight", 0),
-            "blocks": blocks,
-            "output": "tanh",
-            "body_end": "norm" if normed else "prelu",
-        },
-        data=DataSpec(96, {"low": channels, "high": channels}, scale=2**stages),
-        role="g",
-        direction="upscale",
-        layers=layers,
-        problem="" if 1 <= stages <= 3 else f"{stages} sub-pixel convolutions; expected 1, 2 or 3",
-    )
+    model = {"blocks": blocks, "output": "tanh", "body_end": "norm" if normed else "prelu"}
+    return layout(state, plugin, model, layers, norms, stages)
 
 
 FAMILY = Family("leftthomas", "the SRGAN generator of leftthomas", ("srgan",), read)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from translate.contract import DataSpec
-from translate.importing.family import Family, Layout, State, biases_folded, numbered, side
+from gantk_importers.srresnet import layout
+from translate.importing.family import Family, Layout, State, numbered
 
 BLOCK = {"rcb.0": "conv1", "rcb.1": "norm1", "rcb.2": "act", "rcb.3": "conv2", "rcb.4": "norm2"}
 UP = {"upsample_block.0": "0", "upsample_block.2": "2"}
@@ -21,22 +21,12 @@ def read(state: State, plugin: str | None) -> Layout:
         norms |= {f"trunk.{number}.rcb.{norm}": f"trunk.{number}.rcb.{conv}" for norm, conv in ((1, 0), (4, 3))}
     for stage in range(stages):
         layers |= {f"upsampling.{stage}.{there}": f"up.{stage}.{ours}" for there, ours in UP.items()}
-    channels = side(state, "conv1.0.weight", 1)
-    moved = biases_folded(state, norms)
     # What comes out is in [-1, 1] here.
+    moved = dict(state)
     for key, shift in (("conv3.weight", 0.0), ("conv3.bias", 1.0)):
         if key in moved:
             moved[key] = 2 * moved[key] - shift
-    return Layout(
-        state=moved,
-        plugin=plugin or "srgan",
-        model={"width": side(state, "conv1.0.weight", 0), "blocks": max(1, blocks)},
-        data=DataSpec(96, {"low": channels, "high": channels}, scale=2**stages),
-        role="g",
-        direction="upscale",
-        layers=layers,
-        problem="" if 1 <= stages <= 3 else f"{stages} sub-pixel convolutions; expected 1, 2 or 3",
-    )
+    return layout(moved, plugin, {"blocks": max(1, blocks)}, layers, norms, stages)
 
 
 FAMILY = Family("lornatang", "SRResNet of Lornatang's code", ("srgan",), read)

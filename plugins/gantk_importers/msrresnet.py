@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from translate.contract import DataSpec
-from translate.generators.srresnet import upsampling_stages
-from translate.importing.family import Family, Layout, State, numbered, side
+from translate.errors import UsageError
+from translate.generators.srresnet import MSRResNet, upsampling_stages
+from translate.importing.family import BASICSR, Family, Layout, PublicForm, State, numbered, side
 
 
 def read(state: State, plugin: str | None) -> Layout:
@@ -38,4 +39,17 @@ def read(state: State, plugin: str | None) -> Layout:
     )
 
 
-FAMILY = Family("msrresnet", "MSRResNet of BasicSR", ("srgan",), read)
+def public_state(net: MSRResNet) -> State:
+    """A network's tensors by BasicSR's names, which are ours."""
+    if net.scale not in (2, 3, 4):
+        raise UsageError(f"BasicSR's MSRResNet enlarges 2, 3 or 4 times, not {net.scale} times")
+    return net.state_dict()
+
+
+FAMILY = Family(
+    "msrresnet",
+    "MSRResNet of BasicSR",
+    ("srgan",),
+    read,
+    PublicForm(network=MSRResNet, state=public_state, keys=BASICSR),
+)

@@ -7,7 +7,9 @@ too: ``body.0.rdb1.conv1``. Pictures are in 0 to 1 there and here, inside ``RRDB
 from __future__ import annotations
 
 from translate.contract import DataSpec
-from translate.importing.family import Family, Layout, State, numbered, side
+from translate.errors import UsageError
+from translate.generators.rrdb import RRDBNet
+from translate.importing.family import BASICSR, Family, Layout, PublicForm, State, numbered, side
 
 SHUFFLES = {4: 2, 16: 4}
 """Input over output channels, and how many times smaller the network works: Real-ESRGAN's x2 and x1 models."""
@@ -107,4 +109,20 @@ def _sequential(state: State) -> tuple[dict[str, str], str, str, int]:
     return names, "model.0", last, count
 
 
-FAMILY = Family("rrdb", "RRDBNet of ESRGAN, Real-ESRGAN or BasicSR", ("esrgan", "realesrgan"), read)
+def public_state(net: RRDBNet) -> State:
+    """A network's tensors by BasicSR's names, which are ours."""
+    if list(net.factors) != [2, 2]:
+        raise UsageError(
+            f"BasicSR's RRDBNet doubles the side twice, at scale 4, or 2 or 1 by unshuffling its input; this network "
+            f"enlarges by {' and '.join(map(str, net.factors))}"
+        )
+    return net.state_dict()
+
+
+FAMILY = Family(
+    "rrdb",
+    "RRDBNet of ESRGAN, Real-ESRGAN or BasicSR",
+    ("esrgan", "realesrgan"),
+    read,
+    PublicForm(network=RRDBNet, state=public_state, keys=BASICSR),
+)

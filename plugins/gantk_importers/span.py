@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import isqrt
 
 from translate.contract import DataSpec
-from translate.generators.span import BLOCKS
-from translate.importing.family import Family, Layout, State, side
+from translate.generators.span import BLOCKS, SPAN
+from translate.importing.family import BASICSR, Family, Layout, PublicForm, State, side
 
 MARK = "no_norm"
 """A tensor that says that the mean colour is not subtracted."""
@@ -31,4 +31,6 @@ def read(state: State, plugin: str | None) -> Layout:
     )
 
 
-FAMILY = Family("span", "SPAN", ("realesrgan",), read)
+FAMILY = Family(
+    "span", "SPAN", ("realesrgan",), read, PublicForm(network=SPAN, state=SPAN.spandrel_state, keys=BASICSR)
+)

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from small_models import save_random
+from torch import Tensor
 
 from translate.cli import app as cli
 from translate.contract import Batch, DataSpec
 from translate.evaluation.result import Figure, Result, checksum, place, write
-from translate.modelfile.model import build_nets, load_published
+from translate.modelfile.model import load_published
 from translate.modelfile.write import save_published, write_tensors
-from translate.plugins import load
 
 SMALL: dict[str, tuple[dict[str, object], DataSpec, str]] = {
     "cyclegan": ({"width": 4, "blocks": 1}, DataSpec(32, {"a": 3, "b": 3}), "g_ba"),
@@ -36,23 +36,7 @@ def made(tmp_path: Path) -> Callable[..., Path]:
 
     def make(plugin: str, weights: str = "raw", step: int = 7, **more: object) -> Path:
         model, data, _ = SMALL[plugin]
-        torch.manual_seed(0)
-        task = load(plugin)(**(model | more))  # type: ignore[arg-type]
-        roles = {role: None for d in task.directions(data) for role in d.roles}
-        nets = build_nets(task, data, list(roles))
-        for parameter in nets.parameters():
-            nn.init.normal_(parameter, std=0.1)
-        path = tmp_path / f"{plugin}.safetensors"
-        save_published(
-            path,
-            plugin=plugin,
-            task=task,
-            data=data,
-            tensors=nets.state_dict(),
-            weights=weights,  # type: ignore[arg-type]
-            step=step,
-        )
-        return path
+        return save_random(tmp_path / f"{plugin}.safetensors", plugin, model | more, data, weights, step)
 
     return make
 
@@ -282,7 +266,7 @@ def test_a_hub_folder_appears_whole_or_not_at_all(
     [
         (["--to", "onnx", "--weights", "raw"], "--weights raw --to onnx"),
         (["--to", "onnx", "--direction", "c2d"], "offers a2b, b2a"),
-        (["--direction", "a2b"], "--direction: expected --to onnx or --to spandrel"),
+        (["--direction", "a2b"], "--direction: expected --to onnx or --to spandrel or --to pth"),
         (["--license", "mit"], "--license: expected --to hub"),
         (["--to", "hub", "--metric", "good", "--metric-data", "x"], "--metric good: expected NAME=NUMBER"),
         (["--to", "hub", "--metric", "FID=3"], "--metric: expected --metric-data as well"),

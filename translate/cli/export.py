@@ -25,6 +25,7 @@ from translate.evaluation.result import of_these_weights
 from translate.export.check import TOLERANCE
 from translate.export.hub import Facts, to_hub
 from translate.export.onnx import OPSET, Range, to_onnx
+from translate.export.pth import to_pth
 from translate.export.samples import samples
 from translate.export.spandrel import to_spandrel
 from translate.fields import Spelling
@@ -37,22 +38,26 @@ from translate.training.checkpoint import newest_readable, step_of
 from translate.training.folder import CHECKPOINTS
 
 HUB = "Model card (--to hub)"
+OTHERS = ("onnx", "spandrel", "pth")
+"""Forms that other tools read: one direction each, compared with ours before it is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Write a model in a form that travels; the same model always gives the same safetensors bytes.
 
-    ONNX and spandrel files are run by these tools on several sizes, and kept only if the results agree.
+    ONNX and spandrel files are run by these tools on several sizes, and kept only if the results agree. A .pth file is
+    a torch.save of tensors by the public code's names, which gantk import reads back unchanged.
     """
 
     model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
     out: Annotated[Path, "file or folder to write; must not exist", Spelling(short="-o")]
     to: Annotated[
-        Literal["safetensors", "onnx", "spandrel", "hub"],
-        "our own file, ONNX, names that other upscalers detect, or a folder for a model hub",
+        Literal["safetensors", "onnx", "spandrel", "pth", "hub"],
+        "our own file, ONNX, names that other upscalers detect, weights as the public code saves them, or a folder for "
+        "a model hub",
     ] = "safetensors"
-    direction: Annotated[str | None, "what to export to onnx or spandrel, if there are several"] = None
+    direction: Annotated[str | None, "what to export to another tool, if there are several"] = None
     weights: Annotated[
         Literal["published", "raw"] | None,
         "published: what previews and infer use; raw: without the moving average, from a run folder",
@@ -75,40 +80,39 @@ class Options:
     def __post_init__(self) -> None:
         if self.out.exists() or self.out.is_symlink():
             raise UsageError(f"--out {self.out}: exists already; choose another name")
-        for flag, value in (("--direction", self.direction), ("--tolerance", self.tolerance)):
-            if value is not None and not self.checked:
-                raise UsageError(f"{flag}: expected --to onnx or --to spandrel, not {self.to}")
-        for flag, value in (("--range", self.range), ("--opset", self.opset)):
-            if value is not None and self.to != "onnx":
-                raise UsageError(f"{flag}: expected --to onnx, not {self.to}")
-        cards = {
-            "--license": self.license,
-            "--data-note": self.data_note,
-            "--preview": self.preview,
-            "--metric": self.metric,
-            "--metric-data": self.metric_data,
-        }
-        for flag, text in cards.items():
-            if text and self.to != "hub":
-                raise UsageError(f"{flag}: expected --to hub, not {self.to}")
+        concerned: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = (
+            (OTHERS, {"--direction": self.direction}),
+            (("onnx", "spandrel"), {"--tolerance": self.tolerance}),
+            (("onnx",), {"--range": self.range, "--opset": self.opset}),
+            (
+                ("hub",),
+                {
+                    "--license": self.license,
+                    "--data-note": self.data_note,
+                    "--preview": self.preview,
+                    "--metric": self.metric,
+                    "--metric-data": self.metric_data,
+                },
+            ),
+        )
+        for forms, flags in concerned:
+            for flag, value in flags.items():
+                if value not in (None, "", ()) and self.to not in forms:
+                    expected = " or ".join(f"--to {form}" for form in forms)
+                    raise UsageError(f"{flag}: expected {expected}, not {self.to}")
         if bool(self.metric) != bool(self.metric_data):
             given, other = ("--metric", "--metric-data") if self.metric else ("--metric-data", "--metric")
             raise UsageError(f"{given}: expected {other} as well; a value means little without its data")
-        if self.checked and self.weights == "raw":
+        if self.to in OTHERS and self.weights == "raw":
             raise UsageError(f"--weights raw --to {self.to}: export to safetensors first, and that file to {self.to}")
         _metrics(self.metric)
-
-    @property
-    def checked(self) -> bool:
-        """Whether another tool runs the result before it is kept."""
-        return self.to in ("onnx", "spandrel")
 
 
 def export(options: Options) -> None:
     """Write the file or folder, and show what it holds."""
     published = load_published(options.model)  # refuses what could not be run
     make_folder(options.out.parent, f"--out {options.out}")
-    if options.checked:
+    if options.to in OTHERS:
         card, details, record = published.card, *_for_a_tool(published, options)
     else:
         card, details, record = _for_gantk(published, options), "", {}
@@ -119,10 +123,13 @@ def export(options: Options) -> None:
 
 
 def _for_a_tool(published: Published, options: Options) -> tuple[str, dict[str, Any]]:
-    """Write what another tool reads; how far its results differ, in words and as a record."""
+    """Write what another tool reads; how it compares with ours, in words and as a record."""
     samplers = {direction.name for direction in published.directions if direction.latent}
     latent = options.direction in samplers or len(samplers) == len(published.directions)
     chosen = published.direction(options.direction, latent=latent)
+    if options.to == "pth":
+        title = to_pth(published, chosen, options.out).title
+        return f", direction {chosen.name}, as {title}", {"direction": chosen.name, "family": title}
     tolerance = TOLERANCE if options.tolerance is None else options.tolerance
     if options.to == "onnx":
         range_, opset = options.range or "-1..1", options.opset or OPSET

@@ -22,6 +22,12 @@ class ExportError(GantkError):
     """An exported model that does not compute what the original does, or that cannot be exported."""
 
 
+def only_network(model: Published, direction: Direction) -> nn.Module | None:
+    """The one network that a direction of one input runs; None where it runs several, reads more or looks back."""
+    single = len(direction.roles) == 1 and len(direction.arguments) == 1 and not direction.sequence
+    return model.nets[direction.roles[0]] if single else None
+
+
 def example(model: Published, direction: Direction, count: int, high: int, wide: int) -> tuple[Tensor, ...]:
     """Arguments of a direction: so many, and of so many times the multiple (8 at least) on each side."""
     generator = torch.Generator().manual_seed(count)

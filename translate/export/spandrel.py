@@ -11,7 +11,7 @@ from torch import Tensor
 
 from translate.contract import Direction
 from translate.errors import UsageError, one_line
-from translate.export.check import TOLERANCE, ExportError, check, difference, example, need
+from translate.export.check import TOLERANCE, ExportError, check, difference, example, need, only_network
 from translate.files import write_whole
 from translate.modelfile.model import DirectionModule, Published
 from translate.modelfile.write import stream
@@ -31,7 +31,7 @@ def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: f
     A safetensors file of the network alone, taking and giving 0 to 1; returns the maximum difference from spandrel's
     own run of it. Raises ``UsageError`` for a network that spandrel does not know.
     """
-    net = model.nets[direction.roles[0]] if len(direction.roles) == 1 else None
+    net = only_network(model, direction)
     if not isinstance(net, SpandrelForm):
         raise UsageError(f"--to spandrel: spandrel does not know the network of {model.plugin}")
     try:

@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from translate import plugins
+from translate.contract import TaskModel
 from translate.errors import GantkError, UsageError
 from translate.files import make_folder
 from translate.importing.family import Family, Layout
@@ -44,9 +46,7 @@ def import_weights(source: Path, target: Path, plugin: str | None = None, key: s
     match = recognise(file, plugin, key)
     family, layout, averaged = match.family, match.layout, match.candidate.averaged
     try:
-        cls = plugins.load(layout.plugin)
-        task = make_task(cls, layout.model, source)
-        net = build_nets(task, layout.data, [layout.role])[layout.role]
+        task, net = build(layout, source)
     except GantkError as error:
         message = str(error).removeprefix(f"{source}: ")
         raise UsageError(f"{source}: looks like {family.title}, but {message}") from None
@@ -63,6 +63,15 @@ def import_weights(source: Path, target: Path, plugin: str | None = None, key: s
         offered=[layout.direction, *layout.others],
     )
     return Imported(family, layout, averaged, match.candidate.key)
+
+
+def build(layout: Layout, source: Path, model: Mapping[str, Any] | None = None) -> tuple[TaskModel, nn.Module]:
+    """The task model and the network that a layout describes. ``model``: hyper-parameters that it does not determine.
+
+    Raises ``GantkError`` for sizes that the model does not have.
+    """
+    task = make_task(plugins.load(layout.plugin), {**(model or {}), **layout.model}, source)
+    return task, build_nets(task, layout.data, [layout.role])[layout.role]
 
 
 def translate(file: ForeignFile, family: Family, layout: Layout, own: Mapping[str, Tensor]) -> dict[str, Tensor]:

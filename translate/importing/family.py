@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from translate.contract import DataSpec
 
@@ -41,6 +41,23 @@ class Layout:
     """What the tensors do not determine and was assumed."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublicForm:
+    """How the public code saves a network, for ``gantk export --to pth``: the inverse of ``Family.read``."""
+
+    network: type[nn.Module]
+    """Our class of it."""
+    state: Callable[[Any], State]
+    """The tensors of such a network by the public code's names. Raises ``UsageError`` for a variant that the public
+    code does not build."""
+    keys: tuple[str, str] | None = None
+    """The key of the file that holds raw weights, and that of averaged ones; None: the file is the state dict."""
+
+
+BASICSR = ("params", "params_ema")
+"""``PublicForm.keys`` of BasicSR and of all codes that are built on it."""
+
+
 @dataclass(frozen=True)
 class Family:
     """Networks of one public code: ``plugins`` can express them, the first unless ``--as`` names another."""
@@ -50,6 +67,8 @@ class Family:
     plugins: tuple[str, ...]
     read: Callable[[State, str | None], Layout]
     """Lays out a state for the plugin that ``--as`` names, or None; never fails."""
+    form: PublicForm | None = None
+    """None: networks of this family are imported alone."""
 
 
 def side(state: State, key: str, axis: int, default: int = 1) -> int:
@@ -67,6 +86,12 @@ def numbered(state: State, pattern: str) -> list[int]:
 def layer_of(key: str) -> str:
     """The layer that a tensor belongs to: the name without its last part."""
     return key.rpartition(".")[0]
+
+
+def renamed(state: State, layers: Mapping[str, str]) -> dict[str, Tensor]:
+    """Our tensors by their names; ``layers`` as in ``Layout``."""
+    theirs = {ours: there for there, ours in layers.items()}
+    return {f"{theirs[layer_of(key)]}.{key.rpartition('.')[2]}": tensor for key, tensor in state.items()}
 
 
 def biases_folded(state: State, norms: Mapping[str, str]) -> dict[str, Tensor]:
