@@ -28,6 +28,7 @@ class Everything:
     limit: Annotated[int | None, "a limit", Ge(1)] = None
     text: str = ""
     fast: Annotated[bool, "be fast"] = False
+    sharp: Annotated[bool | None, "be sharp [yes when slow]"] = None
     mode: Annotated[Literal["slow", "quick"], "how"] = "slow"
     side: Annotated[Literal[4, 5], "which"] = 4
     pair: tuple[float, Annotated[float, Lt(1)]] = (0.5, 0.9)
@@ -89,6 +90,8 @@ def test_a_wrong_word_names_flag_value_and_what_was_expected(name: str, words: A
         ("rate", 0.25, 0.25),
         ("pair", [0, 0.5], (0.0, 0.5)),
         ("fast", True, True),
+        ("sharp", False, False),
+        ("sharp", "none", None),
         ("limit", "none", None),
         ("side", 5, 5),
         ("folders", ["x"], (Path("x"),)),
@@ -107,6 +110,7 @@ def test_config_values(name: str, given: object, value: object) -> None:
         ("count", 2.0, "c.toml: model.x = 2.0: expected a whole number >= 1"),
         ("rate", "0.5", 'c.toml: model.x = "0.5": expected a number > 0 and < 1'),
         ("fast", 1, "c.toml: model.x = 1: expected true or false"),
+        ("sharp", 1, "c.toml: model.x = 1: expected true or false, or none"),
         ("text", 3, "c.toml: model.x = 3: expected text"),
         ("names", "abc", 'c.toml: model.x = "abc": expected a list, each text'),
         ("pair", [0.1], "c.toml: model.x = [0.1]: expected 2 values (a number, a number < 1)"),
@@ -128,6 +132,7 @@ def test_config_types_are_strict(name: str, given: object, message: str) -> None
 
 def test_flags_of_a_field() -> None:
     assert of("fast").flags == ("--fast", "--no-fast")
+    assert of("sharp").flags == ("--sharp", "--no-sharp"), "given or not, the model knows"
     assert of("folder").flags == ("--folder",)
     assert of("weights").flags == (), "a mapping is a config key without a flag"
     run = {field.name: field for field in fields_of(Run, "run")}

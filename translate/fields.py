@@ -249,8 +249,6 @@ def _field(table: str, name: str, annotation: Any, default: Any) -> Field:
         shape, items = ("many", parts[:1]) if parts[-1:] == (Ellipsis,) else ("fixed", parts)
     if not items or not all(_flaggable(part) for part in items) or (shape != "one" and optional):
         shape, items = "config", (str,)
-    if optional and shape == "one" and bare_type(items[0]) is bool:
-        shape = "config"
     return Field(table, name, annotation, default, text, optional, shape, items, spelling)
 
 
