@@ -173,6 +173,7 @@ def test_a_config_is_read(tmp_path: Path) -> None:
         ("run = 3\n", r"c.toml: run = 3: expected a table, \[run\]"),
         ('plugin = "other"\n', "c.toml: plugin = \"other\", but the command trains 'toy'"),
         ("[run]\nsteps = 3\nepochs = 4\n", "c.toml: run.steps and run.epochs exclude each other"),
+        ("[run]\nema = 0.9\nema_images = 4\n", "c.toml: run.ema_images and run.ema exclude each other"),
         ("[run]\nsteps = 1979-05-27\n", 'c.toml: run.steps = "1979-05-27": expected a whole number >= 1'),
         ("[run\n", "c.toml: not valid TOML"),
         ("[run]\nsteps = 3\nsteps = 4\n", "c.toml: not valid TOML"),
@@ -234,6 +235,18 @@ def test_later_layers_win_and_one_length_replaces_the_other() -> None:
         flags.merge([{"run": {"steps": 9, "epochs": 3}}])
 
 
+def test_an_average_is_stated_per_step_or_by_pictures_and_the_later_way_holds() -> None:
+    def average(*layers: flags.Layer) -> Run:
+        return flags.build(Run, tables()["run"], flags.merge(layers)["run"], "toy")
+
+    by_step, by_images = {"run": {"ema": 0.5, "batch": 8}}, {"run": {"ema_images": 4}}
+    assert average().decay == Run().ema
+    assert average(by_step, by_images).decay == 0.25, "half of it after 4 pictures, a quarter after a batch of 8"
+    assert average(by_images, by_step).decay == 0.5
+    with pytest.raises(UsageError, match="--ema-images and --ema exclude each other"):
+        flags.merge([{"run": {"ema": 0.5, "ema_images": 4}}])
+
+
 NASTY = [
     "",
     "plain",
@@ -278,7 +291,9 @@ def test_what_toml_cannot_say_is_an_error() -> None:
         flags.to_toml({"x": object()})
 
 
-@pytest.mark.parametrize("run", [Run(), Run(steps=7, epochs=9, clip=0.5), Run(epochs=4, cache="disk")])
+@pytest.mark.parametrize(
+    "run", [Run(), Run(steps=7, epochs=9, clip=0.5), Run(epochs=4, cache="disk"), Run(ema_images=9)]
+)
 def test_the_resolved_config_asks_for_the_same_run(tmp_path: Path, run: Run) -> None:
     from gantk_cyclegan import CycleGAN
     from translate.data.unpaired import Unpaired

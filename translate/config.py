@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from translate.settings import Run
 
 T = TypeVar("T")
+
+RIVALS = (("steps", "epochs"), ("ema_images", "ema"))
+"""Pairs of settings of ``[run]`` that state the same thing in two ways; where the first is not none, it holds."""
 
 LARGEST_FILE = 4 << 20
 """Bytes of a config file; one that was written by hand or by us has a few thousand."""
@@ -73,7 +76,7 @@ def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str, flag
                 near = did_you_mean(key, list(known)) or _right_table(key, fields)
                 raise UsageError(f"{path}: unknown key {cut(key)!r} in [{table}]{near}")
             layer[table][key] = known[key].from_config(value, f"{path}: {table}.{key}")
-    _one_length(layer, f"{path}: run.steps and run.epochs")
+    _refuse_rivals(layer, lambda name: f"run.{name}", f"{path}: ")
     return layer
 
 
@@ -105,28 +108,31 @@ def _right_table(key: str, fields: Mapping[str, list[Field]]) -> str:
     return f" (it belongs in [{tables[0]}])" if tables else ""
 
 
-def _one_length(layer: Layer, which: str) -> None:
-    if layer.get("run", {}).keys() >= {"steps", "epochs"} and layer["run"]["steps"] is not None:
-        raise UsageError(f"{which} exclude each other; give one")
+def _refuse_rivals(layer: Layer, spelled: Callable[[str], str], where: str = "") -> None:
+    given = layer.get("run", {})
+    for first, other in RIVALS:
+        if given.keys() >= {first, other} and given[first] is not None:
+            raise UsageError(f"{where}{spelled(first)} and {spelled(other)} exclude each other; give one")
 
 
 def merge(layers: Iterable[Layer]) -> dict[str, dict[str, Any]]:
-    """The layers over each other, the later ones on top. The length of one layer replaces that of those below."""
+    """The layers over each other, the later ones on top. What one layer states replaces its rival of those below."""
     merged: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     for layer in layers:
-        _one_length(layer, "--steps and --epochs")
+        _refuse_rivals(layer, lambda name: "--" + name.replace("_", "-"))
         for table, values in layer.items():
             merged[table].update(values)
-        if "epochs" in layer.get("run", {}):
-            merged["run"]["steps"] = None
+        for first, other in RIVALS:
+            if layer.get("run", {}).keys() & {first, other} == {other}:
+                merged["run"][first] = None
     return merged
 
 
 def resolved_toml(plugin: str, source: Source, task: TaskModel, run: Run) -> str:
     """The config file that asks for exactly this run, from any folder: every key is stated, paths are absolute."""
     settings = _values(run)
-    # One of the two counts, and a config may not give both.
-    settings.pop("epochs" if run.steps is not None else "steps")
+    for first, other in RIVALS:  # a config may not give both
+        settings.pop(other if settings[first] is not None else first)
     tables = {"data": _values(source), "model": _values(task), "run": settings}
     return to_toml({"plugin": plugin, **map_paths(tables, Path.absolute)})
 

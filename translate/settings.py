@@ -59,6 +59,9 @@ class Run:
     ] = False
     clip: Annotated[float | None, "largest norm of a phase's gradient", Gt(0), MayChange()] = None
     ema: Annotated[float, "decay of the moving average, where the model keeps one; 0: none", Ge(0), Lt(1)] = 0.999
+    ema_images: Annotated[
+        int | None, "half-life of that average in training images (instead of --ema)", Ge(1), Le(10**12)
+    ] = None
     init: Annotated[
         tuple[str, ...],
         "model file, run or checkpoint to start from; ROLE=FILE for one network alone",
@@ -113,6 +116,12 @@ class Run:
             raise UsageError("--patience goes with --evaluate-every")
         if self.diffaug and self.ada:
             raise UsageError("--diffaug and --ada exclude each other; give one")
+
+    @property
+    def decay(self) -> float:
+        """Of the moving average, per step; 0 for none. With ``ema_images`` whatever the batch is: 0.5 ** (batch /
+        ema_images), as Karras et al. (2020) state it, where ``batch`` is that of all processes and micro-batches."""
+        return self.ema if self.ema_images is None else 0.5 ** (self.batch / self.ema_images)
 
     @property
     def reading(self) -> Reading:

@@ -101,6 +101,19 @@ def test_without_a_decay_no_average_is_kept_and_the_weights_themselves_are_publi
     assert_same(published_tensors(engine), dict(engine.nets.state_dict()))
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_an_average_by_pictures_halves_after_so_many_of_all_micro_batches(parts: int) -> None:
+    """0.5 ** (batch / pictures) a step (Karras et al., 2020), once the start is forgotten."""
+    engine, batches = make(ema_images=40, accumulate=parts), Batches()
+    engine.step = 1000
+    engine.train_step(batches, 0.0)
+    before = copy.deepcopy(engine.averages["g"])
+    engine.train_step(batches, 0.0)
+    nets = engine.averages["g"], before, engine.nets.g
+    for kept, old, new in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(kept, new + 0.5 ** (4 / 40) * (old - new), rtol=0, atol=1e-7)
+
+
 @pytest.mark.parametrize("parts", [2, 4])
 @pytest.mark.parametrize("task", [Toy, ToyWithPool])
 def test_accumulation_changes_nothing(task: type[Toy], parts: int) -> None:
@@ -174,18 +187,19 @@ def test_only_updated_roles_move_and_constants_stay() -> None:
         assert moved == (not key.startswith("fixed")), key
 
 
-def test_a_resumed_run_is_bit_identical(tmp_path: Path) -> None:
-    straight, batches = make(), Batches()
+@pytest.mark.parametrize("average", [{"ema": 0.999}, {"ema_images": 6}])
+def test_a_resumed_run_is_bit_identical(tmp_path: Path, average: dict[str, Any]) -> None:
+    straight, batches = make(**average), Batches()
     for step in range(5):
         straight.train_step(batches, step / 5)
 
-    first, batches = make(), Batches()
+    first, batches = make(**average), Batches()
     for step in range(2):
         first.train_step(batches, step / 5)
     path = save_checkpoint(tmp_path, first, position=batches.drawn, keep=2)
     assert path is not None
 
-    second = make(seed=0)
+    second = make(**average, seed=0)
     with torch.no_grad():
         for parameter in second.nets.parameters():
             if not any(parameter is p for p in second.nets.fixed.parameters()):

@@ -82,7 +82,7 @@ class Engine:
         self._parameters = {role: list(self.nets[role].parameters()) for role in self.nets}
         self.optimizers = {role: task.optimizer_of(role, self._parameters[role]) for role in self.nets if role in moved}
         self._base_lr = {role: [g["lr"] for g in opt.param_groups] for role, opt in self.optimizers.items()}
-        self.averages = Averages(self.nets, task.averaged if run.ema else (), run.ema)
+        self.averages = Averages(self.nets, task.averaged if run.decay else (), run.decay)
         scaled = self.precision == "fp16"
         self.scalers = {phase.name: torch.amp.GradScaler(device.type, enabled=scaled) for phase in self.phases}
         # Torch adds up the gradients of micro-batches wrongly when they lie in a graph's memory (pytorch issue 169545),
