@@ -134,7 +134,7 @@ def test_png_in_bands_from_a_file_is_the_same(monkeypatch: pytest.MonkeyPatch) -
     image, alpha = pixels(80, 60, 3), pixels(40, 30, 1)[:, :, 0]
     spooled = Canvas(80, 60, 3, in_memory=0)
     for top in range(0, 80, 16):
-        spooled.write(top, image[top : top + 16])
+        spooled.write(top, 0, image[top : top + 16])
     file = io.BytesIO()
     write_photo(file, "PNG", spooled, alpha, Kept())
     spooled.close()

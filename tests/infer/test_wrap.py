@@ -62,7 +62,7 @@ def test_cores_cover_the_picture_and_have_their_margin_on_both_sides(length: int
 def test_convolutions_are_those_on_a_torus(size: tuple[int, int], tile: str) -> None:
     pixels = texture(*size)
     circular = network(publish(convolutions("circular"), margin=3))
-    expected = circular._forward(circular._tensor([Stack((pixels,))]))
+    expected = circular.forward(circular.tensor([Stack((pixels,))]))
     shown = circular.levels.to_pixels(expected, np.dtype(np.uint8))[0]
     ours = translated(network(publish(convolutions("zeros"), margin=3), tile=tile), pixels)
     assert np.abs(ours.astype(int) - shown).max() <= 1

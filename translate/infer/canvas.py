@@ -20,7 +20,7 @@ BAND = 32 << 20
 
 
 class Canvas:
-    """Pixels (height, width, channels) of one type, written and read in bands of whole rows."""
+    """Pixels (height, width, channels) of one type, written in tiles and read in bands of whole rows."""
 
     def __init__(
         self, height: int, width: int, channels: int, in_memory: int = IN_MEMORY, kind: np.dtype[Any] = BYTES
@@ -44,14 +44,16 @@ class Canvas:
         canvas._array = pixels
         return canvas
 
-    def write(self, top: int, band: Pixels) -> None:
-        """Put (rows, width, channels) below row ``top``."""
+    def write(self, top: int, left: int, tile: Pixels) -> None:
+        """Put (rows, columns, channels) where its first pixel is in row ``top`` and column ``left``."""
         if self._array is not None:
-            self._array[top : top + len(band)] = band
-        else:
-            assert self._file is not None
-            self._file.seek(top * self._row)
-            self._file.write(np.ascontiguousarray(band).data)
+            self._array[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+            return
+        assert self._file is not None
+        start = left * self.shape[2] * self.kind.itemsize
+        for number, row in enumerate(np.ascontiguousarray(tile), top):
+            self._file.seek(number * self._row + start)
+            self._file.write(row.data)
 
     def read(self, top: int, bottom: int) -> Pixels:
         """The rows from ``top`` to ``bottom``, (rows, width, channels)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from translate.contract import DataSpec, Direction
 from translate.data.values import Pixels, white_of
+from translate.infer.levels import extent, varies
 from translate.infer.tiling import padded, up_to, wrapped
 from translate.reading import Reading
 
@@ -67,6 +69,30 @@ def inputs_of(data: DataSpec, direction: Direction, reading: Reading) -> tuple[I
     return tuple(found)
 
 
+class Picture(Protocol):
+    """What one result is made of, whole in memory or not: it is padded, and parts of it are read."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+
+    @property
+    def kind(self) -> np.dtype[Any]:
+        """The type of the photo's pixels."""
+
+    def __getitem__(self, place: tuple[slice, slice]) -> Stack:
+        """Rows and columns of it, in memory."""
+
+    def padded(self, multiple: int) -> Picture:
+        """Both sides grown to a multiple, as ``tiling.padded`` does it."""
+
+    def wrapped(self, multiple: int, around: int) -> Picture:
+        """The same, and ``around`` more on all four sides, as ``tiling.wrapped`` does it."""
+
+    def varied(self) -> bool:
+        """Whether it ``varies``, as far as it was read."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """The pictures (H, W, C) of one result, of one height and width, which are padded and cut as one.
@@ -83,9 +109,9 @@ class Stack:
         return height, width
 
     @property
-    def photo(self) -> Pixels:
-        """The first picture."""
-        return self.parts[0]
+    def kind(self) -> np.dtype[Any]:
+        """The type of the photo's pixels."""
+        return self.parts[0].dtype
 
     def __getitem__(self, place: tuple[slice, slice]) -> Stack:
         return Stack(tuple(part[place] for part in self.parts))
@@ -98,15 +124,20 @@ class Stack:
         """The same, and ``around`` more on all four sides, as ``tiling.wrapped`` does it."""
         return Stack(tuple(wrapped(part, multiple, around) for part in self.parts))
 
-    def crops(self, side: int, multiple: int) -> list[Stack]:
-        """Small crops evenly spread over the picture, together no more than a square of ``side``."""
-        height, width = self.shape
-        crop = min(up_to(CROP, multiple), height, width)
-        most = max(1, side * side // crop**2)
-        down = max(1, min(-(-height // crop), round(math.sqrt(most * height / width))))
-        across = max(1, min(-(-width // crop), most // down))
-        tops, lefts = (
-            [int((length - crop) * i / max(1, count - 1)) // multiple * multiple for i in range(count)]
-            for length, count in ((height, down), (width, across))
-        )
-        return [self[top : top + crop, left : left + crop] for top in tops for left in lefts]
+    def varied(self) -> bool:
+        """Whether one of them ``varies``."""
+        return any(varies(extent(part)) for part in self.parts)
+
+
+def crops(picture: Picture, side: int, multiple: int) -> list[Stack]:
+    """Small crops evenly spread over a picture, together no more than a square of ``side``."""
+    height, width = picture.shape
+    crop = min(up_to(CROP, multiple), height, width)
+    most = max(1, side * side // crop**2)
+    down = max(1, min(-(-height // crop), round(math.sqrt(most * height / width))))
+    across = max(1, min(-(-width // crop), most // down))
+    tops, lefts = (
+        [int((length - crop) * i / max(1, count - 1)) // multiple * multiple for i in range(count)]
+        for length, count in ((height, down), (width, across))
+    )
+    return [picture[top : top + crop, left : left + crop] for top in tops for left in lefts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,29 +54,34 @@ class Levels:
         fits = kind.kind == "f" or (np.iinfo(kind).min <= black and white <= np.iinfo(kind).max)
         return Numbers(own.type if fits else "float32", black, white)
 
-    def kind(self, picture: Pixels) -> np.dtype[Any]:
-        """The type of a result's pixels: the photo's, unless something else is wanted."""
+    def kind(self, own: np.dtype[Any]) -> np.dtype[Any]:
+        """The type of a result's pixels: its photo's ``own``, unless something else is wanted."""
         if self.index_out or self.bits == 8:
             return np.dtype(np.uint8)
         if self.bits == 16:
             return np.dtype(np.uint16)
-        return np.dtype(FLOATS.type) if self.bits == 32 or self.range_out is not None else picture.dtype
+        return np.dtype(FLOATS.type) if self.bits == 32 or self.range_out is not None else own
 
     def to_pixels(self, y: Tensor, kind: np.dtype[Any]) -> Pixels:
         """Network values (N, C, H, W) as (N, H, W, C), rounded and clamped; class planes as indices."""
         return _on_host(y.argmax(1, keepdim=True), kind) if self.index_out else to_pixels(y, kind)
 
-    def trouble(self, pictures: Sequence[Pixels], finite: bool, extent: tuple[float, float]) -> str | None:
-        """What is wrong with what became of some pictures, whose pixels go from one to the other as shares of white."""
+    def trouble(self, finite: bool, extent: tuple[float, float], varied: Callable[[], bool]) -> str | None:
+        """What is wrong with a result whose pixels go from one to the other of ``extent``, shares of white.
+
+        ``varied``: whether what it was made of ``varies``.
+        """
         if not finite:
             return "the network's output is not finite"
         low, high = extent
-        varied = any(
-            (float(picture.max()) - float(picture.min())) / white_of(picture.dtype) > _VISIBLE for picture in pictures
-        )
-        if high - low < 0.5 / 255 and not self.index_out and varied:
+        if high - low < 0.5 / 255 and not self.index_out and varied():
             return f"the network's output is constant ({round(low * 255)} of 255)"
         return None
+
+
+def varies(extent: tuple[float, float]) -> bool:
+    """Whether a picture of this ``extent`` varies so much that a result that does not is a fault."""
+    return extent[1] - extent[0] > _VISIBLE
 
 
 def extent(pixels: Pixels) -> tuple[float, float]:

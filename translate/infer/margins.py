@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from translate.infer.inputs import Stack
+from translate.infer.inputs import Picture, Stack
 from translate.infer.tiling import up_to
 
 MARGINS = (16, 24, 32, 48, 64, 96, 128, 192, 256)
@@ -16,7 +16,9 @@ UNSEEN = 0.1 * 2 / 255
 """Largest difference, in network values, at which a smaller margin counts as equal to the network's own."""
 
 
-def measured_margin(whole: Stack, side: int, multiple: int, scale: int, exact: Callable[[Stack], Tensor]) -> int | None:
+def measured_margin(
+    whole: Picture, side: int, multiple: int, scale: int, exact: Callable[[Stack], Tensor]
+) -> int | None:
     """The smallest margin, doubled, at which the middle of a tile no longer changes; None if none is.
 
     ``exact``: the network in fp32, on pieces of at most ``side``: one step of bf16 is ten times what counts as a

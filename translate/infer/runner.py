@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from threading import RLock
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,24 +16,19 @@ from translate.conditions import conditions_of, parse_settings
 from translate.contract import Batch, Direction, Nets
 from translate.data.values import Pixels
 from translate.device import AUTOCAST, choose_precision, is_out_of_memory
-from translate.errors import GantkError
 from translate.infer import memory
 from translate.infer.canvas import Canvas
-from translate.infer.inputs import Input, Stack, inputs_of
+from translate.infer.inputs import Input, Picture, Stack, inputs_of
 from translate.infer.levels import Levels, extent
 from translate.infer.margins import measured_margin
 from translate.infer.memory import GIB, footprint, usable_memory
 from translate.infer.options import InferOptions
 from translate.infer.result import Result
 from translate.infer.sequence import Handed
-from translate.infer.statistics import (
-    TOLERANCE,
-    CannotPoolError,
-    PooledNorms,
-    norms_of_pictures,
-    pooled,
-)
-from translate.infer.tiling import SMALLEST, Tile, padded_side, rows_of_tiles, up_to
+from translate.infer.statistics import norms_of_pictures
+from translate.infer.tiled import CannotTranslateError as CannotTranslateError
+from translate.infer.tiled import Course, NotFiniteError, Place, Tiles
+from translate.infer.tiling import SMALLEST, padded_side, up_to
 from translate.layers.dropout import DROPOUT, dropout_on
 from translate.layers.layout import memory_format
 from translate.modelfile.model import Published
@@ -42,14 +36,6 @@ from translate.settings import Precision
 
 _CHANCE = RLock()
 """Held while torch's random generators, of which a process has one set, are ours."""
-
-
-class CannotTranslateError(GantkError):
-    """This picture cannot be done; the others can. The message is the reason."""
-
-
-class _NotFiniteError(Exception):
-    """A tile's output has NaN or infinity."""
 
 
 class Network:
@@ -68,10 +54,10 @@ class Network:
         self.levels = Levels.of(model.data, direction.outputs, options.bits)
         self.device = device
         self.precision: Precision = choose_precision(options.precision, device)
-        self._nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
-        self._norms = bool(norms_of_pictures(self._nets))
-        self._layout = memory_format(self._nets, device, self.precision, training=False)
-        self._nets.to(device).to(memory_format=self._layout)
+        self.nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
+        self._norms = bool(norms_of_pictures(self.nets))
+        self._layout = memory_format(self.nets, device, self.precision, training=False)
+        self.nets.to(device).to(memory_format=self._layout)
         self._options = options
         self._most = math.inf  # pixels that one forward may have, learned from running out of memory
         self._tried = 0
@@ -86,7 +72,7 @@ class Network:
     def may_draw_noise(self) -> bool:
         """Whether outputs may depend on chance: with --sample, or through dropout that a direction might keep on."""
         return self._options.sample or any(
-            isinstance(module, DROPOUT) and module.p > 0 for module in self._nets.modules()
+            isinstance(module, DROPOUT) and module.p > 0 for module in self.nets.modules()
         )
 
     def draws_noise(self) -> bool:
@@ -96,7 +82,7 @@ class Network:
         with self._seeded(0):
             before = self._generators()
             try:
-                self._forward(self._tensor([self._blank()]))
+                self.forward(self.tensor([self._blank()]))
             except Exception:
                 return True  # the photos will say what is wrong; one by one is right in any case
             return any(not torch.equal(one, two) for one, two in zip(before, self._generators(), strict=True))
@@ -141,7 +127,9 @@ class Network:
                         return self._whole(pictures)
                     if count > 1:
                         return [result for picture in pictures for result in self._translate([picture], seed)]
-                    return [self._in_tiles(pictures[0])]
+                    place = Place()
+                    course = self._in_tiles(pictures[0], place)
+                    return [Result(place.target, course.done, course.passes, list(course.notes))]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -196,71 +184,51 @@ class Network:
             ) from None
 
     def _whole(self, pictures: Sequence[Stack]) -> list[Result]:
-        x = self._tensor([picture.padded(self.direction.multiple) for picture in pictures])
-        y = self._forward(x)
+        x = self.tensor([picture.padded(self.direction.multiple) for picture in pictures])
+        y = self.forward(x)
         height, width = (side * self.direction.scale for side in pictures[0].shape)
         finite = y.isfinite().flatten(1).all(1).tolist()
         results = []
         for i, picture in enumerate(pictures):
             notes: list[str] = []
-            kind = self.levels.kind(picture.photo)
+            kind = self.levels.kind(picture.kind)
             output = self.levels.to_pixels(y[i : i + 1], kind)[0, :height, :width]
-            if trouble := self.levels.trouble(picture.parts, finite[i], extent(output)):
+            if trouble := self.levels.trouble(finite[i], extent(output), picture.varied):
                 self._only_if_half(trouble)
-                again = self._forward(x[i : i + 1], exact=True)
+                again = self.forward(x[i : i + 1], exact=True)
                 output = self.levels.to_pixels(again, kind)[0, :height, :width]
                 finite_now = bool(again.isfinite().all())
-                if trouble := self.levels.trouble(picture.parts, finite_now, extent(output)):
+                if trouble := self.levels.trouble(finite_now, extent(output), picture.varied):
                     raise CannotTranslateError(trouble)
                 notes.append(f"run again in fp32, as {self.precision} failed")
             results.append(Result(Canvas.of(output), notes=notes))
         return results
 
-    def _in_tiles(self, picture: Stack) -> Result:
+    def _in_tiles(self, picture: Picture, place: Place) -> Course:
+        """The picture from tiles, which go to ``place``."""
         self._measure()
-        try:
-            result, trouble = self._tiled(picture, exact=False)
-        except _NotFiniteError:
-            result, trouble = None, self.levels.trouble(picture.parts, False, (0, 0))
-        if result is not None and trouble is None:
-            return result
-        assert trouble is not None
-        self._only_if_half(trouble)
-        try:
-            result, trouble = self._tiled(picture, exact=True)
-        except _NotFiniteError:
-            raise CannotTranslateError(trouble) from None
-        if trouble is not None:
-            raise CannotTranslateError(trouble)
-        result.notes.append(f"run again in fp32, as {self.precision} failed")
-        return result
-
-    def _tiled(self, picture: Stack, *, exact: bool) -> tuple[Result, str | None]:
-        """The picture from tiles, and what is wrong with it."""
-        height, width = (side * self.direction.scale for side in picture.shape)
-        canvas = Canvas(height, width, self.levels.planes_out, kind=self.levels.kind(picture.photo))
         whole, around = self._surrounded(picture)
-        notes: list[str] = []
-        side, margin = self._tile(whole, notes)
-        self._tried = side * side
-        result = Result(canvas, notes=notes)
-        if not self._norms:
-            ends, result.tiles = self._pass(whole, canvas, (side, margin, around), None, exact)
-        else:
-            with pooled(self._nets) as layers:
-                while True:
-                    with layers.proxy():
-                        self._forward(self._tensor(whole.crops(side, self.direction.multiple)), exact=exact)
-                    try:
-                        ends, result.tiles = self._pass(whole, canvas, (side, margin, around), layers, exact)
-                    except CannotPoolError as error:
-                        raise CannotTranslateError(f"too large for one piece, and not to be tiled: {error}") from None
-                    if layers.error() <= TOLERANCE or result.passes > layers.layers:
-                        break
-                    result.passes += 1
-        return result, self.levels.trouble(picture.parts, True, ends)
+        height, width = (side * self.direction.scale for side in picture.shape)
+        target = place.open((height, width, self.levels.planes_out), self.levels.kind(picture.kind))
+        tiles = Tiles(self, whole, target, place, norms=self._norms)
+        course, statistics = place.resumed() or (self._course(whole, around), None)
+        while True:
+            self._tried = course.side**2
+            try:
+                ended = tiles.run(course, statistics)
+                trouble = self.levels.trouble(True, (ended.low, ended.high), picture.varied)
+            except NotFiniteError:
+                trouble = self.levels.trouble(False, (0, 0), picture.varied)
+            if trouble is None:
+                return ended
+            if course.exact:
+                raise CannotTranslateError(trouble)
+            self._only_if_half(trouble)
+            again = self._course(whole, around)
+            notes = (*again.notes, f"run again in fp32, as {self.precision} failed")
+            course, statistics = replace(again, exact=True, notes=notes), None
 
-    def _surrounded(self, picture: Stack) -> tuple[Stack, int]:
+    def _surrounded(self, picture: Picture) -> tuple[Picture, int]:
         """The picture padded to what the network takes; and, of one that repeats, by as much of itself on all sides as
         the network sees: how much."""
         multiple, reach = self.direction.multiple, self.direction.margin
@@ -271,52 +239,12 @@ class Network:
         around = up_to(reach, multiple)
         return picture.wrapped(multiple, around), around
 
-    def _pass(
-        self, whole: Stack, canvas: Canvas, cut: tuple[int, int, int], norms: PooledNorms | None, exact: bool
-    ) -> tuple[tuple[float, float], int]:
-        """Run all tiles once and write their cores; what ``extent`` gives of all, and the number of tiles.
+    def _course(self, whole: Picture, around: int) -> Course:
+        notes: list[str] = []
+        side, margin = self._tile(whole, notes)
+        return Course(side, margin, around, notes=tuple(notes))
 
-        ``cut``: side and margin of the tiles, and what surrounds the picture.
-        """
-        scale, around = self.direction.scale, cut[2]
-        height, width, channels = canvas.shape
-        low, high, count = 1.0, 0.0, 0
-        for row in rows_of_tiles(*whole.shape, *cut):
-            top, bottom = ((edge - around) * scale for edge in (row[0].rows.core_start, row[0].rows.core_stop))
-            bottom = min(bottom, height)
-            band = np.empty((max(0, bottom - top), width, channels), canvas.kind)
-            for tile in row:
-                core = self.levels.to_pixels(self._core(whole, tile, norms, exact), canvas.kind)[0]
-                left = (tile.columns.core_start - around) * scale
-                part = band[:, left : (tile.columns.core_stop - around) * scale]
-                part[...] = core[: part.shape[0], : part.shape[1]]
-                count += 1
-            if band.size:
-                lowest, highest = extent(band)
-                low, high = min(low, lowest), max(high, highest)
-                canvas.write(top, band)
-        return (low, high), count
-
-    def _core(self, whole: Stack, tile: Tile, norms: PooledNorms | None, exact: bool) -> Tensor:
-        rows, columns, scale = tile.rows, tile.columns, self.direction.scale
-        piece = whole[rows.start : rows.stop, columns.start : columns.stop]
-        x = self._tensor([piece])
-        if norms is None:
-            y = self._forward(x, exact=exact)
-        else:
-            with norms.tile(tile, *piece.shape):
-                y = self._forward(x, exact=exact)
-        y = y[
-            :,
-            :,
-            (rows.core_start - rows.start) * scale : (rows.core_stop - rows.start) * scale,
-            (columns.core_start - columns.start) * scale : (columns.core_stop - columns.start) * scale,
-        ]
-        if not bool(y.isfinite().all()):
-            raise _NotFiniteError
-        return y
-
-    def _tile(self, whole: Stack, notes: list[str]) -> tuple[int, int]:
+    def _tile(self, whole: Picture, notes: list[str]) -> tuple[int, int]:
         """Side and margin of the tiles, multiples of what the network takes."""
         multiple, reach = self.direction.multiple, self.direction.margin
         height, width = whole.shape
@@ -339,7 +267,7 @@ class Network:
                 math.isqrt(side**2 // 2) if self._half else side,
                 multiple,
                 self.direction.scale,
-                lambda piece: self._forward(self._tensor([piece]), exact=True),
+                lambda piece: self.forward(self.tensor([piece]), exact=True),
             )
         smaller = self._overlaps.get(side)
         if smaller is not None:
@@ -355,9 +283,9 @@ class Network:
         )
 
     def _pixels(self, pictures: Sequence[Stack]) -> Pixels:
-        return self.levels.to_pixels(self._forward(self._tensor(pictures)), self.levels.kind(pictures[0].photo))
+        return self.levels.to_pixels(self.forward(self.tensor(pictures)), self.levels.kind(pictures[0].kind))
 
-    def _tensor(self, pictures: Sequence[Stack]) -> Tensor:
+    def tensor(self, pictures: Sequence[Stack]) -> Tensor:
         """(N, C, H, W) with the channels of all inputs, one after the other."""
         tensors = [
             one.to_tensor([picture.parts[place] for picture in pictures], self.device, self._layout)
@@ -365,19 +293,19 @@ class Network:
         ]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors, 1)
 
-    def _forward(self, x: Tensor, exact: bool = False) -> Tensor:
+    def forward(self, x: Tensor, exact: bool = False) -> Tensor:
         self._tried = max(x.shape[0] * x.shape[2] * x.shape[3], SMALLEST**2)
         half = not exact and self._half
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, AUTOCAST.get(self.precision), enabled=half, cache_enabled=False),
-            dropout_on(self._nets) if self._options.sample else nullcontext(),
+            dropout_on(self.nets) if self._options.sample else nullcontext(),
         ):
             conditions = {name: value.expand(len(x), *value.shape[1:]) for name, value in self._conditions.items()}
             parts = x.split([one.channels for one in self.inputs], 1) if len(self.inputs) > 1 else [x]
             given = dict(zip(self.direction.input_names, parts, strict=True))
             batch = Batch({**given, **conditions, **self.handed.of(x)})
-            y = self.direction.run(self._nets, batch).float()
+            y = self.direction.run(self.nets, batch).float()
         self.handed.offer(x, batch.kept)
         expected = (len(x), self.levels.out_channels, *(side * self.direction.scale for side in x.shape[2:]))
         if tuple(y.shape) != expected:

@@ -16,7 +16,7 @@ and picture react alike. Each pass writes the picture, and tells how far its sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -56,6 +56,17 @@ class Moments:
         variance = self.variance * (1 - share) + other.variance * share + apart.square() * share * (1 - share)
         return Moments(mean, variance, count)
 
+    def packed(self) -> Tensor:
+        """All of it as fp64 (3, groups), on the CPU."""
+        mean, variance = (part.to("cpu", torch.float64) for part in (self.mean, self.variance))
+        return torch.stack([mean, variance, torch.full_like(mean, self.count)])
+
+    @classmethod
+    def of(cls, packed: Tensor, like: torch.device) -> Moments:
+        """The inverse of ``packed``, on a device."""
+        precise = torch.float32 if like.type == "mps" else torch.float64
+        return cls(packed[0].to(like, precise), packed[1].to(like, precise), int(packed[2, 0]))
+
 
 class PooledNorms:
     """The norm layers of some networks, taken over for one picture at a time.
@@ -94,6 +105,18 @@ class PooledNorms:
             stretch = ((used.variance + 1e-5).sqrt() / deviation - 1).abs()
             worst = max(worst, float(torch.maximum(shift, stretch).nan_to_num(nan=torch.inf).max()))
         return worst
+
+    def state(self) -> dict[str, Tensor]:
+        """What ``restore`` needs to continue the pass over all tiles in another process."""
+        lists = {"frozen": self._frozen, "proxy": self._proxy, "picture": self._picture}
+        return {f"{name}.{at:04}": one.packed() for name, found in lists.items() for at, one in enumerate(found)}
+
+    def restore(self, state: Mapping[str, Tensor], device: torch.device) -> None:
+        """Take over the ``state`` of another process."""
+        self._frozen, self._proxy, self._picture = (
+            [Moments.of(state[key], device) for key in sorted(state) if key.startswith(f"{name}.")]
+            for name in ("frozen", "proxy", "picture")
+        )
 
     @property
     def layers(self) -> int:
