@@ -3,9 +3,14 @@
     python bench/quality.py --data ../shared/data --work /tmp/quality --minutes 10
     python bench/quality.py cyclegan dcgan --data ../shared/data --work /tmp/quality --minutes 2 --reference
 
-With --reference the models that have a plain loop in bench/reference.py are trained by it as well, on the same pictures
-for the same time, and judged by the same figures. Each run and its figures are kept in --work: what is there is not
-computed again. The last lines are the rows for RESULTS.md.
+With --reference the models are trained by their plain loops of bench/reference as well, on the same pictures for the
+same time, and judged by the same figures. Time is that of the wall for both: give the bench a core of its own and one
+thread (``taskset``, ``OMP_NUM_THREADS=1``). Learning rates fall over that time. Where the public code publishes an
+average of the generator's weights (BigGAN, R3GAN, StyleGAN2, PGGAN, AttnGAN, Real-ESRGAN), so does the plain loop;
+otherwise the last weights, also of models whose config has an average of ours (SAGAN, StackGAN).
+
+Each run and its figures are kept in --work: what is there is not computed again. The last lines are the rows for
+RESULTS.md.
 """
 
 from __future__ import annotations
@@ -16,17 +21,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import reference
 import torch
 from PIL import Image
 from precision import linked, split
 from tables import add_json, append, tell_machine
-from torch import nn
 
 import translate
 from translate import plugins
@@ -161,26 +163,13 @@ def by_reference(name: str, given: argparse.Namespace, out: Path) -> None:
     torch.manual_seed(request.run.seed)
     dataset = open_source(request.source, request.run, request.task.networks)
     engine = Engine(request.task, dataset.spec, request.run)
-    networks: dict[str, nn.Module] = {}
-
-    original = reference.published
-
-    def copied(engine: Engine, role: str) -> nn.Module:
-        networks[role] = original(engine, role)
-        return networks[role]
-
-    with mock.patch.object(reference, "published", copied):
-        step = getattr(reference, name)(engine, nullcontext)
+    loop = reference.plain_loop(name, engine)
     run = request.run
     with Loader(dataset, batch=run.batch, seed=run.seed, workers=run.workers, device=engine.device) as loader:
-        began, steps = time.monotonic(), 0
-        while time.monotonic() - began < 60 * given.minutes:
-            step(loader.next_batch())
-            steps += 1
-    for role, network in networks.items():
-        engine.nets[role].load_state_dict(network.state_dict())
-        if role in engine.averages:
-            engine.averages[role].load_state_dict(network.state_dict())
+        began, seconds = time.monotonic(), 60 * given.minutes
+        while (elapsed := time.monotonic() - began) < seconds:
+            loop.step(loader.next_batch, elapsed / seconds)
+    loop.publish()
     out.mkdir(parents=True, exist_ok=True)
     save_published(
         out / FILE_NAME,
@@ -188,8 +177,8 @@ def by_reference(name: str, given: argparse.Namespace, out: Path) -> None:
         task=request.task,
         data=engine.data,
         tensors=checkpoint.published_tensors(engine),
-        weights="raw",
-        step=steps,
+        weights="averaged" if loop.averages else "raw",
+        step=loop.done,
         precision="fp32",
     )
 
@@ -210,7 +199,7 @@ def judged(name: str, given: argparse.Namespace, out: Path) -> Result:
 def rows(name: str, given: argparse.Namespace) -> Iterator[str]:
     """Table rows: gantk's, and those of the plain loop where there is one and it is wanted."""
     ways: list[tuple[str, Callable[[str, argparse.Namespace, Path], None]]] = [("gantk", by_gantk)]
-    if given.reference and hasattr(reference, name):
+    if given.reference and name in reference.LOOPS:
         ways.append(("plain loop", by_reference))
     for way, train in ways:
         out = given.work / f"{name}-{way.replace(' ', '-')}-{given.minutes:g}"
@@ -235,7 +224,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of horse2zebra/, facades/, anime_faces/, sr/")
     parser.add_argument("--work", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--minutes", type=float, default=10, help="of training, for each model and each way")
-    parser.add_argument("--reference", action="store_true", help="train by the plain loops of bench/reference.py too")
+    parser.add_argument("--reference", action="store_true", help="train by the plain loops of bench/reference too")
     parser.add_argument("--device", default="cpu")
     add_json(parser)
     given = parser.parse_args(words)

@@ -26,6 +26,7 @@ from pathlib import Path
 import allocator
 import reference
 import torch
+from reference import peer
 from tables import add_json, append, peak_bytes, take_turns
 from torch import Tensor, nn
 
@@ -101,10 +102,10 @@ def compare(given: argparse.Namespace, size: int, precision: str) -> dict[str, l
         return nullcontext() if dtype is None or given.reference_fp32 else torch.autocast(device.type, dtype)
 
     if given.peer:
-        theirs = reference.peer(given.peer, given.model, ours)
+        theirs = peer.peer(given.peer, given.model, ours)
     else:
-        theirs = reference.STEPS[given.model](ours, autocast)  # type: ignore[arg-type]
-    runs = {"reference": lambda: theirs(x), "ours": lambda: ours.train_step(lambda: x, 0.0)}
+        theirs = reference.plain_loop(given.model, ours, autocast).step  # type: ignore[arg-type]
+    runs = {"reference": lambda: theirs(lambda: x), "ours": lambda: ours.train_step(lambda: x, 0.0)}
     with nullcontext({}) if given.same_allocator else allocator.taking_turns(device) as before:
         times = take_turns(runs, given.rounds, device, warmup=1 if before else 2, before=before)
     ours.read()
@@ -115,7 +116,7 @@ def peak_memory(given: argparse.Namespace, size: int, precision: str) -> float:
     """GiB that two of our steps need, in a process of its own."""
     command = [sys.executable, __file__, given.model, "--sizes", str(size), "--precisions", precision, "--only-memory"]
     command += ["--batch", str(given.batch)] if given.batch else []
-    command += ["--same-allocator"] if given.same_allocator else []
+    command += ["--same-allocator"] * given.same_allocator + ["--compile"] * given.compile
     result = subprocess.run([*command, "--device", given.device], capture_output=True, text=True, check=True)
     return float(result.stdout)
 
@@ -125,7 +126,7 @@ def only_memory(given: argparse.Namespace) -> None:
     if device.type == "cpu" and not given.same_allocator:
         keep_freed_memory()
     batch = given.batch or CASES[given.model].batch
-    engine = make_engine(given.model, given.sizes[0], batch, given.precisions[0], device, False)
+    engine = make_engine(given.model, given.sizes[0], batch, given.precisions[0], device, given.compile)
     x = make_batch(engine.data, batch, device)
     for _ in range(2):
         engine.train_step(lambda: x, 0.0)
@@ -149,8 +150,8 @@ def main() -> None:
     add_json(parser)
     given = parser.parse_args()
     given.sizes = given.sizes or [CASES[given.model].size]
-    if given.peer and given.model not in reference.PEERS:
-        parser.error(f"--peer: the public code has {' and '.join(reference.PEERS)}, not {given.model}")
+    if given.peer and given.model not in peer.PEERS:
+        parser.error(f"--peer: the public code has {' and '.join(peer.PEERS)}, not {given.model}")
     if given.only_memory:
         only_memory(given)
         return

@@ -1,0 +1,122 @@
+"""Plain loops of the models that translate between sets of pictures without partners."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reference.loop import Loop, Move, Pool, frozen, lsgan, only
+from translate.training.engine import Draw
+
+
+def cyclegan(loop: Loop) -> Move:
+    """The order of the public CycleGAN code: translations, cycles, identities, then each discriminator."""
+    task = loop.task
+    only(task.loss == "lsgan" and task.scales == 1 and task.cycle_b is None and not (task.penalty or task.ramp))
+    only(not (task.r1 or task.r2) and task.pool == 50)
+    g_ab, g_ba, d_a, d_b = loop.networks("g_ab", "g_ba", "d_a", "d_b")
+    opt_g, opt_d = loop.optimizer("g_ab", "g_ba"), loop.optimizer("d_a", "d_b")
+    pools = Pool(), Pool()
+    cycle, identity = task.cycle, task.cycle * task.identity
+
+    def move(draw: Draw) -> None:
+        x = draw()
+        a, b = x["a"], x["b"]
+        with loop.autocast():
+            fake_b = g_ab(a)
+            rec_a = g_ba(fake_b)
+            fake_a = g_ba(b)
+            rec_b = g_ab(fake_a)
+            frozen([d_a, d_b], True)
+            opt_g.zero_grad()
+            loss = lsgan(d_b(fake_b), 1.0) + lsgan(d_a(fake_a), 1.0)
+            loss = loss + cycle * F.l1_loss(rec_a, a) + cycle * F.l1_loss(rec_b, b)
+            if identity:
+                loss = loss + identity * F.l1_loss(g_ab(b), b) + identity * F.l1_loss(g_ba(a), a)
+        loss.backward()
+        opt_g.step()
+        frozen([d_a, d_b], False)
+        opt_d.zero_grad()
+        for net, real, fake, pool in ((d_a, a, fake_a, pools[0]), (d_b, b, fake_b, pools[1])):
+            with loop.autocast():
+                loss = 0.5 * (lsgan(net(real), 1.0) + lsgan(net(pool.query(fake).detach()), 0.0))
+            loss.backward()
+        opt_d.step()
+
+    return move
+
+
+def cut(loop: Loop) -> Move:
+    """The order of the authors' CUT code: the discriminator, then the generator and the heads that compare patches.
+
+    As there, patches are drawn without replacement, and all pictures of a batch are mirrored together.
+    """
+    task = loop.task
+    only(task.scales == 1 and not (task.r1 or task.r2) and task.nce > 0)
+    g, f, d = loop.networks("g", "f", "d")
+    opt_g, opt_f, opt_d = loop.optimizer("g"), loop.optimizer("f"), loop.optimizer("d")
+
+    def move(draw: Draw) -> None:
+        x = draw()
+        a, b = x["a"], x["b"]
+        flip = task.mirror and random.random() < 0.5
+        real = torch.cat([a, b]) if task.identity else a
+        with loop.autocast():
+            fake = g(real.flip(3) if flip else real)
+            fake_b = fake[: len(a)]
+            frozen([d], False)
+            opt_d.zero_grad()
+            loss = 0.5 * (lsgan(d(fake_b.detach()), 0.0) + lsgan(d(b), 1.0))
+        loss.backward()
+        opt_d.step()
+        frozen([d], True)
+        opt_g.zero_grad()
+        opt_f.zero_grad()
+        with loop.autocast():
+            loss = contrast(g, f, a, fake_b, task, flip)
+            if task.identity:
+                loss = (loss + contrast(g, f, b, fake[len(a) :], task, flip)) / 2
+            loss = lsgan(d(fake_b), 1.0) + task.nce * loss
+        loss.backward()
+        opt_g.step()
+        opt_f.step()
+
+    return move
+
+
+def contrast(g: nn.Module, f: nn.Module, before: Tensor, after: Tensor, task: object, flip: bool) -> Tensor:
+    """Patches of the output against those of the input, the mean over the feature layers."""
+    queries, keys = encoded(g, after), encoded(g, before)
+    if flip:
+        queries = [layer.flip(3) for layer in queries]
+    places = [chosen(layer, task.patches) for layer in keys]
+    losses = []
+    for query, key in zip(f(queries, places), f(keys, places), strict=True):
+        query, key = F.normalize(query, dim=2), F.normalize(key.detach(), dim=2)
+        logits = torch.bmm(query, key.transpose(1, 2)) / task.temperature
+        target = torch.arange(logits.shape[1], device=logits.device).repeat(len(logits))
+        losses.append(F.cross_entropy(logits.flatten(0, 1), target))
+    return torch.stack(losses).mean()
+
+
+def chosen(layer: Tensor, patches: int) -> Tensor:
+    """Indices of random pixels, the same for all pictures: (N, patches)."""
+    return torch.randperm(layer.shape[2] * layer.shape[3], device=layer.device)[:patches].expand(len(layer), -1)
+
+
+def encoded(g: nn.Module, image: Tensor) -> Sequence[Tensor]:
+    """The picture, the convolutions that halve it, and the first and the fifth block; what follows is not computed."""
+    found, x = [image], g.stem(image)
+    for layer in g.down:
+        x = layer[0](x)
+        found.append(x)
+        x = layer[1:](x)
+    for index, block in enumerate(g.blocks[:5]):
+        x = block(x)
+        if index == 0:
+            found.append(x)
+    return [*found, x]
