@@ -14,7 +14,7 @@ FILES = sorted(path for path in (ROOT / "translate").rglob("*.py") if "templates
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "console", "files", "owner", "versions"}),
-    frozenset({"settings", "optimizers", "provenance", "manifest", "reading", "holdout", "watermark"}),
+    frozenset({"settings", "optimizers", "provenance", "manifest", "reading", "holdout", "watermark", "places"}),
     frozenset({"dataspec"}),
     frozenset({"contract"}),
     frozenset({"conditions", "fields", "plugins", "device", "distributed", "scaffold"}),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from translate.console import current
 from translate.contract import Loading
+from translate.data import archives
 from translate.data.idx import IMAGES, LABELS, is_idx, read_idx
 from translate.errors import UsageError
 
@@ -78,12 +79,14 @@ _Part = tuple[NDArray[np.uint8], NDArray[np.int64] | None, tuple[str, ...]]
 
 
 def _files(flag: str, place: Path, loading: Loading) -> tuple[list[Path], Callable[[Path, bool], _Part]]:
+    if archives.find(place) is not None:
+        return [], _read_idx
     if os.path.isfile(place):  # noqa: PTH113 - False, and no error, where nobody may look
         if is_idx(place):
             return [place], _read_idx
         if _CIFAR.fullmatch(place.name):
             return [place], _read_cifar
-        raise UsageError(f"{flag} {place}: expected a folder, an idx file of images as MNIST's, or a CIFAR .bin file")
+        raise UsageError(f"{flag} {place}: expected a folder, an idx file as MNIST's, a CIFAR .bin file, or a .tar")
     try:
         names = sorted(entry.name for entry in os.scandir(place))
     except OSError:  # which is reported where the pictures are looked for
@@ -135,12 +138,15 @@ def _read_cifar(path: Path, labelled: bool) -> _Part:
 
 def lines_of(path: Path) -> tuple[str, ...]:
     """The lines of a text file, empty ones left out; nothing where there is no such file."""
-    if not path.is_file():
-        return ()
+    return tuple(line.strip() for line in text_of(path).splitlines() if line.strip())
+
+
+def text_of(path: Path) -> str:
+    """What a text file holds, in a folder or an archive; nothing where there is no such file."""
     try:
-        return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+        return archives.read_text(path) or ""
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
+        raise UsageError(f"{path}: cannot be read as text: {error}") from None
 
 
 def _joined(parts: Sequence[NDArray[Scalar]]) -> NDArray[Scalar]:

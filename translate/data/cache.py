@@ -18,6 +18,7 @@ import numpy as np
 import PIL
 
 from translate.contract import Loading
+from translate.data.archives import status
 from translate.data.decode import Pixels
 from translate.errors import GantkError, UsageError
 from translate.files import own_temporary_folder, put_in_place, remove_leftovers, temporary_beside
@@ -141,11 +142,11 @@ def name_of(path: Path) -> str:
 
 
 def stamp(path: Path) -> tuple[int, int]:
+    """A file's size and the time of its last change, which differ where the file does."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - once per file of very large folders
+        return status(path)
     except OSError:
         return (-1, -1)
-    return status.st_size, status.st_mtime_ns
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from translate.conditions import MOST_WORDS, words
 from translate.contract import Dataset, DataSpec, Loading
+from translate.data.arrays import text_of
 from translate.data.augment import Augmented
 from translate.data.example import MadeUp
 from translate.data.images import Centre, Channels, ImageSet, open_folders
@@ -89,12 +90,7 @@ def _tokens(caption: str, index: Mapping[str, int]) -> Tensor:
 def _from_files(folders: Folders) -> dict[Path, list[str]]:
     found: dict[Path, list[str]] = {}
     for path in folders.files:
-        beside = path.with_suffix(".txt")
-        try:
-            lines = beside.read_text("utf-8-sig").splitlines() if beside.is_file() else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{beside}: cannot be read as text: {error}") from None
-        if captions := [line for line in lines if words(line)]:
+        if captions := [line for line in text_of(path.with_suffix(".txt")).splitlines() if words(line)]:
             found[path] = captions
     return found
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from translate.data.archives import open_binary, read_bytes, readable
 from translate.data.values import RefusedError
 
 NPY = b"\x93NUMPY"
@@ -110,16 +111,18 @@ def deep_header(path: Path, head: bytes) -> Deep | None:
 
 
 def _npy(path: Path) -> Deep:
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read_header(file)
-        left = path.stat().st_size - file.tell()
+        start = file.tell()
+        left = file.seek(0, 2) - start
     if kind.hasobject:
         raise RefusedError("an array of Python objects, which are never read")
     if left < math.prod(shape) * kind.itemsize:
         raise RefusedError("the array is cut off")
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    opened = readable(path)
+    array = np.load(opened, mmap_mode="r" if isinstance(opened, Path) else None, allow_pickle=False)
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise RefusedError(f"an array of shape {array.shape}; expected (height, width) or (height, width, channels)")
     height, width, bands = array.shape if array.ndim == 3 else (*array.shape, 1)
@@ -135,7 +138,7 @@ def _tiff(path: Path) -> Deep | None:
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what matters of its warnings is raised
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(readable(path)) as file:
         page = file.pages[0]
         assert isinstance(page, tifffile.TiffPage)
         bits, photometric, bands = page.bitspersample, int(page.photometric), page.samplesperpixel
@@ -172,7 +175,7 @@ def _tiff(path: Path) -> Deep | None:
 def _tiff_values(path: Path) -> Values:
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(readable(path)) as file:
         page = file.pages[0]
         assert isinstance(page, tifffile.TiffPage)
         values: Values = page.asarray()
@@ -196,7 +199,7 @@ def _png(path: Path, head: bytes) -> Deep | None:
     def read() -> Values:
         import imagecodecs
 
-        values: Values = imagecodecs.png_decode(path.read_bytes())
+        values: Values = imagecodecs.png_decode(read_bytes(path))
         return values.reshape(height, width, bands)
 
     return Deep(width, height, bands, colours, max(8, depth), read, alpha=alpha, by_pillow=True)
@@ -205,7 +208,7 @@ def _png(path: Path, head: bytes) -> Deep | None:
 def chunk_kinds(path: Path) -> list[bytes]:
     """The kinds of a PNG's chunks, in order, as far as they can be followed."""
     kinds: list[bytes] = []
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         file.seek(8)
         while len(start := file.read(8)) == 8:
             kinds.append(start[4:])
@@ -214,7 +217,7 @@ def chunk_kinds(path: Path) -> list[bytes]:
 
 
 def _jpeg2000(path: Path) -> Deep | None:
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         start = file.read(1 << 16)
     place = start.find(b"\xff\x4f\xff\x51")
     size = start[place + 4 :]
@@ -232,7 +235,7 @@ def _jpeg2000(path: Path) -> Deep | None:
     def read() -> Values:
         import imagecodecs
 
-        values: Values = imagecodecs.jpeg2k_decode(path.read_bytes())
+        values: Values = imagecodecs.jpeg2k_decode(read_bytes(path))
         return values.reshape(bottom - top, right - left, bands)
 
     # Two and four bands are grey and RGB with alpha where a box says so; without it they are bands.
@@ -242,7 +245,7 @@ def _jpeg2000(path: Path) -> Deep | None:
 
 
 def _netpbm(path: Path) -> Deep | None:
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         start = file.read(1 << 12)
     space = rb"\s+(?:#[^\n]*\n\s*)*"
     match = re.match(rb"P([2356])" + space.join([b"", *[rb"(\d+)"] * 3]) + rb"\s", start)
@@ -254,7 +257,7 @@ def _netpbm(path: Path) -> Deep | None:
     bands = 3 if kind in (3, 6) else 1
 
     def read() -> Values:
-        body = path.read_bytes()[match.end() :]
+        body = read_bytes(path)[match.end() :]
         count = math.prod((width, height, bands))
         if kind in (2, 3):
             numbers = np.array(body.split()[:count], np.int64)

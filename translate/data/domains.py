@@ -44,14 +44,13 @@ class Domains(Augmented):
     def open(self, loading: Loading) -> Dataset:
         """Raises ``UsageError`` where there are fewer than two domains, or one has no readable image."""
         self.check_augment(loading)
-        roots = wanted_part("--domains", self.domains, loading)
-        folders = list_folders("--domains", roots)
+        folders = list_folders("--domains", wanted_part("--domains", self.domains, loading))
         attributes = self._attributes(folders) if self.labels else None
         if self.labels and attributes:
             return self._of_attributes(self.labels, folders, *attributes, loading)
         if self.attribute:
             raise UsageError("--attribute: expected --labels with columns of 0 and 1")
-        labels = labels_of("domain", folders, roots, self.labels, loading)
+        labels = labels_of("domain", folders, self.labels, loading)
         names = {"domain": labels.names}
         pictures, spec = open_folders(labels.folders, self.channels, self.resize, loading, names)
         indices = labels.indices(pictures, loading)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import filecmp
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from translate.console import current
 from translate.contract import Dataset, DataSpec, Source
+from translate.data.archives import is_folder, read_bytes
 from translate.data.dataset import CutDataset
 from translate.data.layouts import HELD_OUT, TRAINING
 from translate.data.record import digest, files_below, paths_of
 from translate.errors import UsageError
+from translate.places import expanded
 
 TABLES = (".csv", ".tsv")
 """Suffixes of files that name pictures."""
@@ -29,11 +30,11 @@ def held_out_source(source: Source) -> Source:
     """
     val = source.val
     assert val is not None
-    if not val.exists():
+    if not any(is_folder(place) or place.exists() for place in expanded("--val", val)):
         raise UsageError(f"--val {val}: no such folder")
     names = [field.name for field in dataclasses.fields(source)]
     given = {name: paths for name in names if (paths := paths_of(source, name))}
-    folders = {name: paths for name, paths in given.items() if any(path.is_dir() for path in paths)}
+    folders = {name: paths for name, paths in given.items() if any(map(_are_folders, paths))}
     if not folders:  # such as one idx file
         folders = dict(list(given.items())[:1])
     places = dict.fromkeys(folders, val) if len(folders) == 1 else _corresponding(val, folders)
@@ -61,11 +62,19 @@ def _corresponding(val: Path, folders: Mapping[str, list[Path]]) -> dict[str, Pa
         for scheme in schemes:
             found = {name: root / path for name, path in scheme.items()}
             apart = all(found[name].resolve() != path.resolve() for name, path in absolute.items())
-            if apart and all(path.is_dir() for path in found.values()):
+            if apart and all(map(_are_folders, found.values())):
                 return found
     ours = " and ".join(map(str, below.values()))
     named = ", or ".join(" and ".join(part + name.upper() for name in folders) for part in ("val", "test"))
     raise UsageError(f"--val {val}: expected folders that correspond to {ours}: of the same names, or {named}")
+
+
+def _are_folders(place: Path) -> bool:
+    """Whether a folder, an archive or a pattern of them is there."""
+    try:
+        return all(map(is_folder, expanded("", place)))
+    except UsageError:  # of what no pattern finds, and of a damaged archive, of which opening it says more
+        return place.exists()
 
 
 def _renamed(path: Path, part: str) -> Path:
@@ -104,7 +113,7 @@ def check_apart(val: Path, training: Sequence[Path], held_out: Sequence[Path]) -
         if (same := reached.get(os.path.realpath(path))) is not None:
             raise UsageError(f"--val {val}: {path} is trained on, as {same}; expected files that are not")
     known = {digest(path): path for path in training}
-    copies = [path for path in held_out if (same := known.get(digest(path))) and filecmp.cmp(path, same, shallow=False)]
+    copies = [path for path in held_out if (same := known.get(digest(path))) and read_bytes(path) == read_bytes(same)]
     if copies:
         current().line(
             f"--val {val}: {len(copies)} of {len(held_out)} files are copies of files that are trained on, such as "
@@ -117,4 +126,4 @@ def files_of(dataset: Dataset, source: Source) -> Sequence[Path]:
     if isinstance(dataset, CutDataset):
         return tuple(dict.fromkeys(path for pictures in dataset.pictures for path in pictures.paths))
     roots = [root for field in dataclasses.fields(source) for root in paths_of(source, field.name)]
-    return [path for root in roots if root.is_dir() for path in files_below(root)]
+    return [path for root in roots for place in expanded("", root) if is_folder(place) for path in files_below(place)]

@@ -10,7 +10,8 @@ from typing import Annotated
 import torch
 
 from translate.contract import Dataset, DataSpec, Loading
-from translate.data.arrays import Stored, find_stored, lines_of
+from translate.data.archives import find
+from translate.data.arrays import Stored, find_stored, lines_of, text_of
 from translate.data.augment import Augmented
 from translate.data.example import MadeUp
 from translate.data.images import Centre, Channels, ImageSet, open_folders, open_stored
@@ -25,7 +26,7 @@ _ORDER = "classes.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled(Augmented):
-    """Images with a label each: class folders, MNIST's idx files, CIFAR's binary batches, or a CSV file.
+    """Images with a label each: class folders, ``.cls`` files, MNIST's idx files, CIFAR's binary batches, a CSV file.
 
     The batch has ``x.image`` and ``x.label``, int64 (N,), an index into the class names ``spec.names["label"]``. These
     are in the order of ``classes.txt`` in the folder, if there is one, and else sorted, numbers by their value.
@@ -51,7 +52,7 @@ class Labelled(Augmented):
         else:
             roots = wanted_part("--images", self.images, loading)
             folders = list_folders("--images", roots)
-            labels = labels_of("label", folders, roots, self.labels, loading)
+            labels = labels_of("label", folders, self.labels, loading)
             names = labels.names
             pictures, spec = open_folders(labels.folders, self.channels, self.resize, loading, {"label": names})
             indices = labels.indices(pictures, loading)
@@ -101,7 +102,8 @@ class Labels:
 
     def indices(self, pictures: Pictures, loading: Loading) -> list[int]:
         """The index of each picture's name. Raises ``UsageError`` for a name that no picture of a training set has."""
-        indices = [self.names.index(self.of_file[path]) for path in pictures.paths]
+        index = {name: number for number, name in enumerate(self.names)}
+        indices = [index[self.of_file[path]] for path in pictures.paths]
         if loading.like is not None:
             return indices
         if missing := sorted(set(range(len(self.names))) - set(indices)):
@@ -109,33 +111,55 @@ class Labels:
         return indices
 
 
-def labels_of(what: str, folders: Folders, roots: Sequence[Path], table: Path | None, loading: Loading) -> Labels:
-    """The names of sub-folders, or those in a CSV file; files without one are reported and left out.
+def labels_of(what: str, folders: Folders, table: Path | None, loading: Loading) -> Labels:
+    """The names of sub-folders, those in files ``.cls``, or in a CSV file; files without one are reported and left out.
 
     ``what``: under which key ``DataSpec.names`` has them. Held-out data may lack some of the training data's names.
     Raises ``UsageError`` where there are fewer than two names, or a name of held-out data is not known.
     """
+    given = next((lines for place in _with_order(folders) if (lines := lines_of(place / _ORDER))), ())
     if table is None:
-        parts = {path: folders.name(path).split("/") for path in folders.files}
-        of_file = {path: names[0] for path, names in parts.items() if len(names) > 1}
+        found = {path: _label(path, folders) for path in folders.files}
+        of_file = _named({path: name for path, name in found.items() if name}, given)
     else:
         read = read_table(table, folders)
         of_file = {path: name for path, (name,) in read.column("label", once=True).items()}
-    where = f"no row in {table}" if table else "in no sub-folder"
+    where = f"no row in {table}" if table else "in no sub-folder and without a .cls beside them"
     folders = only_known(folders, of_file, where, loading)
     if loading.like is not None:
         known = loading.like.names[what]
         if unknown := sorted(set(of_file.values()) - set(known)):
             raise UsageError(f"{folders}: the training data has no {what} {unknown[0]}; it has {', '.join(known)}")
         return Labels(folders, of_file, known)
-    given = next((lines for root in roots if (lines := lines_of(root / _ORDER))), ())
     names = in_order(set(of_file.values()), given)
     if len(names) < 2:
-        found = f"one class, {names[0]}" if names else "no sub-folder"
+        only = f"one class, {names[0]}" if names else "no sub-folder"
         raise UsageError(
-            f"{folders}: expected a sub-folder for each of two classes or more, or --labels FILE.csv; found {found}"
+            f"{folders}: expected a sub-folder for each of two classes or more, or --labels FILE.csv; found {only}"
         )
     return Labels(folders, of_file, names)
+
+
+def _with_order(folders: Folders) -> list[Path]:
+    """Where the names of classes may be: in the folders, in the archives, and in the folders of these."""
+    beside = dict.fromkeys(place.parent for place in folders.places if find(place) is not None)
+    return [*folders.places, *beside]
+
+
+def _label(path: Path, folders: Folders) -> str:
+    """The label in a file ``.cls`` or by a sub-folder: in an archive, whose folders say little, in this order."""
+    *inside, _ = folders.name(path).split("/")
+    if inside and find(path) is None:
+        return inside[0]
+    return text_of(path.with_suffix(".cls")).strip() or (inside[0] if inside else "")
+
+
+def _named(of_file: Mapping[Path, str], names: Sequence[str]) -> Mapping[Path, str]:
+    """The labels with their names where they are places in ``names``, from 0 on, as those in ``.cls`` often are."""
+    labels = set(of_file.values())
+    if not labels <= {str(number) for number in range(len(names))} or labels <= set(names):
+        return of_file
+    return {path: names[int(label)] for path, label in of_file.items()}
 
 
 def groups_of(indices: Sequence[int], count: int) -> list[list[int]]:

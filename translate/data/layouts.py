@@ -13,6 +13,7 @@ from pathlib import Path
 
 from translate.console import current
 from translate.contract import Loading
+from translate.data import archives
 from translate.data.decode import ImageError, probe
 from translate.data.listing import JUNK_FOLDERS, Folders, may_be_picture
 from translate.data.pairing import Pattern, fits
@@ -29,7 +30,7 @@ _HELD_OUT_DOMAINS = (*((f"{part}A", f"{part}B") for part in HELD_OUT), ("A", "B"
 
 _REAL_PAIR = Pattern("{}_real_A", "{}_real_B")
 _RESULT = Pattern("{}_real_A", "{}_fake_B")
-_LETTERS = Pattern("{}_A", "{}_B")
+_LETTERS = (Pattern("{}_A", "{}_B"), Pattern("{}.a", "{}.b"))
 
 _LOW, _HIGH = re.compile(r"(^|[^a-z])(lr|lq|low)([^a-z]|$)"), re.compile(r"(^|[^a-z])(hr|hq|gt|high)([^a-z]|$)")
 
@@ -67,7 +68,7 @@ def wanted_part(flag: str, roots: Sequence[Path], loading: Loading) -> tuple[Pat
 def folders_in(root: Path) -> set[str]:
     """The names of the folders directly in one that may hold pictures; none where it cannot be read."""
     try:
-        names = {path.name for path in root.iterdir() if path.is_dir()}
+        names, _ = archives.inside(root)
     except OSError:
         return set()
     return {name for name in names if not name.startswith(".") and name.lower() not in JUNK_FOLDERS}
@@ -75,7 +76,7 @@ def folders_in(root: Path) -> set[str]:
 
 def _files_in(root: Path) -> str:
     """The first name of a file directly in the folder that may be a picture, or nothing."""
-    return min((path.name for path in root.iterdir() if may_be_picture(path.name) and path.is_file()), default="")
+    return min(filter(may_be_picture, archives.inside(root)[1]), default="")
 
 
 def one_domain(
@@ -129,7 +130,7 @@ def pairs_in_one(folders: Folders) -> Pattern | None:
 
     Raises ``UsageError`` where there are two ways, as in a folder of a public code's results.
     """
-    found = [pattern for pattern in (_RESULT, _REAL_PAIR, _LETTERS) if _has(folders, pattern)]
+    found = [pattern for pattern in (_RESULT, _REAL_PAIR, *_LETTERS) if _has(folders, pattern)]
     if not found:
         return None
     if _RESULT in found and _REAL_PAIR in found:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from translate.contract import Dataset, DataSpec
+from translate.data.archives import find
 from translate.data.dataset import CutDataset
 from translate.data.decode import ImageError
 from translate.data.resident import Places, Resident
@@ -210,6 +211,8 @@ class Loader:
 
 def _is_gone(path: Path) -> bool:
     """Whether the folder of a file is gone or empty, as that of a disk that is no longer mounted."""
+    if find(path) is not None:
+        return False
     try:
         with os.scandir(path.parent) as entries:
             return next(entries, None) is None

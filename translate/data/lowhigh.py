@@ -79,10 +79,10 @@ class LowHigh(Degradation, Augmented):
         if not self.pair:
             check_high(high_files, self.scale)
         if self.lr_images:
-            partners = self._partners(high_files, loading)
+            low_files, partners = self._partners(high_files, loading)
             high_files = replace(high_files, files=tuple(partners))
         else:
-            partners = {path: path for path in high_files.files}
+            low_files, partners = high_files, {path: path for path in high_files.files}
         # The low-resolution images have a share of the memory to themselves, so that they stay even where the others,
         # from which they are costly to make, do not fit.
         share = loading.cache_budget // (self.scale**2 + 1)
@@ -95,12 +95,11 @@ class LowHigh(Degradation, Augmented):
         pairs = [(number, number) for number in range(len(high))]
         if self.degradation == "bicubic" and high:
             files = tuple(partners[path] for path in high.paths)
+            low_files = replace(low_files, files=files)
             loading = replace(loading, part=None)  # the partners of what is in the part, whatever they are called
             if self.lr_images:
-                low_files = Folders("--lr-images", self.lr_images, files)
                 low_reader = _Given(self.channels, reading)
             else:
-                low_files = replace(high_files, files=files)
                 low_reader = _Shrunk(high, high.numbers(), self.scale, self.channels, loading.size, reading)
             low = scan(low_files, low_reader, loading, budget=Budget(share))
             known = low.numbers()
@@ -115,8 +114,9 @@ class LowHigh(Degradation, Augmented):
     def example(cls, size: int) -> Dataset:
         return MadeUp(DataSpec(size, {"low": 3, "high": 3}, scale=4), small=("low",))
 
-    def _partners(self, high: Folders, loading: Loading) -> dict[Path, Path]:
-        """The low-resolution file of each high-resolution one. What has none, or one of a wrong size, is reported."""
+    def _partners(self, high: Folders, loading: Loading) -> tuple[Folders, dict[Path, Path]]:
+        """The low-resolution files, and that of each high-resolution one. What has none, or one of a wrong size, is
+        reported."""
         roots = wanted_part("--lr-images", self.lr_images, loading)
         low = list_folders("--lr-images", of_scale("--lr-images", roots, self.scale))
         suffixes = (f"{{}}x{self.scale}", f"{{}}_x{self.scale}")
@@ -134,7 +134,7 @@ class LowHigh(Degradation, Augmented):
             current().line(f"left out {fault}")
         if not partners:
             raise UsageError(f"{low}: no pair fits --scale {self.scale}; the last: {fault}")
-        return partners
+        return low, partners
 
 
 def _refusal(reader: PictureReader, path: Path) -> str:

@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 
 from translate.console import current
 from translate.contract import Dataset, DataSpec, Loading
+from translate.data.archives import identity
 from translate.data.augment import NO_AUGMENTATION, Augmentation, Augmented
 from translate.data.dataset import Cut, CutDataset
 from translate.data.decode import ImageError, Pixels, is_grey, open_file
@@ -104,11 +105,8 @@ class Paired(Augmented):
         return Pattern.parse(self.pair) if self.pair else None
 
     def _from_folders(self, a: Folders, b: Folders, fit: Fit, loading: Loading, pattern: Pattern) -> Dataset:
-        for root in b.roots:
-            if pattern == SAME_NAME and any(root.samefile(other) for other in a.roots):
-                raise UsageError(
-                    f"{b}: the same folder as {a}; expected one folder for the inputs and one for the targets"
-                )
+        if pattern == SAME_NAME and set(map(identity, a.places)) & set(map(identity, b.places)):
+            raise UsageError(f"{b}: the same folder as {a}; expected one folder for the inputs and one for the targets")
         matched = match(a, b, loading, (pattern,))
         spec = self._spec(loading.size)
         loading.expect(spec)

@@ -178,9 +178,13 @@ def read_pictures(
 
 def report_grey(folders: Folders, channels: int, loading: Loading) -> None:
     """Say where grey pictures become colour ones: they can, but mostly ``--channels 1`` was meant."""
-    for root in folders.roots if channels > 1 else ():
-        of_root = [path for path in folders.files if path.is_relative_to(root)]
-        if look_grey(of_root, loading.reading):
+    if channels == 1:
+        return
+    of_root: dict[Path, list[Path]] = {root: [] for root in folders.roots}
+    for path in folders.files:
+        of_root[folders.places[folders.place_of(path)]].append(path)
+    for root, files in of_root.items():
+        if look_grey(files, loading.reading):
             current().line(
                 f"{folders.flag} {root}: the images look grey; they are taken as {channels} channels "
                 "(--channels 1 would not)"

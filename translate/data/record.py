@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from translate.contract import Source
+from translate.data.archives import Member, find, is_folder, open_binary
 from translate.data.listing import find_images
 from translate.errors import UsageError
+from translate.places import expanded
 
 _HEAD = 4096
 """Bytes of each file that distinguish it from another of the same size."""
@@ -21,21 +24,34 @@ _NAMED = 3
 def record(source: Source) -> dict[str, str]:
     """A digest of each file below the paths in the source's fields, by field and path: the same where folders moved.
 
-    Without held-out data, which has a source of its own.
+    One for each archive, of all that it holds. Without held-out data, which has a source of its own.
     """
     files: dict[str, str] = {}
     for field in dataclasses.fields(source):
-        for number, root in enumerate(paths_of(source, field.name)):
-            for path in files_below(root):
+        for number, root in enumerate(_places(paths_of(source, field.name))):
+            member = find(root)
+            for path in files_below(root) if member is None else ():
                 name = path.relative_to(root).as_posix() if path != root else path.name
                 files[f"{field.name}{number or ''}/{name}"] = digest(path)
+            if member is not None:
+                files[f"{field.name}{number or ''}/{root.name}"] = _digest_of(root, member)
     return files
 
 
+def _places(roots: Sequence[Path]) -> list[Path]:
+    """All that some paths name; nothing for a pattern that names nothing, which opening it reports."""
+    places: list[Path] = []
+    for root in roots:
+        with suppress(UsageError):
+            places += expanded("", root)
+    return places
+
+
 def files_below(root: Path) -> list[Path]:
-    """The pictures in a folder, or the file itself; nothing where it cannot be read, which opening it reports."""
+    """The pictures in a folder or archive, or the file itself; nothing where it cannot be read, which opening it
+    reports."""
     try:
-        return find_images(root) if root.is_dir() else [root]
+        return find_images(root) if is_folder(root) else [root]
     except UsageError:
         return []
 
@@ -66,9 +82,17 @@ def paths_of(source: Source, name: str) -> list[Path]:
 def digest(path: Path) -> str:
     """Of a file's beginning and size; in words why, where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_binary(path) as file:
             head = file.read(_HEAD)
             size = file.seek(0, 2)
     except OSError as error:
         return error.strerror or "unreadable"
     return hashlib.blake2b(head + size.to_bytes(8, "little"), digest_size=8).hexdigest()
+
+
+def _digest_of(root: Path, member: Member) -> str:
+    """Of everything below a place in an archive: names and what ``digest`` takes of each, labels and captions too."""
+    known = hashlib.blake2b(digest_size=8)
+    for name in sorted(member.files()):
+        known.update(f"{name}\0{digest(root / name)}\n".encode("utf-8", "surrogateescape"))
+    return known.hexdigest()

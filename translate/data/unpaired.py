@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge
 
 from translate.contract import Dataset, DataSpec, Loading
+from translate.data.archives import identity
 from translate.data.augment import Augmentation, Augmented
 from translate.data.dataset import Cut, CutDataset
 from translate.data.example import MadeUp
@@ -89,13 +90,14 @@ class _UnpairedDataset(CutDataset):
 
 
 def _check_apart(a: Folders, b: Folders) -> None:
-    for first in a.roots:
-        for second in b.roots:
-            one, other = first.resolve(), second.resolve()
-            if one == other or first.samefile(second):
+    real = {place: place.resolve() for place in (*a.places, *b.places)}
+    known = {place: identity(place) for place in real}
+    for first in a.places:
+        for second in b.places:
+            if known[first] == known[second]:
                 raise UsageError(f"--b {second}: the same folder as --a; expected one folder for each domain")
             for flag, inner, outside, outer in (("--b", second, "--a", first), ("--a", first, "--b", second)):
-                if outer.resolve() in inner.resolve().parents:
+                if real[outer] in real[inner].parents:
                     raise UsageError(
                         f"{flag} {inner}: lies inside {outside} {outer}, whose sub-folders are read too; "
                         "expected separate folders"

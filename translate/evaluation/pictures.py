@@ -13,6 +13,7 @@ import torch
 from translate.conditions import ALL, conditions_of, each_choice, parse_settings
 from translate.contract import Loading
 from translate.data import bicubic
+from translate.data.archives import status
 from translate.data.clips import in_clips
 from translate.data.decode import ImageError, Pixels, open_image
 from translate.data.index_maps import open_index_map
@@ -71,7 +72,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
     """Tells whether two evaluations looked at the same files: a digest of their names and lengths."""
     digest = hashlib.sha256()
     for path in sorted(paths, key=lambda each: each.name):
-        digest.update(f"{path.name}\0{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{path.name}\0{status(path)[0]}\n".encode("utf-8", "surrogateescape"))
     return f"{len(paths)} files, {digest.hexdigest()[:12]}"
 
 
