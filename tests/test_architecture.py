@@ -131,6 +131,7 @@ IMPORTED_LATE = {
     "translate.evaluation.learned": EXTRA,  # which imports torchmetrics
     "translate.infer.ray_cluster": EXTRA,  # which imports ray
     "onnxruntime": EXTRA,
+    "onnx_ir": EXTRA,
     "spandrel": EXTRA,
     "av": EXTRA,
     "cryptography": EXTRA,

@@ -23,9 +23,11 @@ from translate.data.values import WHOLE, to_numbers
 from translate.errors import UsageError
 from translate.evaluation.result import of_these_weights
 from translate.export.check import TOLERANCE
+from translate.export.half import HALF_TOLERANCE
 from translate.export.hub import Facts, to_hub
-from translate.export.onnx import OPSET, Range, to_onnx
+from translate.export.onnx import OPSET, to_onnx
 from translate.export.pth import to_pth
+from translate.export.ranges import Range
 from translate.export.samples import samples
 from translate.export.spandrel import to_spandrel
 from translate.fields import Spelling
@@ -63,9 +65,12 @@ class Options:
         "published: what previews and infer use; raw: without the moving average, from a run folder",
     ] = None
     tolerance: Annotated[
-        float | None, f"largest difference of an onnx or spandrel file [{TOLERANCE:g}, on -1 to 1]", Gt(0)
+        float | None,
+        f"largest difference of an onnx or spandrel file, on -1 to 1 [{TOLERANCE:g}; with --half {HALF_TOLERANCE:g}]",
+        Gt(0),
     ] = None
     range: Annotated[Range | None, "black and white in an onnx file's pictures [-1..1]; most hosts expect 0..1"] = None
+    half: Annotated[bool, "fp16 inside an onnx file; pictures in and out, and norms, stay fp32"] = False
     opset: Annotated[int | None, f"version of an onnx file's operators [{OPSET}]", Ge(18)] = None
     license: Annotated[str, "licence, by the hub's name for it, such as mit", Spelling(panel=HUB)] = ""
     data_note: Annotated[str, "what it was trained on", Spelling(panel=HUB)] = ""
@@ -83,7 +88,7 @@ class Options:
         concerned: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = (
             (OTHERS, {"--direction": self.direction}),
             (("onnx", "spandrel"), {"--tolerance": self.tolerance}),
-            (("onnx",), {"--range": self.range, "--opset": self.opset}),
+            (("onnx",), {"--range": self.range, "--opset": self.opset, "--half": self.half}),
             (
                 ("hub",),
                 {
@@ -97,7 +102,7 @@ class Options:
         )
         for forms, flags in concerned:
             for flag, value in flags.items():
-                if value not in (None, "", ()) and self.to not in forms:
+                if value not in (None, False, "", ()) and self.to not in forms:
                     expected = " or ".join(f"--to {form}" for form in forms)
                     raise UsageError(f"{flag}: expected {expected}, not {self.to}")
         if bool(self.metric) != bool(self.metric_data):
@@ -130,12 +135,13 @@ def _for_a_tool(published: Published, options: Options) -> tuple[str, dict[str, 
     if options.to == "pth":
         title = to_pth(published, chosen, options.out).title
         return f", direction {chosen.name}, as {title}", {"direction": chosen.name, "family": title}
-    tolerance = TOLERANCE if options.tolerance is None else options.tolerance
     if options.to == "onnx":
         range_, opset = options.range or "-1..1", options.opset or OPSET
-        worst = to_onnx(published, chosen, options.out, tolerance, range_=range_, opset=opset)
+        worst = to_onnx(
+            published, chosen, options.out, options.tolerance, range_=range_, opset=opset, half=options.half
+        )
     else:
-        worst = to_spandrel(published, chosen, options.out, tolerance)
+        worst = to_spandrel(published, chosen, options.out, options.tolerance or TOLERANCE)
     record = {"direction": chosen.name, "max_difference": worst}
     return f", direction {chosen.name}, maximum difference {worst:.2g}", record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.util import find_spec
 
@@ -52,6 +53,8 @@ def difference(output: Tensor, module: nn.Module, given: Sequence[Tensor]) -> fl
 
 def check(worst: float, tolerance: float, tool: str) -> None:
     """Raise ``ExportError`` for a difference above the tolerance."""
+    if math.isinf(worst):
+        raise ExportError(f"{tool} gives what is not a finite number; nothing was written")
     if worst > tolerance:
         raise ExportError(f"{tool} differs by {worst:.2g}, more than --tolerance {tolerance:g}; nothing was written")
 

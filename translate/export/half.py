@@ -1,0 +1,48 @@
+"""ONNX in half precision: weights and activations in fp16; what goes in and out, and norms, in fp32."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from translate.errors import one_line
+from translate.export.check import ExportError
+
+HALF_TOLERANCE = 2e-2
+"""Largest accepted difference of fp16 pictures from fp32 ones, on values in [-1, 1]: 2.5 of the 255 steps of 8 bits.
+Public networks are at 2e-3 to 6e-3 (65 dB and more)."""
+NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
+"""Operators that stay in fp32: their sums of squares pass fp16's largest number."""
+
+
+def halved(model: Any) -> Any:
+    """A ``ModelProto`` with its inner numbers in fp16; inputs and outputs keep their types."""
+    import onnx_ir
+    from onnxruntime.transformers import float16
+
+    blocked = [*float16.DEFAULT_OP_BLOCK_LIST, *NORMS]
+    proto = float16.convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+    # The converter appends its casts, out of order, and leaves some inner values with the types that they had before.
+    del proto.graph.value_info[:]
+    sorted_model = onnx_ir.from_proto(proto)
+    sorted_model.graph.sort()
+    return onnx_ir.to_proto(sorted_model)
+
+
+def in_half(module: nn.Module, given: Sequence[Tensor]) -> Tensor:
+    """What a module computes in fp16 throughout, as fp32; it stays as it is.
+
+    On a CPU, ONNX Runtime computes the inner numbers of an fp16 file in fp32. Those that a GPU would round, or that are
+    beyond 65,504, show here alone.
+    """
+    rounded = copy.deepcopy(module).half()
+    try:
+        with torch.inference_mode():
+            output: Tensor = rounded(*(x.half() if x.is_floating_point() else x for x in given))
+    except RuntimeError as error:
+        raise ExportError(f"this network does not run in half precision ({one_line(error)})") from error
+    return output.float()
