@@ -32,6 +32,7 @@ from tables import add_json, append, tell_machine
 
 import translate
 from translate import plugins
+from translate.config import read_overlays
 from translate.data.idx import IMAGES, LABELS, read_idx
 from translate.data.loader import Loader
 from translate.evaluation.result import Result
@@ -40,7 +41,7 @@ from translate.modelfile.write import save_published
 from translate.training import checkpoint
 from translate.training.engine import Engine
 from translate.training.opening import open_source
-from translate.training.request import Request, make_request
+from translate.training.request import Request, make_request, tables_of
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -143,7 +144,8 @@ def request_of(name: str, given: argparse.Namespace, out: Path) -> Request:
     folders = {flag: (path,) for flag, path in case.train(given.data, given.work).items()}
     layer = {"data": {**folders, **dict(case.more)}, "run": {"minutes": given.minutes, "device": given.device}}
     cls = plugins.load_plugin(plugins.find(name))
-    return make_request(name, cls, layer, out=out, configs=[CONFIGS / f"{case.config}.toml"])
+    overlays = read_overlays([CONFIGS / f"{case.config}.toml"], tables_of(cls), name)
+    return make_request(name, cls, layer, out=out, overlays=overlays)
 
 
 def by_gantk(name: str, given: argparse.Namespace, out: Path) -> None:

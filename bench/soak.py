@@ -36,7 +36,7 @@ TRAINING = (
 PATIENCE = 120.0
 """Seconds after which an attempt that nobody killed counts as hung."""
 MODULES = (
-    *("translate.cli.app", "translate.cli.train", "translate.cli.train_model", "translate.cli.infer"),
+    *("translate.cli.app", "translate.cli.train", "translate.cli.train_start", "translate.cli.infer"),
     *("translate.training.run", "translate.infer.stages", "gantk_cyclegan", "scipy.ndimage", "tifffile", "imagecodecs"),
 )
 TIMES = ("images_per_s", "waiting")

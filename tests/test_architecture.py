@@ -143,7 +143,7 @@ IMPORTED_LATE = {
     "scipy": "takes a second and serves hidden colours and watermarks alone",
     "torchvision": "takes a second, which help pages and commands without grids or its networks do without",
     "translate.cli.inspect_picture": "imports Pillow and NumPy, which the header of a model file does without",
-    "translate.cli.train_model": "imports torch, which the list of models does without",
+    "translate.cli.train_start": "imports torch, which help pages and wrong uses do without",
     "translate.distributed": "imports torch, which the list of plugins does without",
     "translate.contract": "imports torch, which the list of plugins does without",
 }

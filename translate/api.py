@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from translate import plugins
+from translate.config import read_overlays
 from translate.console import current, using
 from translate.model import Place, path_of, values_of
 from translate.report.live import LiveReport
@@ -49,6 +50,7 @@ def train(
         table: {field.name: values[field.name] for field in fields if field.name in values}
         for table, fields in tables.items()
     }
+    files = [config] if isinstance(config, (str, PathLike)) else config
     trackers = {REPORT: LiveReport(), **load_trackers([*tracker, *(["tensorboard"] if tensorboard else [])])}
     with plugins.blamed(found), using(current().quieted(quiet)), Journal(trackers) as journal:
         request = make_request(
@@ -56,7 +58,7 @@ def train(
             cls,
             given,
             out=None if out is None else path_of(out),
-            configs=[path_of(file) for file in ([config] if isinstance(config, (str, PathLike)) else config)],
+            overlays=read_overlays(map(path_of, files), tables, plugin),
             resume=resume,
         )
         return train_request(request, journal)

@@ -41,16 +41,24 @@ def build(cls: type[T], fields: Iterable[Field], values: Mapping[str, Any], orig
 
     Raises ``UsageError`` for a required field without a value, and for what the class's own checks find.
     """
+    try:
+        return cls(**complete(fields, values))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{origin}: {' '.join(str(error).split())}") from error
+
+
+def complete(fields: Iterable[Field], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of every field, by name, from checked values over the defaults.
+
+    Raises ``UsageError`` for a required field without a value.
+    """
     arguments = {}
     for field in fields:
         value = values.get(field.name, field.default)
         if value is REQUIRED:
             raise UsageError(f"{field.flag} is missing: {field.help or field.expected}")
         arguments[field.name] = value
-    try:
-        return cls(**arguments)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{origin}: {' '.join(str(error).split())}") from error
+    return arguments
 
 
 def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str, flag: str = "") -> Layer:
@@ -78,6 +86,11 @@ def read_config(path: Path, fields: Mapping[str, list[Field]], plugin: str, flag
             layer[table][key] = known[key].from_config(value, f"{path}: {table}.{key}")
     _refuse_rivals(layer, lambda name: f"run.{name}", f"{path}: ")
     return layer
+
+
+def read_overlays(paths: Iterable[Path], fields: Mapping[str, list[Field]], plugin: str) -> list[Layer]:
+    """The checked values of each ``--config`` file, which is read once: it may be a pipe."""
+    return [read_config(path, fields, plugin, "--config") for path in paths]
 
 
 def load_toml(path: Path, flag: str = "") -> dict[str, Any]:

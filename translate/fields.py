@@ -208,7 +208,7 @@ def fields_of(cls: type[DataclassInstance], table: str, defaults: object = None)
             default = getattr(defaults, field.name)
         elif field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
-        found.append(_field(table, field.name, _annotation(cls, field.name), default))
+        found.append(field_of(table, field.name, _annotation(cls, field.name), default))
     own = inspect.get_annotations(cls)
     return sorted(found, key=lambda field: (field.default is not REQUIRED, field.name not in own))
 
@@ -231,7 +231,8 @@ def check_model(cls: type[TaskModel]) -> None:
             field.check_default()
 
 
-def _field(table: str, name: str, annotation: Any, default: Any) -> Field:
+def field_of(table: str, name: str, annotation: Any, default: Any) -> Field:
+    """The field of that annotation; ``default``: ``REQUIRED`` where it has none."""
     notes = annotation.__metadata__ if get_origin(annotation) is Annotated else ()
     text = next((note for note in notes if isinstance(note, str)), "")
     inner = bare_type(annotation)

@@ -157,7 +157,7 @@ def peek(plugin: Plugin) -> Peek:
     if not plugin.module or not plugin.attribute:
         return Peek(plugin.summary, problem=f"entry point {plugin.value!r}, expected module:Class")
     try:
-        source = _source_file(plugin.module)
+        source = source_file(plugin.module)
     except Exception as error:  # a finder or a parent package of a stranger's
         return Peek(plugin.summary, problem=named_line(error))
     if source is None:
@@ -243,7 +243,7 @@ def blamed(plugin: Plugin, when: str = "") -> Iterator[None]:
         ) from error
 
 
-def _source_file(module: str) -> Path | None:
+def source_file(module: str) -> Path | None:
     """The file a module would be imported from; parent packages are looked into, not imported."""
     top, *inner = module.split(".")
     spec = importlib.util.find_spec(top)

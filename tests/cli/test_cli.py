@@ -128,7 +128,7 @@ def test_markup_in_a_strangers_text_is_only_text(capsys: pytest.CaptureFixture[s
 
 
 def test_train_takes_the_flags_that_fields_may_not_have() -> None:
-    from translate.cli.train_model import OPTIONS
+    from translate.cli.train_options import OPTIONS
 
     assert {flag for field in OPTIONS for flag in field.flags} == TRAIN_FLAGS
     assert cli.SHARED | {"--help"} == EVERYWHERE

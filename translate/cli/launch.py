@@ -16,8 +16,6 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from translate.console import current
 from translate.training.folder import CONFIG
 
-DEFAULT_RESTARTS = 3
-
 
 def launch(processes: int, out: Path, max_restarts: int) -> int:
     """Run this command line on several processes of this machine, as torchrun would; returns the exit code.

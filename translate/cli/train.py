@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from translate import plugins
 from translate.cli import derived
-from translate.plugins import Plugin
+from translate.cli.train_model import command_for
 
 
 class Train(derived.Group):
@@ -25,13 +25,7 @@ class Train(derived.Group):
         plugin = plugins.find(cmd_name)
         source = plugins.peek(plugin)
         text = f"(broken: {source.problem})" if source.problem else source.title
-        return derived.LazyCommand(cmd_name, lambda: _build(cmd_name, plugin), help=escape(text))
-
-
-def _build(name: str, plugin: Plugin) -> Any:
-    from translate.cli.train_model import command_for  # torch, and the plugin: once a model is chosen
-
-    return command_for(name, plugin)
+        return derived.LazyCommand(cmd_name, lambda: command_for(cmd_name, plugin), help=escape(text))
 
 
 command = derived.make_group(

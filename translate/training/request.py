@@ -47,11 +47,11 @@ def make_request(
     given: config.Layer,
     *,
     out: Path | None = None,
-    configs: Sequence[Path] = (),
+    overlays: Sequence[config.Layer] = (),
     resume: bool = False,
     take_over: bool = False,
 ) -> Request:
-    """What to train: flags over ``--config``, the later over the earlier, over the resumed run's over the recipe."""
+    """What to train: flags over ``overlays``, the later over the earlier, over the resumed run's over the recipe."""
     fields = tables_of(cls)
     out = out or default_folder(name, latest=resume or restarted())
     layers: list[config.Layer] = []
@@ -59,8 +59,7 @@ def make_request(
         if not (out / CONFIG).is_file():
             raise UsageError(f"--resume: {out} is no run folder ({CONFIG} is missing)")
         layers.append(config.read_config(out / CONFIG, fields, name))
-    layers += [config.read_config(path, fields, name, "--config") for path in configs]
-    merged = config.merge([*layers, given])
+    merged = config.merge([*layers, *overlays, given])
     return Request(
         plugin=name,
         task=config.build(cls, fields["model"], merged["model"], name),
