@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from reference import classes, pairs, samplers, styles, super_resolution, unpaired
+from reference import classes, maps, pairs, samplers, styles, super_resolution, text, unpaired
 from reference.loop import Loop, Move
 from translate.training.engine import Engine
 
@@ -24,10 +24,21 @@ LOOPS: dict[str, Callable[[Loop], Move]] = {
     "biggan": classes.biggan,
     "r3gan": styles.r3gan,
     "stylegan2": styles.stylegan2,
+    "pggan": styles.pggan,
+    "pggan-labelled": styles.pggan,
     "cyclegan": unpaired.cyclegan,
     "cut": unpaired.cut,
     "fastcut": unpaired.cut,
+    "uvcgan": unpaired.uvcgan,
+    "stargan": unpaired.stargan,
     "pix2pix": pairs.pix2pix,
+    "colourise": pairs.pix2pix,
+    "video-pix2pix": pairs.video_pix2pix,
+    "inpaint": pairs.inpaint,
+    "pix2pixhd": maps.pix2pixhd,
+    "spade": maps.spade,
+    "stackgan": text.stackgan,
+    "attngan": text.attngan,
     "srgan": super_resolution.srgan,
     "esrgan": super_resolution.esrgan,
     "realesrgan": super_resolution.realesrgan,

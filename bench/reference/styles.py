@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from reference.loop import Loop, Move, frozen, only, slopes
+from reference.loop import Loop, Move, between, frozen, only, slopes
 from reference.samplers import latents
 from translate.training.engine import Draw
 
@@ -115,3 +115,58 @@ def stylegan2(loop: Loop) -> Move:
         regularise(image)
 
     return move
+
+
+def pggan(loop: Loop) -> Move:
+    """Karras et al. (2018): WGAN-GP with drift at the side of the moment, the critic first; Adam's moments go on.
+
+    With labels also a classification, as in the authors' code.
+    """
+    task, stages = loop.task, loop.task.stages(loop.data.size)
+    g, d = loop.networks("g", "d")
+    opt_g, opt_d = loop.optimizer("g"), loop.optimizer("d")
+    loop.average("g")
+    labelled = "label" in loop.data.names
+    grown = g.net if labelled else g
+
+    def move(draw: Draw) -> None:
+        x = draw()
+        stage = next(stage for stage in stages if stage.stop is None or loop.done < stage.stop)
+        used = len(x["image"]) // stage.parts
+        given = [x["label"][:used]] if labelled else []
+        depth = torch.tensor(max(0.0, stage.number - 1 + min(1.0, (loop.done - stage.start + 1) / stage.fade)))
+        at = stage.number, depth.to(x["image"])
+        real = shrunk(x["image"][:used], stage.side, stage.number - float(depth))
+
+        def classified(found: Tensor) -> Tensor:
+            return task.classify * F.cross_entropy(found[:, 1:], *given) if labelled else found.new_zeros(())
+
+        opt_d.zero_grad()
+        with loop.autocast():
+            fake = g(latents(loop, real), *given, *at).detach()
+            on_real, on_fake = d(real, *at), d(fake, *at)
+            loss = on_fake[:, 0].mean() - on_real[:, 0].mean() + 0.001 * on_real[:, 0].square().mean()
+            found = slopes(lambda image: d(image, *at)[:, 0], between(real, fake)).norm(2, dim=1)
+            loss = loss + task.penalty * (found - 1).square().mean() + classified(on_real) + classified(on_fake)
+        loss.backward()
+        opt_d.step()
+        frozen([d], True)
+        opt_g.zero_grad()
+        with loop.autocast():
+            on_fake = d(g(latents(loop, real), *given, *at), *at)
+            loss = classified(on_fake) - on_fake[:, 0].mean()
+        loss.backward()
+        opt_g.step()
+        frozen([d], False)
+        grown.depth.fill_(at[1])
+
+    return move
+
+
+def shrunk(images: Tensor, side: int, missing: float) -> Tensor:
+    """Real images at a side that is faded in but for a share: for that, they show what half the side shows."""
+    images = F.avg_pool2d(images, images.shape[2] // side)
+    if not missing:
+        return images
+    coarse = F.interpolate(F.avg_pool2d(images, 2), scale_factor=2)
+    return missing * coarse + (1 - missing) * images

@@ -9,19 +9,64 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reference.loop import Loop, Move, Pool, frozen, lsgan, only
+from gantk_stargan import Codes
+from reference.loop import Loop, Move, Pool, between, frozen, lsgan, only, slopes
+from translate.contract import Batch
 from translate.training.engine import Draw
+
+SQUARES = 8
+"""Along a side of a picture, of which UVCGAN hides some."""
 
 
 def cyclegan(loop: Loop) -> Move:
     """The order of the public CycleGAN code: translations, cycles, identities, then each discriminator."""
+    only(not loop.task.penalty)
+    return cycle(loop)
+
+
+def uvcgan(loop: Loop) -> Move:
+    """Torbunov et al. (2022): generators that first learn to fill hidden squares, then CycleGAN's game with a penalty
+    on the slope, which is to be so large for pictures from 0 to 1."""
     task = loop.task
-    only(task.loss == "lsgan" and task.scales == 1 and task.cycle_b is None and not (task.penalty or task.ramp))
-    only(not (task.r1 or task.r2) and task.pool == 50)
+    play = cycle(loop, task.slope / 2)
+    generators, opt_g = (loop.nets["g_ab"], loop.nets["g_ba"]), loop.optimizers[0]
+
+    def hidden(image: Tensor) -> Tensor:
+        squares = torch.rand(len(image), 1, SQUARES, SQUARES, device=image.device) >= task.masked
+        return image * F.interpolate(squares.to(image.dtype), size=image.shape[2:])
+
+    def move(draw: Draw) -> None:
+        if loop.done >= task.pretrain:
+            play(draw)
+            return
+        x = draw()
+        given = {name: hidden(x[name]) for name in "ab"}
+        opt_g.zero_grad()
+        with loop.autocast():
+            losses = [F.l1_loss(g(given[name]), x[name]) for g in generators for name in "ab"]
+            loss = torch.stack(losses).sum()
+        loss.backward()
+        opt_g.step()
+
+    return move
+
+
+def cycle(loop: Loop, slope: float = 1.0) -> Move:
+    """CycleGAN's game; ``slope``: what the penalty holds the discriminators' slope at, where there is one."""
+    task = loop.task
+    only(task.loss == "lsgan" and task.scales == 1 and task.cycle_b is None and task.penalty_on == "mean")
+    only(not (task.r1 or task.r2 or task.ramp) and task.pool == 50)
     g_ab, g_ba, d_a, d_b = loop.networks("g_ab", "g_ba", "d_a", "d_b")
     opt_g, opt_d = loop.optimizer("g_ab", "g_ba"), loop.optimizer("d_a", "d_b")
     pools = Pool(), Pool()
-    cycle, identity = task.cycle, task.cycle * task.identity
+    identity = task.cycle * task.identity
+
+    def judged(d: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        loss = 0.5 * (lsgan(d(real), 1.0) + lsgan(d(fake), 0.0))
+        if task.penalty:
+            found = slopes(lambda image: d(image).flatten(1).mean(1), between(real, fake)).norm(2, dim=1)
+            loss = loss + task.penalty * (found / slope - 1).square().mean()
+        return loss
 
     def move(draw: Draw) -> None:
         x = draw()
@@ -34,18 +79,60 @@ def cyclegan(loop: Loop) -> Move:
             frozen([d_a, d_b], True)
             opt_g.zero_grad()
             loss = lsgan(d_b(fake_b), 1.0) + lsgan(d_a(fake_a), 1.0)
-            loss = loss + cycle * F.l1_loss(rec_a, a) + cycle * F.l1_loss(rec_b, b)
+            loss = loss + task.cycle * F.l1_loss(rec_a, a) + task.cycle * F.l1_loss(rec_b, b)
             if identity:
                 loss = loss + identity * F.l1_loss(g_ab(b), b) + identity * F.l1_loss(g_ba(a), a)
         loss.backward()
         opt_g.step()
         frozen([d_a, d_b], False)
         opt_d.zero_grad()
-        for net, real, fake, pool in ((d_a, a, fake_a, pools[0]), (d_b, b, fake_b, pools[1])):
+        for d, real, fake, pool in ((d_a, a, fake_a, pools[0]), (d_b, b, fake_b, pools[1])):
             with loop.autocast():
-                loss = 0.5 * (lsgan(net(real), 1.0) + lsgan(net(pool.query(fake).detach()), 0.0))
+                loss = judged(d, real, pool.query(fake))
             loss.backward()
         opt_d.step()
+
+    return move
+
+
+def stargan(loop: Loop) -> Move:
+    """Choi et al. (2018) in the order of the authors' code: the discriminator some times, then the generator.
+
+    The discriminator's batches are fresh ones, and target domains evenly spread, as ours are.
+    """
+    task, codes = loop.task, Codes.of(loop.data)
+    g, d = loop.networks("g", "d")
+    opt_g, opt_d = loop.optimizer("g"), loop.optimizer("d")
+
+    def target(image: Tensor) -> Tensor:
+        return codes.drawn(torch.rand(len(image), *codes.noise().shape, device=image.device) * 2 - 1)
+
+    def scores(image: Tensor) -> Tensor:
+        found = d(image)[0].flatten(1)
+        return found.mean(1) if task.penalty_on == "mean" else found.sum(1)
+
+    def move(draw: Draw) -> None:
+        for _ in range(task.critic):
+            x = Batch(draw())
+            opt_d.zero_grad()
+            with loop.autocast():
+                real, logits = d(x.image)
+                fake = g(x.image, target(x.image)).detach()
+                loss = d(fake)[0].mean() - real.mean() + task.classification * codes.loss(logits, codes.of_batch(x))
+                found = slopes(scores, between(x.image, fake)).norm(2, dim=1)
+                loss = loss + task.penalty * (found - 1).square().mean()
+            loss.backward()
+            opt_d.step()
+        opt_g.zero_grad()
+        with loop.autocast():
+            wanted = target(x.image)
+            fake = g(x.image, wanted)
+            score, logits = d(fake)
+            back = g(fake, codes.of_batch(x))
+            loss = -score.mean() + task.classification * codes.loss(logits, wanted)
+            loss = loss + task.reconstruction * F.l1_loss(back, x.image)
+        loss.backward()
+        opt_g.step()
 
     return move
 
