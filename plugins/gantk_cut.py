@@ -29,10 +29,10 @@ from translate.discriminators.multiscale import patch_discriminator, smallest_si
 from translate.errors import UsageError
 from translate.generators.resnet import ResnetGenerator, resnet_margin
 from translate.layers.init import init_xavier_normal
-from translate.layers.projection import Projection, places_in
+from translate.layers.projection import Projection
 from translate.layers.resample import Downsample, Upsample
 from translate.losses.adversarial import adversarial, score_of
-from translate.losses.contrastive import patch_nce
+from translate.losses.contrastive import contrast
 from translate.losses.penalties import EVERY, R1, R2, lazy_penalties
 from translate.settings import Run
 
@@ -120,11 +120,8 @@ class CUT(TaskModel):
 
     def contrast(self, nets: Nets, x: Batch, before: Tensor, after: Tensor, draws: Tensor) -> Tensor:
         """The contrastive loss between a picture and its translation, the mean over the feature layers."""
-        keys = self.features(nets.g, before)
         queries = [self.mirrored(layer, x) for layer in self.features(nets.g, after)]
-        places = [places_in(layer, draws[:, index]) for index, layer in enumerate(keys)]
-        pairs = zip(nets.f(queries, places), nets.f(keys, places), places, strict=True)
-        return torch.stack([patch_nce(query, key, at, self.temperature) for query, key, at in pairs]).mean()
+        return contrast(nets.f, queries, self.features(nets.g, before), draws, self.temperature)
 
     def features(self, g: nn.Module, image: Tensor) -> list[Tensor]:
         """The picture, the convolutions of the encoder and what comes out of the first and the fifth block."""

@@ -24,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sagan": {"width": 2, "latent": 6},
     "biggan": {"width": 2, "latent": 8, "embedding": 3},
     "cut": {"width": 2, "blocks": 2, "patches": 4, "projection": 4, "patch_layers": 1},
+    "sincut": {"width": 1, "d_width": 1, "projection": 4},
     "fastcut": {"width": 2, "blocks": 2, "patches": 4, "projection": 4, "patch_layers": 1},
     "stargan": {"width": 2, "blocks": 1, "d_layers": 2, "critic": 2},
     "stylegan2": {"width": 8, "latent": 6, "mapping": 2, "base": 64, "most": 8},

@@ -42,19 +42,26 @@ def side_before_crop(size: int, load_size: int | None, enlarged: float = ENLARGE
     return side
 
 
-def resize(image: Pixels, width: int, height: int) -> Pixels:
-    """Pillow's bicubic (a = -0.5), antialiased when it shrinks: the pixel definition of every path in gantk."""
-    if image.shape[:2] == (height, width):
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of a picture, in its pixels."""
+
+
+def resize(image: Pixels, width: int, height: int, box: Box | None = None) -> Pixels:
+    """Pillow's bicubic (a = -0.5), antialiased when it shrinks: the pixel definition of every path in gantk.
+
+    ``box``: what becomes the result, where not all does; pixels around it count as they would in the whole.
+    """
+    if box is None and image.shape[:2] == (height, width):
         return image
     channels = image.shape[2]
     if channels not in (1, 3) or (image.dtype != np.uint8 and channels > 1):
         # Each plane by itself: Pillow would take a fourth for transparency, of which colours depend.
-        return np.dstack([resize(image[:, :, plane : plane + 1], width, height) for plane in range(channels)])
+        return np.dstack([resize(image[:, :, plane : plane + 1], width, height, box) for plane in range(channels)])
     plane = np.ascontiguousarray(image[:, :, 0] if channels == 1 else image)
     if image.dtype == np.uint8:
-        return pixels_of(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
+        return pixels_of(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC, box))
     smooth: Pixels = np.asarray(
-        Image.fromarray(plane.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+        Image.fromarray(plane.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC, box)
     )
     smooth = np.clip(smooth, 0, white_of(image.dtype))
     return (smooth if image.dtype.kind == "f" else np.rint(smooth)).astype(image.dtype)[:, :, None]

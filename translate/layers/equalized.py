@@ -29,16 +29,18 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv2d(nn.Module):
-    """A convolution that keeps the size, (N, inputs, H, W) -> (N, outputs, H, W)."""
+    """A convolution that keeps the size, (N, inputs, H, W) -> (N, outputs, H, W); ``halve``: of a stride of two, on
+    features whose filter has added what it pads."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, halve: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.scale, self.padding = 1 / math.sqrt(inputs * kernel * kernel), kernel // 2
+        self.scale = 1 / math.sqrt(inputs * kernel * kernel)
+        self.stride, self.padding = (2, 0) if halve else (1, kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+        return F.conv2d(x, self.weight * self.scale, self.bias, self.stride, self.padding)
 
 
 class PixelNorm(nn.Module):

@@ -22,6 +22,11 @@ def down_by_two(x: Tensor) -> Tensor:
     return F.conv2d(x, _kernel(x), stride=2, padding=1, groups=x.shape[1])
 
 
+def blurred(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, H + 1, W + 1), from which a 3x3 convolution of a stride of two makes half the side."""
+    return F.conv2d(x, _kernel(x), padding=2, groups=x.shape[1])
+
+
 def _kernel(x: Tensor) -> Tensor:
     taps = torch.tensor(TAPS, dtype=x.dtype, device=x.device) / sum(TAPS)
     return torch.outer(taps, taps).expand(x.shape[1], 1, len(TAPS), len(TAPS))

@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
+
+from translate.layers.projection import Projection, places_in
+
+
+def contrast(
+    projection: Projection,
+    queries: Sequence[Tensor],
+    keys: Sequence[Tensor],
+    draws: Tensor,
+    temperature: float,
+    *,
+    across: bool = False,
+) -> Tensor:
+    """The contrastive loss between the features of outputs and of inputs, the mean over their layers.
+
+    ``queries``, ``keys``: one layer (N, C, H, W) each. ``draws``: (N, layers, P) uniform in [-1, 1), which patches.
+    ``across``: a patch is also compared with those of the other pictures of the batch, as for a single picture, of
+    which all are parts.
+    """
+    places = [places_in(layer, draws[:, index]) for index, layer in enumerate(keys)]
+    losses = []
+    layers = zip(keys, projection(queries, places), projection(keys, places), places, strict=True)
+    for layer, query, key, at in layers:
+        if across:
+            pictures = torch.arange(len(at), device=at.device)[:, None] * layer[0, 0].numel()
+            query, key, at = (part.flatten(0, 1)[None] for part in (query, key, at + pictures))
+        losses.append(patch_nce(query, key, at, temperature))
+    return torch.stack(losses).mean()
 
 
 def patch_nce(query: Tensor, key: Tensor, places: Tensor, temperature: float) -> Tensor:
