@@ -134,8 +134,13 @@ class Claims:
 
 
 def claim_path(target: Path) -> Path:
-    """Where the claim on a result lies: a short name, as the result's may be as long as the system allows."""
-    return target.with_name(f".gantk-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}{SUFFIX}")
+    """Where the claim on a result lies."""
+    return beside(target, SUFFIX)
+
+
+def beside(target: Path, suffix: str) -> Path:
+    """A hidden name beside a result: a short one, as the result's may be as long as the system allows."""
+    return target.with_name(f".gantk-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}{suffix}")
 
 
 def remove_if_dead(path: Path) -> None:

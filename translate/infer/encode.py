@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, BinaryIO
 
@@ -39,6 +39,9 @@ LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "PNG": (1 << 31) - 1}
 WITH_ALPHA = frozenset({"PNG", "WEBP", "TIFF", "NPY"})
 ANY_NUMBERS = frozenset({"TIFF", "NPY"})
 """Formats that hold numbers of any type, and any number of channels."""
+
+TYPES = {provenance.TIFF_TAG: 1, ICC: 7}
+"""TIFF's types of the tags that have to have one."""
 
 
 def unfit(
@@ -107,7 +110,7 @@ def write_photo(
     kept = _that_fits(kept, format_, channels, indexed, notes)
     xmp = _xmp(kept, format_, source, notes)
     layer = None if alpha is None or channels == 4 else at_depth(alpha, canvas.kind)
-    colours = 0 if bands else {1: 1, 3: 3, 4: 3}.get(channels, 0)
+    colours = colours_in(channels, bands=bands)
     match format_:
         case "PNG":
             _write_png(file, canvas, layer, kept, xmp, numbers)
@@ -131,6 +134,11 @@ def write_photo(
     return notes
 
 
+def colours_in(channels: int, *, bands: bool) -> int:
+    """How many of a result's channels are colours; ``bands``: they are none."""
+    return 0 if bands else {1: 1, 3: 3, 4: 3}.get(channels, 0)
+
+
 def _own(canvas: Canvas) -> Numbers:
     return next((numbers for numbers in WHOLE.values() if numbers.type == canvas.kind.name), FLOATS)
 
@@ -151,16 +159,16 @@ def _storable(format_: str, numbers: Numbers, notes: list[str]) -> Numbers:
 def _bands(canvas: Canvas, layer: Pixels | None, numbers: Numbers) -> Iterator[NDArray[Any]]:
     """The numbers of the result from the top, a few rows at a time, with its transparency."""
     height, width, _ = canvas.shape
-    opaque = _ends(numbers)
+    opaque = ends_of(numbers)
     for top, rows in canvas.bands():
         band = to_numbers(rows, numbers)
         if layer is not None:
-            mask = to_numbers(_enlarged(layer, width, height, top, len(rows)), opaque)
+            mask = to_numbers(enlarged(layer, width, height, top, len(rows)), opaque)
             band = np.concatenate([band, mask], axis=2)
         yield band
 
 
-def _ends(numbers: Numbers) -> Numbers:
+def ends_of(numbers: Numbers) -> Numbers:
     """How transparency is stored, which is no measurement: from 0 to the end of the type."""
     kind = np.dtype(numbers.type)
     return Numbers(numbers.type, 0.0, 1.0 if kind.kind == "f" else float(np.iinfo(kind).max))
@@ -209,14 +217,6 @@ def _write_tiff(
     notes: list[str],
 ) -> None:
     height, width, channels = canvas.shape
-    tags: dict[int, Any] = {}
-    if kept.exif is not None:
-        exif = Image.Exif()
-        exif.load(kept.exif)
-        tags |= {tag: dict(exif.get_ifd(tag)) if tag in (EXIF, PLACE) else value for tag, value in exif.items()}
-    if kept.dpi is not None:
-        tags |= {RESOLUTION[0]: kept.dpi[0], RESOLUTION[1]: kept.dpi[1], 296: 2}
-    tags |= {tag: value for tag, value in ((provenance.TIFF_TAG, xmp), (ICC, kept.icc), (IPTC, kept.iptc)) if value}
     refused = write_tiff(
         file,
         (height, width, channels + (layer is not None)),
@@ -224,11 +224,35 @@ def _write_tiff(
         lambda: _bands(canvas, layer, numbers),
         colours=colours,
         alpha=layer is not None or (channels == 4 and colours == 3),
-        tags=tags,
-        types={provenance.TIFF_TAG: 1, ICC: 7},
+        tags=_tags(kept, xmp),
+        types=TYPES,
     )
-    if refused:
-        notes.append(f"its TIFF tags {', '.join(map(str, sorted(refused)))} cannot be written and are left out")
+    notes += left_out(refused)
+
+
+def tiff_tags(kept: Kept, channels: int, source: str | None, notes: list[str], *, indexed: bool) -> Mapping[int, Any]:
+    """The tags of a TIFF that keeps this, for a writer of its own; arguments as of ``write_photo``."""
+    kept = _that_fits(kept, "TIFF", channels, indexed, notes)
+    return _tags(kept, _xmp(kept, "TIFF", source, notes))
+
+
+def left_out(refused: Iterable[int]) -> list[str]:
+    """What the user should know of tags that cannot be written."""
+    names = ", ".join(map(str, sorted(refused)))
+    return [f"its TIFF tags {names} cannot be written and are left out"] if names else []
+
+
+def _tags(kept: Kept, xmp: bytes | None) -> Mapping[int, Any]:
+    tags: dict[int, Any] = {}
+    if kept.exif is not None:
+        exif = Image.Exif()
+        exif.load(kept.exif)
+        tags |= {tag: dict(exif.get_ifd(tag)) if tag in (EXIF, PLACE) else value for tag, value in exif.items()}
+    if kept.dpi is not None:
+        tags |= {RESOLUTION[0]: kept.dpi[0], RESOLUTION[1]: kept.dpi[1], 296: 2}
+    return tags | {
+        tag: value for tag, value in ((provenance.TIFF_TAG, xmp), (ICC, kept.icc), (IPTC, kept.iptc)) if value
+    }
 
 
 def _whole(canvas: Canvas, layer: Pixels | None, format_: str, notes: list[str]) -> NDArray[Any]:
@@ -237,7 +261,7 @@ def _whole(canvas: Canvas, layer: Pixels | None, format_: str, notes: list[str])
     pixels: Pixels = to_numbers(canvas.read(0, height), WHOLE[8])
     mask: Pixels | None = None
     if layer is not None:
-        mask = to_numbers(_enlarged(layer, width, height, 0, height), WHOLE[8])
+        mask = to_numbers(enlarged(layer, width, height, 0, height), WHOLE[8])
     elif channels == 4:
         pixels, mask = pixels[:, :, :3], pixels[:, :, 3:]
     if mask is not None and format_ in WITH_ALPHA:
@@ -316,7 +340,7 @@ def _settings(
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _enlarged(layer: Pixels, width: int, height: int, top: int, rows: int) -> Pixels:
+def enlarged(layer: Pixels, width: int, height: int, top: int, rows: int) -> Pixels:
     """Rows of the alpha layer (H, W) at the result's size, (rows, width, 1)."""
     own_height, own_width = layer.shape
     scale = width // own_width

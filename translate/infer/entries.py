@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -19,3 +20,9 @@ def written(job: Job, *, overwrite: bool) -> Path | None:
     """Where the result of a photo is that need not be made again; None where it is to be made."""
     paths = () if overwrite else (job.target, job.alternative)
     return next((path for path in paths if os.path.lexists(path) and not path.is_dir()), None)
+
+
+def seed_of(job: Job, out: Path, seed: int) -> int:
+    """Of what a photo draws: depends on its place below ``out``, not on what else is there."""
+    text = f"{seed}:{os.fsencode(job.target.relative_to(out))!r}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

@@ -70,7 +70,9 @@ class InferOptions:
     alpha: Annotated[Literal["keep", "drop"], "whether a photo's transparency is carried over"] = "keep"
     wrap: Annotated[bool, "photos are textures that repeat: what leaves on the right comes in on the left"] = False
     tile: Annotated[str, "auto (tiles where memory is short), off, or the side of a tile in pixels"] = "auto"
-    max_pixels: Annotated[int, "photos with more pixels than this fail", Ge(1)] = 178_956_970
+    max_pixels: Annotated[
+        int, "photos with more pixels than this fail, or are read window by window where they are TIFF", Ge(1)
+    ] = 178_956_970
     allow_format: Annotated[tuple[str, ...], "open photos of these formats too, such as PSD or FITS"] = ()
     batch: Annotated[int | None, "photos of equal size run together; default: 1 on a CPU, 8 on a GPU", Ge(1)] = None
     device: Annotated[str, "auto, cpu, cuda, cuda:N or mps"] = "auto"

@@ -13,7 +13,8 @@ from translate.files import write_whole
 
 T = TypeVar("T")
 
-_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""Numbers of the errors that mean a full disk."""
 
 
 class TakenError(GantkError):
@@ -52,6 +53,6 @@ def write_result(target: Path, write: Callable[[BinaryIO], T], *, overwrite: boo
             raise
         raise TakenError("another file took the name of its result meanwhile") from None
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise DiskFullError(target, most) from None
         raise

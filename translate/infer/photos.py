@@ -12,7 +12,7 @@ from translate.data.decode import Decoded, Opened, open_file, open_image, probe
 from translate.data.formats import ImageError, TooLargeError, image_error
 from translate.data.index_maps import open_index_map
 from translate.data.values import WHOLE, Numbers, Pixels
-from translate.errors import GantkError
+from translate.errors import GantkError, named_line
 from translate.infer.inputs import Input
 from translate.infer.kept import Kept, read_kept
 from translate.infer.tiling import padded_side
@@ -78,7 +78,7 @@ def photo_of(
     try:
         if strip:
             kept = Kept()
-            _lose_profile(decoded, read_kept(opened, scale, []).icc)
+            lose_profile(decoded, read_kept(opened, scale, []).icc)
         else:
             kept = read_kept(opened, scale, decoded.notes, location=location)
         lossless = opened.image is not None and opened.image.format == "WEBP" and _is_lossless(opened.path)
@@ -105,7 +105,7 @@ def read_partner(path: Path, into: Input, size: tuple[int, int]) -> Pixels:
     )
 
 
-def _lose_profile(decoded: Decoded, profile: bytes | None) -> None:
+def lose_profile(decoded: Decoded, profile: bytes | None) -> None:
     """Make colours mean without their profile what they mean with it."""
     if profile is None or decoded.bands:
         return
@@ -150,8 +150,10 @@ def weight_of(opened: Opened, direction: Direction, max_pixels: int) -> int:
     return pixels * (len(direction.input_names) + direction.scale**2) // 2
 
 
-def reason_of(error: GantkError, photo: Path, max_pixels: int) -> str:
-    """Why a photo could not be read, without its name; with that of the file where it is a partner's fault."""
+def reason_of(error: Exception, photo: Path, max_pixels: int) -> str:
+    """Why a photo could not be done, without its name; with that of the file where it is a partner's fault."""
+    if not isinstance(error, GantkError):  # whatever a model raises
+        return f"the model failed ({named_line(error)})"
     if isinstance(error, ImageError) and error.path != photo:
         return str(error)
     if isinstance(error, TooLargeError):  # Pillow's limit is beyond --max-pixels, so that one is what counts

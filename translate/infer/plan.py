@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from translate.data.listing import find_images
 from translate.errors import UsageError
 from translate.infer.options import InferOptions
+from translate.infer.windows import format_of
 
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -250,10 +251,12 @@ def _fitting(stem: str, suffix: str) -> str:
 
 
 def _sniffed(path: Path) -> str | None:
-    """A photo's own format, by its first bytes; None for what we do not write."""
+    """A photo's own format, by its first bytes; None for what we do not write. What a package reads becomes TIFF."""
     try:
         if not _is_regular(path):
             return None
+        if format_of(path) is not None:
+            return "TIFF"
         with path.open("rb") as file:
             head = file.read(16)
     except OSError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from threading import RLock
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -34,6 +35,8 @@ from translate.layers.layout import memory_format
 from translate.modelfile.model import Published
 from translate.settings import Precision
 
+T = TypeVar("T")
+
 _CHANCE = RLock()
 """Held while torch's random generators, of which a process has one set, are ours."""
 
@@ -55,7 +58,7 @@ class Network:
         self.device = device
         self.precision: Precision = choose_precision(options.precision, device)
         self.nets = Nets({role: model.nets[role] for role in direction.roles}).eval().requires_grad_(False)
-        self._norms = bool(norms_of_pictures(self.nets))
+        self.pools = bool(norms_of_pictures(self.nets))
         self._layout = memory_format(self.nets, device, self.precision, training=False)
         self.nets.to(device).to(memory_format=self._layout)
         self._options = options
@@ -120,16 +123,31 @@ class Network:
         count = len(pictures)
         if self._options.tile == "auto" and count * height * width * memory.HUNGRIEST > self._usable(whole=True):
             self._measure()
+
+        def attempt() -> list[Result]:
+            if self._fits(count, height, width):
+                return self._whole(pictures)
+            if count > 1:
+                return [result for picture in pictures for result in self._translate([picture], seed)]
+            place = Place()
+            course = self._in_tiles(pictures[0], place)
+            return [Result(place.target, course.done, course.passes, list(course.notes))]
+
+        return self._until_it_fits(seed, attempt)
+
+    def translate_windows(self, picture: Picture, place: Place, seed: int = 0) -> Course:
+        """A picture that is never in memory whole, whose tiles go to ``place``; how it came about.
+
+        Raises `CannotTranslateError` with the reason, and what the picture and the place raise.
+        """
+        self._measure()
+        return self._until_it_fits(seed, lambda: self._in_tiles(picture, place))
+
+    def _until_it_fits(self, seed: int, attempt: Callable[[], T]) -> T:
         while True:
             try:
                 with self._seeded(seed):
-                    if self._fits(count, height, width):
-                        return self._whole(pictures)
-                    if count > 1:
-                        return [result for picture in pictures for result in self._translate([picture], seed)]
-                    place = Place()
-                    course = self._in_tiles(pictures[0], place)
-                    return [Result(place.target, course.done, course.passes, list(course.notes))]
+                    return attempt()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -161,7 +179,7 @@ class Network:
     def _as_well_in_tiles(self) -> bool:
         """Whether tiles give what the whole picture gives, for little more time."""
         margin = self.direction.margin
-        if margin is None or self._bytes is None or self._norms or self.device.type == "cuda":
+        if margin is None or self._bytes is None or self.pools or self.device.type == "cuda":
             return False
         return self._bytes * (3 * up_to(margin, self.direction.multiple)) ** 2 <= memory.LARGEST_TILE
 
@@ -210,8 +228,8 @@ class Network:
         whole, around = self._surrounded(picture)
         height, width = (side * self.direction.scale for side in picture.shape)
         target = place.open((height, width, self.levels.planes_out), self.levels.kind(picture.kind))
-        tiles = Tiles(self, whole, target, place, norms=self._norms)
-        course, statistics = place.resumed() or (self._course(whole, around), None)
+        tiles = Tiles(self, whole, target, place, norms=self.pools)
+        course, statistics = place.resumed() or (self._course(whole, around, place), None)
         while True:
             self._tried = course.side**2
             try:
@@ -224,7 +242,7 @@ class Network:
             if course.exact:
                 raise CannotTranslateError(trouble)
             self._only_if_half(trouble)
-            again = self._course(whole, around)
+            again = self._course(whole, around, place)
             notes = (*again.notes, f"run again in fp32, as {self.precision} failed")
             course, statistics = replace(again, exact=True, notes=notes), None
 
@@ -239,29 +257,30 @@ class Network:
         around = up_to(reach, multiple)
         return picture.wrapped(multiple, around), around
 
-    def _course(self, whole: Picture, around: int) -> Course:
+    def _course(self, whole: Picture, around: int, place: Place) -> Course:
         notes: list[str] = []
-        side, margin = self._tile(whole, notes)
+        side, margin = self._tile(whole, notes, place.tile_bytes)
         return Course(side, margin, around, notes=tuple(notes))
 
-    def _tile(self, whole: Picture, notes: list[str]) -> tuple[int, int]:
-        """Side and margin of the tiles, multiples of what the network takes."""
-        multiple, reach = self.direction.multiple, self.direction.margin
+    def _tile(self, whole: Picture, notes: list[str], tile_bytes: float) -> tuple[int, int]:
+        """Side and margin of the tiles, multiples of what the network takes; ``tile_bytes``: most of one."""
+        multiple, reach, explicit = self.direction.multiple, self.direction.margin, self._options.tile_side
         height, width = whole.shape
-        if reach is None:
-            raise CannotTranslateError(
-                f"{width}x{height} does not fit into memory, and this model needs the whole picture at once"
-            )
-        margin = up_to(reach, multiple)
-        room = math.isqrt(int(min(self._room(whole=False), self._most))) // multiple * multiple
-        explicit = self._options.tile_side
-        side = room if explicit is None else min(room, up_to(explicit, multiple) + 2 * margin)
+        most = min(self._room(whole=False), tile_bytes / (self._bytes or memory.HUNGRIEST), self._most)
         longest = up_to(max(height, width), multiple)
+        if explicit is None and height * width <= (self._most if self._options.tile == "off" else most):
+            return longest, 0
+        if reach is None or self._options.tile == "off":
+            why = "this model needs the whole picture at once" if reach is None else "tiles are off"
+            raise CannotTranslateError(f"{width}x{height} does not fit into memory, and {why}")
+        margin = up_to(reach, multiple)
+        room = math.isqrt(int(most)) // multiple * multiple
+        side = room if explicit is None else min(room, up_to(explicit, multiple) + 2 * margin)
         as_named = explicit is not None and side == up_to(explicit, multiple) + 2 * margin
         if as_named or side >= min(3 * margin, longest):
             return min(side, longest), margin
         # The network reaches farther than memory does. What comes from far off often weighs nothing: see whether.
-        if side not in self._overlaps and not self._norms:
+        if side not in self._overlaps and not self.pools:
             self._overlaps[side] = measured_margin(
                 whole,
                 math.isqrt(side**2 // 2) if self._half else side,
@@ -275,7 +294,6 @@ class Network:
             return (side if explicit is None else min(side, up_to(explicit, multiple) + 2 * smaller)), smaller
         if side >= 2 * margin + multiple:
             return side, margin
-        most = min(self._room(whole=False), self._most)
         need, have = (pixels * (self._bytes or 0) / GIB for pixels in ((2 * margin + multiple) ** 2, most))
         raise CannotTranslateError(
             f"not enough memory for the smallest tile without seams, which takes about {need:.1f} GiB; "

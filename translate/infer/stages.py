@@ -5,7 +5,6 @@ Threads decode ahead, the calling thread runs the network, threads encode what i
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 import threading
@@ -19,20 +18,24 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from translate.data.decode import Opened, open_file
-from translate.errors import GantkError, named_line
+from translate.data.decode import open_file
+from translate.errors import GantkError
 from translate.infer.claims import Claim, Claims, claim_path, remove_if_dead
-from translate.infer.entries import entry_of, written
+from translate.infer.entries import entry_of, seed_of, written
 from translate.infer.gate import Gate
+from translate.infer.journal import discard_unfinished
+from translate.infer.large import LargePhotos
+from translate.infer.loading import PhotoReader
 from translate.infer.options import InferOptions
 from translate.infer.outputs import DiskFullError, write_result
-from translate.infer.photos import Photo, photo_of, read_partner, reason_of, weight_of
+from translate.infer.photos import Photo, reason_of
 from translate.infer.plan import RAW, Job
 from translate.infer.result import Result
 from translate.infer.runner import Network
 from translate.infer.sequence import clips_of
 from translate.infer.summary import Entry, Status
 from translate.infer.trial import PROOF, can_fork, survives
+from translate.infer.unfinished import StoppedError
 from translate.infer.writing import Writer
 
 RETRY = 0.2
@@ -44,7 +47,7 @@ IN_FLIGHT = 96_000_000
 
 @dataclass
 class _Decoded:
-    """A photo on its way, or why there is none."""
+    """A photo on its way, whole or to be read window by window, or why there is none."""
 
     job: Job
     photo: Photo | None = None
@@ -52,6 +55,7 @@ class _Decoded:
     weight: int = 0
     seconds: float = 0.0
     """Spent on it so far, waiting left out."""
+    large: bool = False
 
 
 class Stages:
@@ -69,7 +73,8 @@ class Stages:
         self.lock = lock
         self.out = out
         self.options = options
-        self.writer = Writer(network, options)
+        self.reader, self.writer = PhotoReader(network, options), Writer(network, options)
+        self.large = LargePhotos(network, options)
         self.seconds = {"decode": 0.0, "network": 0.0, "encode": 0.0}
         self.workers = options.workers or min(os.cpu_count() or 1, 8 if on_gpu else 2)
         self.batch = options.batch or (8 if on_gpu else 1)
@@ -184,6 +189,7 @@ class Stages:
             return True
         with suppress(OSError):
             remove_if_dead(claim_path(job.target))
+            discard_unfinished(job.target)
         self._finish(job, "skipped", output=path)
         return False
 
@@ -193,15 +199,15 @@ class Stages:
         Deaths alone prove nothing: whoever kills processes at random hits the same photo twice before long. What proves
         it is a copy of this process that dies of it too. Where none can be started, the deaths have to do.
         """
-        if not can_fork(self.network.device):
+        if not can_fork(self.network.device) or self.large.concerns(job):  # which takes too long
             return deaths < PROOF
         with self.lock:
             return survives(lambda: self._try(job))
 
     def _try(self, job: Job) -> None:
         with open_file(job.path, self.network.inputs[0].reading) as opened:
-            weight_of(opened, self.network.direction, self.options.max_pixels)
-            photo = self._photo(job, opened)
+            self.reader.weight(opened)
+            photo = self.reader.photo(job, opened)
         (result,) = self._run([photo], job)
         with tempfile.TemporaryFile(prefix="gantk-") as file:
             self.writer.write(
@@ -216,48 +222,35 @@ class Stages:
         claim = self._claimed[job.number]
         claim.note("decode")
         try:
+            if self.large.takes(job):
+                self.gate.enter(ticket, 0)
+                return _Decoded(job, large=True)
             with open_file(job.path, self.network.inputs[0].reading) as opened:
-                weight = weight_of(opened, self.network.direction, self.options.max_pixels)
+                weight = self.reader.weight(opened)
                 entered = True
                 if not self.gate.enter(ticket, weight):
                     return _Decoded(job, None, "stopped", weight)
                 start = time.perf_counter()
                 try:
-                    photo = self._photo(job, opened)
+                    photo = self.reader.photo(job, opened)
                 finally:
                     self._spent("decode", start)
                     claim.note("waiting")
                 return _Decoded(job, photo, "", weight, time.perf_counter() - start)
         except GantkError as error:
             reason = reason_of(error, job.path, self.options.max_pixels)
-            if (
-                job.path.suffix.lower() in RAW and not entered
-            ):  # which "not an image, or a damaged one" does not explain
+            if job.path.suffix.lower() in RAW and not entered:  # which "not an image" does not explain
                 reason += "; a camera's raw file must be developed first"
             if not entered:  # each ticket has its turn
                 self.gate.enter(ticket, 0)
             return _Decoded(job, None, reason, weight)
 
-    def _photo(self, job: Job, opened: Opened) -> Photo:
-        first, *further = self.network.inputs
-        photo = photo_of(
-            opened,
-            first.channels,
-            indexed=first.indexed,
-            alpha=self.options.alpha == "keep",
-            strip=self.options.strip,
-            location=not self.options.strip_location,
-            scale=self.network.direction.scale,
-        )
-        height, width = photo.pixels.shape[:2]
-        files = zip(job.others, further, strict=True)
-        photo.others = tuple(read_partner(path, into, (width, height)) for path, into in files)
-        return photo
-
     def _run(self, photos: Sequence[Photo], first: Job) -> list[Result]:
         """The results of photos of one size, of which the first is that of the job ``first``."""
         others = list(zip(*(photo.others for photo in photos), strict=True))
-        return self.network.translate([photo.pixels for photo in photos], self._seed(first), others)
+        return self.network.translate(
+            [photo.pixels for photo in photos], seed_of(first, self.out, self.options.seed), others
+        )
 
     def _next_batch(self, waiting: deque[Future[_Decoded]]) -> list[_Decoded]:
         """The oldest photo, and others of its size that are decoded by now."""
@@ -278,6 +271,9 @@ class Stages:
 
     def _translate(self, batch: list[_Decoded], encoders: ThreadPoolExecutor) -> None:
         photos = [item.photo for item in batch if item.photo is not None]
+        if batch[0].large:
+            self._by_windows(batch[0])
+            return
         if not photos:
             for item in batch:
                 failed = item.job.promises_picture or item.job.refusal is not None
@@ -295,9 +291,7 @@ class Stages:
                 for item in batch:
                     self._translate([item], encoders)
             else:
-                own = isinstance(error, GantkError)
-                reason = str(error) if own else f"the model failed ({named_line(error)})"
-                self._drop(batch[0], "failed", reason)
+                self._drop(batch[0], "failed", reason_of(error, batch[0].job.path, self.options.max_pixels))
             return
         finally:
             self._spent("network", start, batch)
@@ -308,6 +302,24 @@ class Stages:
                 continue
             self._claimed[item.job.number].note("waiting")
             self._encoding.append((item, result, encoders.submit(self._encode, item, result)))
+
+    def _by_windows(self, item: _Decoded) -> None:
+        """Do a large photo from its file to its result's."""
+        job, start = item.job, time.perf_counter()
+        claim = self._claimed[job.number]
+        claim.note("network")
+        try:
+            with self.lock:
+                seed = seed_of(job, self.out, self.options.seed)
+                done = self.large.translate(job, seed, claim, self._stopping.is_set)
+        except StoppedError:
+            return
+        except Exception as error:
+            self._drop(item, "failed", reason_of(error, job.path, self.options.max_pixels))
+            return
+        finally:
+            self._spent("network", start, [item])
+        self._finish(job, "done", seconds=round(item.seconds, 4), **done)
 
     def _encode(self, item: _Decoded, result: Result) -> tuple[Path, list[str]]:
         """Write one result; where it went, and notes."""
@@ -376,11 +388,6 @@ class Stages:
         if (claim := self._claimed.pop(job.number, None)) is not None:
             self.claims.release(claim)
         self.report(entry)
-
-    def _seed(self, job: Job) -> int:
-        """Depends on the photo's place in the folder, not on what else is in it."""
-        text = f"{self.options.seed}:{os.fsencode(job.target.relative_to(self.out))!r}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
     def _spent(self, stage: str, start: float, items: Sequence[_Decoded] = ()) -> None:
         seconds = time.perf_counter() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -76,7 +77,13 @@ class Course:
 
 
 class Place:
-    """Where the tiles of one result go: here, a canvas. A larger one may know how far they came in another process."""
+    """Where the tiles of one result go: here, a canvas. A larger one may know how far they came in another process.
+
+    ``tile_bytes``: most that a tile may take.
+    """
+
+    tile_bytes = math.inf
+    target: Canvas
 
     def open(self, shape: tuple[int, int, int], kind: np.dtype[Any]) -> Target:
         """What takes the tiles of a result of this shape (height, width, channels) and type."""
