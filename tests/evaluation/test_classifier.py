@@ -82,6 +82,37 @@ def test_the_share_of_samples_that_show_their_class(reals: Path, tmp_path: Path,
     assert not figures[1].published
 
 
+def without_class(share: float) -> Published:
+    """Draws dark pictures, and light ones at a rate."""
+
+    def run(nets: Nets, x: Batch) -> Tensor:
+        light = (x.z[:, 0] < 2 * share - 1).float()
+        return (light * 0.8 - 0.5).reshape(-1, 1, 1, 1).expand(-1, 3, SIDE, SIDE)
+
+    return published(Direction("sample", "z", "image", ("g",), run, latent=Noise((1,), "uniform")))
+
+
+def test_how_many_classes_samples_show_that_are_drawn_without_one(reals: Path, tmp_path: Path) -> None:
+    file = by_brightness(tmp_path / "classes.onnx")
+    how = {"against": reals, "classifier": file, "metric": ("modes", "modes-kl")}
+    collapsed, rare, whole = (translate.evaluate(without_class(share), count=400, **how) for share in (0, 0.02, 0.5))
+    assert [result["modes"].value for result in (collapsed, rare, whole)] == [1, 1, 2]
+    assert collapsed["modes-kl"].value == pytest.approx(np.log(2))
+    assert 0 <= whole["modes-kl"].value < 0.01 < rare["modes-kl"].low < rare["modes-kl"].value < np.log(2)
+    assert whole["modes"].unit == "of 2"
+    assert "dark: 1, light: 0" in collapsed["modes"].detail
+    mine = translate.evaluate(pictures=reals, against=reals, classifier=file)  # --classifier alone adds both
+    assert (mine["modes"].value, mine["modes-kl"].value) == (2, 0)
+
+
+def test_modes_are_of_samplers_without_classes(reals: Path, tmp_path: Path) -> None:
+    file = by_brightness(tmp_path / "classes.onnx")
+    with pytest.raises(UsageError, match="--metric modes: the model draws the class that it is asked for"):
+        translate.evaluate(sampler(-1), against=reals, count=10, classifier=file, metric=("modes",))
+    with pytest.raises(UsageError, match="--metric modes: expected --against with a sub-folder"):
+        translate.evaluate(without_class(0), against=reals / "dark", count=10, classifier=file)
+
+
 def test_a_classifier_that_does_not_know_the_real_pictures_is_refused(reals: Path, tmp_path: Path) -> None:
     other = by_brightness(tmp_path / "three.onnx", bias=(0.0, 0.0, 9.0))
     with pytest.raises(UsageError, match="expected 2 numbers for each picture, one for each of dark, light"):
@@ -106,8 +137,8 @@ def test_what_is_no_classifier(reals: Path, tmp_path: Path) -> None:
             translate.evaluate(sampler(-1), against=reals, count=10, classifier=file)
     with pytest.raises(UsageError, match=r"--metric class-accuracy: expected --classifier FILE too"):
         translate.evaluate(sampler(-1), against=reals, count=10, metric=("class-accuracy",))
-    with pytest.raises(UsageError, match="--classifier is for samples"):
-        translate.evaluate(pictures=reals, against=reals, classifier=tmp_path / "text.onnx")
+    with pytest.raises(UsageError, match="--classifier is for samples, and for --pictures"):
+        translate.evaluate(sampler(-1), a=reals, b=reals, classifier=tmp_path / "text.onnx")
     flat = by_brightness(tmp_path / "classes.onnx")
     with pytest.raises(UsageError, match="sub-folder of pictures for each"):
         translate.evaluate(sampler(-1), against=reals / "dark", count=10, classifier=flat)

@@ -16,7 +16,7 @@ from translate.data.decode import probe
 from translate.device import choose_device
 from translate.errors import UsageError
 from translate.evaluation import pictures, protocols
-from translate.evaluation.classifier import ClassAccuracy, Classifier
+from translate.evaluation.classifier import ClassAccuracy, Classifier, Modes
 from translate.evaluation.features import (
     FeatureNetwork,
     Inception,
@@ -45,6 +45,7 @@ from translate.evaluation.options import (
     CONTENT,
     DEFAULTS,
     FIDELITY,
+    MODES,
     ON_FEATURES,
     PER_CLASS,
     EvaluateOptions,
@@ -145,15 +146,16 @@ def _wanted(
     """The metrics to compute, and what the user should know of those that are not."""
     maps = subject.classes > 0
     wanted: list[str] = list(options.metric or (("pixel-accuracy", "iou") if maps else DEFAULTS[kind]))
-    if kind == "samples" and subject.groups and not options.metric:
+    if subject.by_class and not options.metric:
         wanted.append(PER_CLASS)
-    for name, given in ((ACCURACY, options.classifier), ("lpips", options.lpips)):
-        if given is not None and name not in wanted:
-            wanted.append(name)
+    of_classes = (ACCURACY,) if subject.choices else MODES
+    for names, given in ((of_classes, options.classifier), (("lpips",), options.lpips)):
+        if given is not None and not set(names) & set(wanted):
+            wanted += names
     left_out: dict[str, list[str]] = {}
     for name in list(wanted):
         missing = _missing(name, subject, model, options)
-        if missing and (options.metric or name == ACCURACY):
+        if missing and (options.metric or name in (ACCURACY, *MODES)):
             raise UsageError(f"--metric {name}: {missing}")
         if missing:
             wanted.remove(name)
@@ -178,12 +180,16 @@ def _missing(name: str, subject: Subject, model: Published | None, options: Eval
         return "the inputs are maps of class indices"
     if name == "change" and subject.network is not None and subject.network.inputs[0].channels != subject.channels:
         return "inputs and results have other channels"
-    if name == ACCURACY and options.classifier is None:
+    if name in (ACCURACY, *MODES) and options.classifier is None:
         return "expected --classifier FILE too, the ONNX file of a classifier"
-    if name == ACCURACY and importlib.util.find_spec("onnxruntime") is None:
+    if name in (ACCURACY, *MODES) and importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed; expected pip install 'gantk[onnx]'"
-    if name in (PER_CLASS, ACCURACY) and not subject.groups:
+    if name in (PER_CLASS, ACCURACY) and not subject.by_class:
         return "expected a model of several classes, and --against with a sub-folder of pictures for each"
+    if name in MODES and subject.choices:
+        return "the model draws the class that it is asked for; expected --metric class-accuracy"
+    if name in MODES and len(set(subject.groups.values())) < 2:
+        return "expected --against with a sub-folder of pictures for each class"
     if name == "cycle-l1" and (model is None or subject.network is None or _way_back(model, subject.network) is None):
         return "the model has no direction back"
     package = EXTRA.get(name)
@@ -225,6 +231,9 @@ def _measures(
     if ACCURACY in wanted:
         assert options.classifier is not None
         yield ClassAccuracy(ACCURACY, Classifier(options.classifier, subject.choices))
+    if modes := [name for name in wanted if name in MODES]:
+        assert options.classifier is not None
+        yield Modes(modes, Classifier(options.classifier, sorted(set(subject.groups.values()))))
     if fidelity := [name for name in wanted if name in FIDELITY]:
         assert inception is not None
         extractor = Inception(inception)

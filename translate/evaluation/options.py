@@ -17,7 +17,7 @@ Kind = Literal["translations", "pairs", "super-resolution", "samples", "pictures
 
 Metric = Literal[
     "psnr", "ssim", "l1", "ms-ssim", "lpips", "pixel-accuracy", "iou",
-    "swd", "frechet", "kernel", "density", "coverage", "intra-frechet", "class-accuracy",
+    "swd", "frechet", "kernel", "density", "coverage", "intra-frechet", "class-accuracy", "modes", "modes-kl",
     "fid", "kid", "is", "precision", "recall",
     "edges", "cycle-l1", "change",
 ]  # fmt: skip
@@ -33,6 +33,8 @@ PER_CLASS = "intra-frechet"
 """The Frechet distance within each class, in the mean over the classes."""
 ACCURACY = "class-accuracy"
 """The share of samples that ``--classifier`` takes for the class that was asked for."""
+MODES = ("modes", "modes-kl")
+"""How many classes the samples show by ``--classifier``, and how their shares differ from those of real pictures."""
 CONTENT = ("edges", "cycle-l1", "change")
 """Metrics that compare each result with the picture that it was made from."""
 
@@ -40,8 +42,8 @@ OFFERED: Mapping[Kind, tuple[str, ...]] = {
     "translations": (*CONTENT, "swd", *ON_FEATURES, *FIDELITY),
     "pairs": (*PAIRED, *CONTENT, "swd", *ON_FEATURES, *FIDELITY),
     "super-resolution": ("psnr", "ssim", "l1", "ms-ssim", "lpips", "swd", *ON_FEATURES, *FIDELITY),
-    "samples": ("swd", *ON_FEATURES, PER_CLASS, ACCURACY, *FIDELITY),
-    "pictures": ("swd", *ON_FEATURES, *FIDELITY),
+    "samples": ("swd", *ON_FEATURES, PER_CLASS, ACCURACY, *MODES, *FIDELITY),
+    "pictures": ("swd", *ON_FEATURES, *MODES, *FIDELITY),
 }
 DEFAULTS: Mapping[Kind, tuple[str, ...]] = {
     "translations": ("swd", "frechet", "kernel", "fid", "kid", "edges", "cycle-l1"),
@@ -85,7 +87,8 @@ class EvaluateOptions:
     network: Annotated[str, f"its architecture in torchvision, such as {', '.join(NETWORKS[:3])}"] = NETWORKS[0]
     lpips: Annotated[Path | None, "weights of torchvision's AlexNet for lpips [torch's cache]"] = None
     classifier: Annotated[
-        Path | None, "ONNX file of a classifier of the model's classes, in their order, of pictures in 0..1"
+        Path | None,
+        "ONNX file of a classifier of pictures in 0..1: of the model's classes, else of --against's sub-folders",
     ] = None
     inception: Annotated[Path | None, "weights of torch-fidelity's Inception [torch's cache]"] = None
     seed: Annotated[int, "seed of latents and of all that is drawn", Ge(0)] = 0
@@ -138,8 +141,8 @@ class EvaluateOptions:
             raise UsageError("--lr-images goes with --hr DIR")
         if self.swap and self.ab is None:
             raise UsageError("--swap goes with --ab DIR; with --a and --b, swap the two folders")
-        if self.classifier is not None and kind != "samples":
-            raise UsageError("--classifier is for samples of a model of several classes")
+        if self.classifier is not None and kind not in ("samples", "pictures"):
+            raise UsageError("--classifier is for samples, and for --pictures")
         if self.lpips is not None and "lpips" not in OFFERED[kind]:
             raise UsageError(f"--lpips: not for {kind}, where results have no targets")
         for name in self.metric:

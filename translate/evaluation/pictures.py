@@ -53,8 +53,8 @@ class Subject:
     """What is judged: ``count`` results, which ``results`` makes in the order of their names, and the real pictures.
 
     ``network``: what makes them, where pictures are translated. ``classes``: of results that are class-index maps, 0
-    for pictures. ``groups``: of the real pictures, the class of each that is one of those drawn. ``choices``: all
-    classes of a sampler, in the model's order.
+    for pictures. ``groups``: of the real pictures, the sub-folder of each, where the results are drawn by class only
+    that of the classes drawn. ``choices``: all classes of a sampler, in the model's order.
     """
 
     count: int
@@ -66,6 +66,11 @@ class Subject:
     files: tuple[Path, ...] = ()
     groups: Mapping[Path, str] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
+
+    @property
+    def by_class(self) -> bool:
+        """Whether results are drawn by class, and real pictures of these classes are known."""
+        return bool(self.choices and self.groups)
 
 
 def fingerprint(paths: Sequence[Path]) -> str:
@@ -92,7 +97,8 @@ def folder_of_pictures(options: EvaluateOptions) -> Subject:
         for path in paths:
             yield Shown(path.name, opened(path, 3, options.size))
 
-    return Subject(len(paths), results, _files("--against", options.against), 3, files=paths)
+    reals = _files("--against", options.against)
+    return Subject(len(paths), results, reals, 3, files=paths, groups=_sub_folders(options.against, reals))
 
 
 def samples(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:
@@ -130,11 +136,17 @@ def samples(model: Published, options: EvaluateOptions, device: torch.device) ->
         for number, picture in enumerate(pictures):
             yield Shown(f"{number:06d}", picture, group=groups[number // share] if groups else None)
 
-    found = {path: path.relative_to(options.against).parts[0] for path in reals}
-    known = {path: name for path, name in found.items() if name in groups}
+    found = _sub_folders(options.against, reals)
+    known = {path: name for path, name in found.items() if not groups or name in groups}
     channels = model.data.channels[direction.outputs]
     choices = () if varied is None else direction.conditions[varied].choices
     return Subject(share * len(each), results, reals, channels, groups=known, choices=choices)
+
+
+def _sub_folders(folder: Path, paths: Sequence[Path]) -> dict[Path, str]:
+    """The sub-folder of each picture that lies in one."""
+    parts = {path: path.relative_to(folder).parts for path in paths}
+    return {path: names[0] for path, names in parts.items() if len(names) > 1}
 
 
 def translations(model: Published, options: EvaluateOptions, device: torch.device) -> Subject:

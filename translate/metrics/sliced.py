@@ -54,8 +54,7 @@ def sliced_wasserstein(
     sets = [_normalised(patch) for patch in (first, second)]
     total = 0.0
     for chunk in _directions(directions, sets[0].shape[2], seed).split(DIRECTIONS):
-        ordered = [(chunk @ rows.flatten(0, 1).T).sort(dim=1).values for rows in sets]
-        total += (ordered[0] - ordered[1]).abs().mean().item() * len(chunk)
+        total += _gap(*(chunk @ rows.flatten(0, 1).T for rows in sets)) * len(chunk)
     return PER_MILLE * total / directions
 
 
@@ -70,13 +69,21 @@ class Slices:
     def distance(self, first: Indices, second: Indices) -> float:
         """The distance between these pictures of either set, as many of both; numbers may occur more than once."""
         chosen = zip(self._along, (first, second), strict=True)
-        ordered = [along[:, torch.from_numpy(rows)].flatten(1).sort(dim=1).values for along, rows in chosen]
-        return PER_MILLE * (ordered[0] - ordered[1]).abs().mean().item()
+        return PER_MILLE * _gap(*(along[:, torch.from_numpy(rows)].flatten(1) for along, rows in chosen))
 
 
 def evenly(count: int, wanted: int) -> list[int]:
     """``wanted`` numbers below ``count``, evenly spaced."""
     return [number * count // wanted for number in range(wanted)]
+
+
+def _gap(first: Tensor, second: Tensor) -> float:
+    """Mean difference of two sets of numbers (directions, N), each sorted along every direction.
+
+    NumPy sorts floats several times as fast as torch, whose sort keeps indices.
+    """
+    ordered = [np.sort(along.numpy(), axis=1) for along in (first, second)]
+    return float(np.abs(ordered[0] - ordered[1]).mean(dtype=np.float64))
 
 
 def _directions(count: int, width: int, seed: int) -> Tensor:
