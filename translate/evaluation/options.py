@@ -88,7 +88,7 @@ class EvaluateOptions:
     lpips: Annotated[Path | None, "weights of torchvision's AlexNet for lpips [torch's cache]"] = None
     classifier: Annotated[
         Path | None,
-        "ONNX file of a classifier of pictures in 0..1: of the model's classes, else of --against's sub-folders",
+        "ONNX file of a classifier, of pictures in 0..1, of the model's classes or --against's sub-folders",
     ] = None
     inception: Annotated[Path | None, "weights of torch-fidelity's Inception [torch's cache]"] = None
     seed: Annotated[int, "seed of latents and of all that is drawn", Ge(0)] = 0
