@@ -112,7 +112,8 @@ class Loop:
         """Put what was learnt in the place of the engine's networks, averaged where the loop keeps averages."""
         for role, net in {**self.nets, **self.averages}.items():
             if role in self.finish:
-                self.finish[role](net.train())
+                net = copy.deepcopy(net).train()
+                self.finish[role](net)
             self.engine.nets[role].load_state_dict(net.state_dict())
             if role in self.engine.averages:
                 self.engine.averages[role].load_state_dict(net.state_dict())

@@ -24,8 +24,9 @@ def test_both_ways_are_judged_alike(
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
     quality = importlib.import_module("quality")
-    monkeypatch.setattr(quality, "DIGITS", 120)
-    monkeypatch.setattr(quality, "SAMPLED", 20)
+    monkeypatch.setattr(importlib.import_module("held_out"), "DIGITS", 120)
+    monkeypatch.setattr(importlib.import_module("cases"), "SAMPLED", 20)
+    monkeypatch.setattr(quality, "alone", lambda function, *args: function(*args))
     digits = tmp_path / "data" / "mnist"
     digits.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -38,7 +39,7 @@ def test_both_ways_are_judged_alike(
     assert all("frechet" in row and "kernel" in row for row in rows)
     found = [json.loads(line) for line in (tmp_path / "figures.jsonl").read_text().splitlines()]
     assert found[0]["setting"] == found[1]["setting"]
-    monkeypatch.setattr(quality, "by_gantk", None)
+    monkeypatch.setattr(quality, "train", None)
     quality.main(words)
     assert rows[0] in capsys.readouterr().out
     with pytest.raises(SystemExit):
