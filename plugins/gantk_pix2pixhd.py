@@ -7,7 +7,11 @@ Where the papers and the authors' codes differ, and what is done here:
   generator sees maps and pictures halved as the enhancer halves them later (the code resizes files); the learning rate
   falls once, at the end of the run (the code lets it fall in both parts).
 - *Edges* between instances come from ``x.instances`` at full size, where there are instance maps; the encoder of
-  instance features is left out, and SPADE's encoder of style too.
+  instance features is left out.
+- *Styles* of SPADE (``style``): the divergence is summed over the numbers and is the mean over the samples; the code
+  sums it over the four samples of each GPU as well, which is ``kld`` 0.2. The style of a picture is the mean that the
+  encoder gives, where the code draws around it. Pictures are brought to 256 pixels, as in the code, or to fewer where
+  those that it learns from are smaller.
 - *Sums over scales*: the adversarial losses are summed as in pix2pixHD's equation 3 (SPADE's code takes their mean); of
   feature matching the mean over the scales is taken, as both codes do (equation 5 has the sum).
 - *Discriminators* are PatchGANs whose convolutions are padded by one pixel, as pix2pix has it (the code: by two).
@@ -16,7 +20,7 @@ Where the papers and the authors' codes differ, and what is done here:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, cast
@@ -26,14 +30,16 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Phase, TaskModel, Terms, linear_decay
+from translate.conditions import drawn
+from translate.contract import Batch, DataSpec, Direction, Nets, Networks, Noise, Phase, TaskModel, Terms, linear_decay
 from translate.data.labelmaps import LabelMaps
 from translate.discriminators.multiscale import MultiScaleDiscriminator, halved, smallest_side
 from translate.errors import UsageError
 from translate.generators.pix2pixhd import LocalEnhancer, enhanced_margin
 from translate.generators.resnet import ResnetGenerator, resnet_margin
-from translate.generators.spade import DOUBLINGS, SpadeGenerator, spade_margin
+from translate.generators.spade import DOUBLINGS, SpadeGenerator, StyleEncoder, spade_margin
 from translate.layers.norms import Norm
+from translate.layers.text import divergence
 from translate.losses.adversarial import AdversarialLoss, adversarial, score_of
 from translate.losses.penalties import EVERY, R1, R2, lazy_penalties
 from translate.losses.perceptual import vgg_layers
@@ -226,7 +232,7 @@ class Pix2PixHD(TaskModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Spade(Pix2PixHD):
-    """Pictures from label maps that scale and shift every layer (Park et al., 2019), without the encoder."""
+    """Pictures from label maps that scale and shift every layer, in a style of choice (Park et al., 2019)."""
 
     api = 2
     recipe = Run(batch=32, size=256, epochs=200)
@@ -240,6 +246,73 @@ class Spade(Pix2PixHD):
     scales: Annotated[int, "discriminators, each at half the side of the one before", Ge(1), Le(5)] = 2
     patch_layers: Annotated[int, "stride-2 layers of each discriminator; 3 sees 70x70 pixels", Ge(1), Le(6)] = 4
     decay_from: Annotated[float, "share of the run after which the learning rate falls to 0", Gt(0), Le(1)] = 0.5
+    style: Annotated[int, "numbers of a style, which an encoder finds in pictures; the paper's 256, 0: none", Ge(0)] = 0
+    kld: Annotated[float, "weight of the divergence of styles from N(0, 1)", Ge(0)] = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.style and self.generator != "spade":
+            raise UsageError(f"--style {self.style}: expected --generator spade, not {self.generator}")
+
+    def networks(self, data: DataSpec) -> Networks:
+        networks = super().networks(data)
+        if not self.style:
+            return networks
+        generator: Callable[..., nn.Module] = networks["g"]
+        return {
+            **networks,
+            "g": partial(generator, style=self.style, size=data.size),
+            "e": partial(StyleEncoder, data.channels["image"], data.size, self.width, self.style),
+        }
+
+    def phases(self, data: DataSpec) -> Sequence[Phase]:
+        generator, *others = super().phases(data)
+        if self.style:
+            generator = replace(generator, updates=("g", "e"), noise={"z": Noise((self.style,))})
+        return [generator, *others]
+
+    def whole(self, nets: Nets, x: Batch) -> Terms:
+        """With ``style``, from the picture's own one as an auto-encoder learns it (section 3.3 and appendix A)."""
+        if not self.style:
+            return super().whole(nets, x)
+        given = inputs_of(x)
+        mean, log_variance = nets.e(x.image)
+        style = mean + (0.5 * log_variance).exp() * x.z
+        terms = self.terms(nets, x, given, nets.g(given, style), x.image)
+        return {**terms, "kld": self.kld * self.style * divergence(mean, log_variance)}
+
+    def directions(self, data: DataSpec) -> Sequence[Direction]:
+        (draw,) = super().directions(data)
+        if not self.style:
+            return [draw]
+        style = {"style": drawn(Noise((self.style,)), "style, by the number that it is drawn with, or the mean one")}
+        # Of a style, whatever lies where is made of all of it: there are no tiles.
+        return [
+            replace(draw, margin=None, conditions=style),
+            replace(
+                draw,
+                name="restyle",
+                inputs=(*draw.input_names, "image"),
+                roles=("g", "e"),
+                run=self.restyle,
+                margin=None,
+            ),
+        ]
+
+    def draw(self, nets: Nets, x: Batch) -> Tensor:
+        """With ``style``, a map in the style that the batch has."""
+        return cast(Tensor, nets.g(inputs_of(x), x.style)) if self.style else super().draw(nets, x)
+
+    def restyle(self, nets: Nets, x: Batch) -> Tensor:
+        """A map in the style of a picture."""
+        return cast(Tensor, nets.g(inputs_of(x), nets.e(x.image)[0]))
+
+    def preview(self, nets: Nets, x: Batch, data: DataSpec) -> Mapping[str, Tensor]:
+        """With ``style``, the result in the mean style, and that in the picture's own."""
+        if not self.style:
+            return super().preview(nets, x, data)
+        mean = x.image.new_zeros(len(x.image), self.style)
+        return {**super().preview(nets, Batch({**x, "style": mean}), data), "restyle": self.restyle(nets, x)}
 
 
 def planes_of(data: DataSpec) -> int:

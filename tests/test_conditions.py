@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from translate.conditions import choice, conditions_of, examples_of, number, parse_settings, text
+from translate.conditions import choice, conditions_of, drawn, examples_of, number, parse_settings, text
 from translate.contract import DataSpec, Direction, Noise
 from translate.errors import UsageError
 
@@ -54,6 +54,18 @@ def test_wrong_settings_say_what_was_expected(direction: Direction, settings: di
     with pytest.raises(UsageError) as caught:
         conditions_of(direction, settings)
     assert message in str(caught.value)
+
+
+def test_noise_is_drawn_by_its_number_or_is_its_mean() -> None:
+    style = drawn(Noise((2, 3)), "style")
+    first, again, other, mean = (style.encode(text) for text in ("7", "7", "8", style.default or ""))
+    assert torch.equal(first, again)
+    assert first.shape == other.shape == (2, 3)
+    assert not torch.equal(first, other)
+    assert torch.equal(mean, torch.zeros(2, 3))
+    for text_ in ("red", "-1", "1.5", "9" * 30, ""):
+        with pytest.raises(ValueError, match="expected a whole number from 0 on, or mean"):
+            style.encode(text_)
 
 
 def test_examples_show_every_choice_and_fall_back_to_the_batch() -> None:

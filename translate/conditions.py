@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from translate.contract import Condition, Direction
+from translate.contract import Condition, Direction, Noise
 from translate.errors import UsageError, did_you_mean
+from translate.fields import LARGEST
 
 ALL = "all"
 """``--set NAME=all``: every choice in turn."""
@@ -20,6 +21,9 @@ TO = ".."
 
 NONE = "none"
 """``--set NAME=none``: no name of several."""
+
+MEAN = "mean"
+"""``--set NAME=mean``: the mean of what else is drawn."""
 
 MOST_WORDS = 24
 """Words of a caption that sources keep, and the length of ``x.text``: the ``length`` of their conditions."""
@@ -71,6 +75,19 @@ def number(low: float, high: float, help: str, default: float | None = None) -> 
         return torch.tensor(value, dtype=torch.float32)
 
     return Condition(help, encode, None if default is None else f"{default:g}", soft=encode, limits=(low, high))
+
+
+def drawn(noise: Noise, help: str) -> Condition:
+    """Noise by the number that it is drawn with, or its mean unless given; float32 (N, *shape)."""
+
+    def encode(text: str) -> Tensor:
+        if text == MEAN:
+            return torch.zeros(noise.shape)
+        if not text.isdecimal() or int(text) > LARGEST:
+            raise ValueError(f"expected a whole number from 0 on, or {MEAN}")
+        return noise.draw(1, torch.Generator().manual_seed(int(text)))[0]
+
+    return Condition(help, encode, MEAN, soft=encode)
 
 
 def words(text: str) -> list[str]:

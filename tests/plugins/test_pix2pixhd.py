@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import translate
 from gantk_pix2pixhd import Pix2PixHD, Spade, edges_of
-from plain_loop import adam, assert_same, engine_of, fp64
+from plain_loop import adam, assert_same, engine_of, fp64, given
 from translate.cli.app import run as command
 from translate.contract import Batch, DataSpec
 from translate.data.example import noise_pictures
@@ -172,30 +172,36 @@ def test_three_steps_equal_a_plain_loop() -> None:
         assert_same(engine.nets[role], nets[role])
 
 
-def plain_spade(net: Any, planes: Tensor) -> Tensor:
-    """The generator from its weights by name, with one power iteration for each spectrally normalised one."""
+def divided(net: Any, name: str) -> Tensor:
+    """The weight of a layer, after one power iteration where it is spectrally normalised."""
     state = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    if f"{name}.weight" in state:
+        return state[f"{name}.weight"]
+    original = state[f"{name}.parametrizations.weight.original"]
+    matrix, u = original.flatten(1), state[f"{name}.parametrizations.weight.0._u"]
+    with torch.no_grad():
+        u = F.normalize(matrix @ state[f"{name}.parametrizations.weight.0._v"], dim=0)
+        v = F.normalize(matrix.T @ u, dim=0)
+    return original / (u @ matrix @ v)
 
-    def divided(name: str) -> Tensor:
-        if f"{name}.weight" in state:
-            return state[f"{name}.weight"]
-        original = state[f"{name}.parametrizations.weight.original"]
-        matrix, u = original.flatten(1), state[f"{name}.parametrizations.weight.0._u"]
-        with torch.no_grad():
-            u = F.normalize(matrix @ state[f"{name}.parametrizations.weight.0._v"], dim=0)
-            v = F.normalize(matrix.T @ u, dim=0)
-        return original / (u @ matrix @ v)
+
+def plain_spade(net: Any, planes: Tensor, style: Tensor | None = None) -> Tensor:
+    """The generator from its weights by name."""
 
     def convolved(name: str, x: Tensor) -> Tensor:
-        weight = divided(name)
-        return F.conv2d(x, weight, state.get(f"{name}.bias"), padding=weight.shape[2] // 2)
+        weight = divided(net, name)
+        return F.conv2d(x, weight, dict(net.named_parameters()).get(f"{name}.bias"), padding=weight.shape[2] // 2)
 
     def adapted(name: str, x: Tensor) -> Tensor:
         step = planes.shape[2] // x.shape[2]
         hidden = convolved(f"{name}.shared.0", planes[:, :, ::step, ::step]).relu()
         return normed(x) * (1 + convolved(f"{name}.scale", hidden)) + convolved(f"{name}.shift", hidden)
 
-    x = convolved("first", planes[:, :, ::32, ::32])
+    if style is None:
+        x = convolved("first", planes[:, :, ::32, ::32])
+    else:
+        x = F.linear(style, net.first.weight, net.first.bias)
+        x = x.view(len(planes), -1, planes.shape[2] // 32, planes.shape[3] // 32)
     for number in range(7):
         if number in (1, 3, 4, 5, 6):
             x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
@@ -226,6 +232,81 @@ def test_a_step_of_spade_equals_a_plain_loop() -> None:
         d_adam.step()
     assert_same(engine.nets.g, nets.g)
     assert_same(engine.nets.d, nets.d)
+
+
+def plain_encoder(net: Any, picture: Tensor) -> tuple[Tensor, Tensor]:
+    x = picture
+    for number in range(len(net.convolutions)):
+        x = F.conv2d(x, divided(net, f"convolutions.{number}"), stride=2, padding=1)
+        x = F.leaky_relu(normed(x), 0.2)
+    return tuple(F.linear(x.flatten(1), layer.weight, layer.bias) for layer in (net.mean, net.log_variance))  # type: ignore[return-value]
+
+
+def test_a_step_with_styles_equals_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One optimizer's worth of steps for generator and encoder; the divergence by its formula."""
+    spec = DataSpec(64, PLAIN.channels, indexed=PLAIN.indexed)
+    with fp64():
+        small: dict[str, Any] = {"width": 2, "map_width": 3, "d_width": 2, "scales": 2, "patch_layers": 1}
+        task = Spade(spectral=False, spade_norm="instance", style=5, kld=0.3, **small)
+        engine, batch = engine_of(task, spec, 2), batch_of(spec)
+        with torch.no_grad():  # at their start, styles are so small that they hide
+            for layer in (engine.nets.e.mean, engine.nets.e.log_variance, engine.nets.g.first):
+                layer.weight.mul_(20)
+        nets = copy.deepcopy(engine.nets)
+        seen = given(engine, monkeypatch)
+        adams = {role: adam(nets[role], 4e-4 if role == "d" else 1e-4, (0.0, 0.999)) for role in ("g", "e", "d")}
+        engine.train_step(lambda: dict(batch), 0.0)
+        d, label, real = [*nets.d.parameters()], batch["label"], batch["image"]
+        mean, log_variance = plain_encoder(nets.e, real)
+        fake = plain_spade(nets.g, label, mean + seen[0]["z"] * log_variance.exp().sqrt())
+        kld = -0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1).mean()
+        (plain_generator_loss(d, label, fake, real, "hinge") + 0.3 * kld).backward()
+        adams["g"].step()
+        adams["e"].step()
+        adams["d"].zero_grad()
+        plain_judge_loss(d, label, fake, real, "hinge").backward()
+        adams["d"].step()
+    for role in ("g", "e", "d"):
+        assert_same(engine.nets[role], nets[role])
+
+
+def test_a_style_is_drawn_by_its_number_or_is_a_pictures(tmp_path: Path) -> None:
+    spec = DataSpec(64, PLAIN.channels, indexed=PLAIN.indexed)
+    model = published(Spade(width=2, map_width=2, d_width=2, patch_layers=1, style=5), spec, tmp_path / "m.safetensors")
+    for parameter in model.nets.parameters():
+        torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
+    save_published(
+        *(tmp_path / "n.safetensors",),
+        plugin="spade",
+        task=model.task,
+        data=spec,
+        tensors=model.nets.state_dict(),
+        weights="raw",
+        step=0,
+    )
+    styled = translate.load(tmp_path / "n.safetensors")
+    random = np.random.default_rng(1)
+    label = random.integers(CLASSES, size=(70, 100, 1), dtype=np.uint8)
+    pictures = (
+        random.integers(256, size=(2, 70, 100, 3), dtype=np.uint8)
+        // 2
+        * np.arange(1, 3, dtype=np.uint8)[:, None, None, None]
+    )
+    results = [styled(label), styled(label, style="mean"), styled(label, style="3"), styled(label, style="4")]
+    results += [styled(label, image=picture, direction="restyle") for picture in pictures]
+    assert {result.shape for result in results} == {(70, 100, 3)}
+    assert np.array_equal(results[0], results[1])
+    assert np.array_equal(results[2], styled(label, style="3"))
+    different = results[1:]
+    for one, other in ((i, j) for i in range(5) for j in range(i)):
+        assert np.abs(different[one].astype(int) - different[other]).max() > 2, (one, other)
+    with pytest.raises(UsageError, match="style=red: expected a whole number from 0 on, or mean"):
+        styled(label, style="red")
+
+
+def test_styles_are_spades_alone() -> None:
+    with pytest.raises(UsageError, match="--style 8: expected --generator spade, not global"):
+        Spade(generator="global", style=8)
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -322,8 +403,12 @@ def test_an_odd_width_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "task",
-    [Pix2PixHD(**SMALL), Spade(width=2, map_width=2, d_width=2, patch_layers=1, spade_norm="instance")],
-    ids=["pix2pixhd", "spade"],
+    [
+        Pix2PixHD(**SMALL),
+        Spade(width=2, map_width=2, d_width=2, patch_layers=1, spade_norm="instance"),
+        Spade(width=2, map_width=2, d_width=2, patch_layers=1, spade_norm="instance", style=3),
+    ],
+    ids=["pix2pixhd", "spade", "styles"],
 )
 def test_the_contract_holds(task: Pix2PixHD) -> None:
     check_task_model(task)
