@@ -123,6 +123,7 @@ START = ("translate", "translate.__main__", "translate.cli.app")
 """What every command imports, ``gantk --help`` too: whatever these do not import at once is imported lazily."""
 
 EXTRA = "of an optional extra"
+TORCH = "imports torch, which help pages and wrong uses do without"
 IMPORTED_LATE = {
     "mlflow": EXTRA,
     "wandb": EXTRA,
@@ -143,7 +144,21 @@ IMPORTED_LATE = {
     "scipy": "takes a second and serves hidden colours and watermarks alone",
     "torchvision": "takes a second, which help pages and commands without grids or its networks do without",
     "translate.cli.inspect_picture": "imports Pillow and NumPy, which the header of a model file does without",
-    "translate.cli.train_start": "imports torch, which help pages and wrong uses do without",
+    "torch": TORCH,
+    "translate.cli.export_model": TORCH,
+    "translate.cli.plugins_prove": TORCH,
+    "translate.cli.sample_pictures": TORCH,
+    "translate.cli.train_start": TORCH,
+    "translate.evaluation.evaluate": TORCH,
+    "translate.export.remote": TORCH,
+    "translate.importing.convert": TORCH,
+    "translate.infer.folder": TORCH,
+    "translate.model": TORCH,
+    "translate.modelfile.model": TORCH,
+    "translate.report": TORCH,
+    "translate.testing": TORCH,
+    "translate.training.health": TORCH,
+    "translate.watermark": "imports NumPy and Pillow, which help pages do without",
     "translate.distributed": "imports torch, which the list of plugins does without",
     "translate.contract": "imports torch, which the list of plugins does without",
 }

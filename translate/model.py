@@ -27,7 +27,8 @@ from translate.infer.options import InferOptions
 from translate.infer.runner import Network
 from translate.infer.summary import Summary
 from translate.modelfile.model import Published, load_published
-from translate.sample.sampler import STEPS, Sampler, mixing
+from translate.sample.options import STEPS
+from translate.sample.sampler import Sampler, mixing
 
 T = TypeVar("T")
 Whole = TypeVar("Whole", np.uint8, np.uint16)

@@ -19,7 +19,8 @@ from translate.report.sheet import sheet
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Four photos, of which one is broken, and a model to translate them."""
-    monkeypatch.setattr(infer, "load_published", lambda path: translator())
+    monkeypatch.setattr(infer, "read_card", lambda path: None)
+    monkeypatch.setattr("translate.modelfile.model.load_published", lambda path: translator())
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     rng = np.random.default_rng(0)

@@ -11,8 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from translate import plugins
 from translate.cli import derived
 from translate.console import current
@@ -38,6 +36,8 @@ def env(options: Options) -> None:
 
 def describe() -> dict[str, Any]:
     """Versions, devices, CPU capabilities and plugins, as plain values by name."""
+    import torch
+
     about: dict[str, Any] = {"python": f"{platform.python_version()} ({sys.executable})", "system": platform.platform()}
     about.update(packages())
     about["cpu"] = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"

@@ -8,12 +8,12 @@ from typing import Annotated
 
 from translate.cli import derived
 from translate.console import current
-from translate.evaluation.evaluate import evaluate
 from translate.evaluation.options import EvaluateOptions
 from translate.evaluation.protocols import load, names
 from translate.evaluation.result import write
 from translate.fields import Spelling
 from translate.files import make_folder
+from translate.modelfile.card import read_card
 
 LIST = "list"
 
@@ -39,8 +39,13 @@ def judge(options: Options) -> None:
         protocols = [(name, load(name)) for name in names()]
         console.table([{"protocol": name, "for": p.kind, "split": p.split, "title": p.title} for name, p in protocols])
         return
+    options.checked()
+    if options.model is not None:
+        read_card(options.model)
     if options.out is not None:
         make_folder(options.out.parent, f"--out {options.out}")
+    from translate.evaluation.evaluate import evaluate
+
     result = evaluate(options.model, options)
     if options.out is not None:
         write(options.out, [result])

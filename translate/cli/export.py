@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
-from safetensors import safe_open
-from torch import Tensor
 
 from translate.cli import derived
-from translate.console import current
-from translate.data.decode import open_image
-from translate.data.formats import ImageError
-from translate.data.values import WHOLE, to_numbers
 from translate.errors import UsageError
-from translate.evaluation.result import of_these_weights
-from translate.export.check import TOLERANCE
-from translate.export.half import HALF_TOLERANCE
-from translate.export.hub import Facts, to_hub
-from translate.export.onnx import OPSET, to_onnx
-from translate.export.pth import to_pth
-from translate.export.ranges import Range
-from translate.export.samples import samples
-from translate.export.spandrel import to_spandrel
+from translate.export.options import HALF_TOLERANCE, OPSET, TOLERANCE, Range
 from translate.fields import Spelling
-from translate.files import make_folder
-from translate.modelfile.card import Card
-from translate.modelfile.header import locate
-from translate.modelfile.model import Published, load_published
-from translate.modelfile.write import write_card
-from translate.training.checkpoint import newest_readable, step_of
-from translate.training.folder import CHECKPOINTS
+from translate.modelfile.card import read_card
 
 HUB = "Model card (--to hub)"
 OTHERS = ("onnx", "spandrel", "pth")
@@ -108,99 +86,36 @@ class Options:
         if bool(self.metric) != bool(self.metric_data):
             given, other = ("--metric", "--metric-data") if self.metric else ("--metric-data", "--metric")
             raise UsageError(f"{given}: expected {other} as well; a value means little without its data")
-        if self.to in OTHERS and self.weights == "raw":
+        if self.for_a_tool and self.weights == "raw":
             raise UsageError(f"--weights raw --to {self.to}: export to safetensors first, and that file to {self.to}")
-        _metrics(self.metric)
+        _ = self.metrics  # refuses what is none
+
+    @property
+    def for_a_tool(self) -> bool:
+        """Whether another tool reads the result."""
+        return self.to in OTHERS
+
+    @cached_property
+    def metrics(self) -> Mapping[str, float]:
+        """The measured values by name. Raises ``UsageError`` for what is none."""
+        metrics = {}
+        for text in self.metric:
+            name, _, value = text.rpartition("=")
+            try:
+                metrics[name] = float(value)
+            except ValueError:
+                metrics[name] = math.nan
+            if not name or not math.isfinite(metrics[name]):
+                raise UsageError(f"--metric {text}: expected NAME=NUMBER")
+        return metrics
 
 
 def export(options: Options) -> None:
     """Write the file or folder, and show what it holds."""
-    published = load_published(options.model)  # refuses what could not be run
-    make_folder(options.out.parent, f"--out {options.out}")
-    if options.to in OTHERS:
-        card, details, record = published.card, *_for_a_tool(published, options)
-    else:
-        card, details, record = _for_gantk(published, options), "", {}
-    console = current()
-    console.line(f"{options.out}: {card.plugin}, {card.weights} weights, {card.origin}{details}")
-    about = {"file": str(options.out), "to": options.to, **record}
-    console.record({**about, "plugin": card.plugin, "weights": card.weights, "step": card.step})
+    read_card(options.model)
+    from translate.cli.export_model import write
 
-
-def _for_a_tool(published: Published, options: Options) -> tuple[str, dict[str, Any]]:
-    """Write what another tool reads; how it compares with ours, in words and as a record."""
-    samplers = {direction.name for direction in published.directions if direction.latent}
-    latent = options.direction in samplers or len(samplers) == len(published.directions)
-    chosen = published.direction(options.direction, latent=latent)
-    if options.to == "pth":
-        title = to_pth(published, chosen, options.out).title
-        return f", direction {chosen.name}, as {title}", {"direction": chosen.name, "family": title}
-    if options.to == "onnx":
-        range_, opset = options.range or "-1..1", options.opset or OPSET
-        worst = to_onnx(
-            published, chosen, options.out, options.tolerance, range_=range_, opset=opset, half=options.half
-        )
-    else:
-        worst = to_spandrel(published, chosen, options.out, options.tolerance or TOLERANCE)
-    record = {"direction": chosen.name, "max_difference": worst}
-    return f", direction {chosen.name}, maximum difference {worst:.2g}", record
-
-
-def _for_gantk(published: Published, options: Options) -> Card:
-    card, tensors = published.card, dict(published.nets.state_dict())
-    if options.weights == "raw":
-        card, tensors = _raw(options.model, card, tensors)
-    if options.to == "hub":
-        facts = Facts(
-            license=options.license or None,
-            data_note=options.data_note or None,
-            metrics=_metrics(options.metric),
-            metric_data=options.metric_data or None,
-            preview=_preview(published, options.preview),
-            results=of_these_weights(locate(options.model)) if options.weights != "raw" else (),
-        )
-        to_hub(card, tensors, options.out, facts)
-    else:
-        write_card(options.out, card, tensors)
-    return card
-
-
-def _preview(published: Published, path: Path | None) -> NDArray[np.uint8] | None:
-    """The user's picture, or samples. A run's previews show what it was trained on, which is not ours to publish."""
-    if path is None:
-        return samples(published)
-    try:
-        return to_numbers(open_image(path, 3), WHOLE[8])
-    except ImageError as error:
-        raise UsageError(f"--preview {error}") from None
-
-
-def _metrics(given: Sequence[str]) -> dict[str, float]:
-    metrics = {}
-    for text in given:
-        name, _, value = text.rpartition("=")
-        try:
-            metrics[name] = float(value)
-        except ValueError:
-            metrics[name] = math.nan
-        if not name or not math.isfinite(metrics[name]):
-            raise UsageError(f"--metric {text}: expected NAME=NUMBER")
-    return metrics
-
-
-def _raw(folder: Path, card: Card, tensors: dict[str, Tensor]) -> tuple[Card, dict[str, Tensor]]:
-    """The weights as the optimizers left them, from the run's latest checkpoint."""
-    found, faults = newest_readable(folder / CHECKPOINTS)
-    if found is None:
-        reason = f"has no readable checkpoint ({faults[0]})" if faults else "has no checkpoint; expected a run folder"
-        raise UsageError(f"--weights raw: {folder} {reason}")
-    for fault in faults:
-        current().warning(f"{found} is exported in place of {fault}")
-    with safe_open(found, framework="pt") as file:
-        present = set(file.keys())
-        # Constant networks are not in a checkpoint, and have no average.
-        raw = {key: file.get_tensor(f"nets/{key}") if f"nets/{key}" in present else t for key, t in tensors.items()}
-    return dataclasses.replace(card, weights="raw", step=step_of(found)), raw
+    write(options)
 
 
 command = derived.command("export", Options, export)

@@ -8,11 +8,8 @@ from typing import Annotated
 
 from translate.cli import derived
 from translate.console import current
-from translate.errors import UsageError
 from translate.fields import Spelling
-from translate.modelfile.model import load_published
-from translate.training.health import Watch, examine, read_records
-from translate.training.journal import METRICS
+from translate.training.layout import METRICS, check_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +25,10 @@ class Options:
 def show(options: Options) -> None:
     """One row for each thing that is wrong."""
     file = options.run / METRICS
-    if not file.is_file():
-        raise UsageError(f"{options.run}: no run folder ({METRICS} is missing)")
+    check_run(options.run, METRICS)
+    from translate.modelfile.model import load_published
+    from translate.training.health import Watch, examine, read_records
+
     published = load_published(options.run)
     phases = published.task.phases(published.data)
     found = examine(Watch.of(published.task, phases), read_records(file))

@@ -10,7 +10,6 @@ from translate.cli import derived
 from translate.console import current
 from translate.errors import UsageError, shortened
 from translate.fields import Spelling
-from translate.importing.convert import describe, import_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,8 @@ class Options:
 
 def import_(options: Options) -> None:
     """Convert the file, and show how it was read."""
+    from translate.importing.convert import describe, import_weights
+
     imported = import_weights(options.file, options.out, options.kind, options.key)
     console, about = current(), describe(imported)
     sizes = ", ".join(f"{key} {shortened(value)}" for key, value in imported.layout.model.items())

@@ -10,14 +10,11 @@ from typing import Annotated, Any
 
 from translate.cli import derived
 from translate.console import current, using
-from translate.distributed import world_from_environment
 from translate.errors import UsageError
 from translate.fields import Spelling
 from translate.files import make_folder, write_text_whole
-from translate.infer.folder import infer
-from translate.infer.options import InferOptions
-from translate.modelfile.model import load_published
-from translate.report.sheet import sheet
+from translate.infer.options import InferOptions, check_inputs
+from translate.modelfile.card import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +40,18 @@ class Options(InferOptions):
             raise UsageError("INPUT is missing: photos, or their folders, or --list FILE")
         if self.report is not None and (self.report.suffix.lower() not in (".html", ".htm") or self.report.is_dir()):
             raise UsageError(f"--report {self.report}: expected a file name that ends in .html")
-        if self.report is not None and world_from_environment().size > 1:
-            raise UsageError(f"--report {self.report}: expected one process; each knows its own photos alone")
 
 
 def translate(options: Options) -> int:
     """Translate every photo; the exit code reports whether some failed."""
+    read_card(options.model)
+    check_inputs(options.inputs)
+    from translate.distributed import world_from_environment
+    from translate.infer.folder import infer
+    from translate.modelfile.model import load_published
+
+    if options.report is not None and world_from_environment().size > 1:
+        raise UsageError(f"--report {options.report}: expected one process; each knows its own photos alone")
     model = load_published(options.model)
     if options.report is None:
         return infer(model, options.inputs, options.out, options).exit_code
@@ -62,6 +65,8 @@ def translate(options: Options) -> int:
 @contextmanager
 def _on_a_sheet(options: Options, path: Path, title: str) -> Iterator[None]:
     """Write the contact sheet of what is recorded meanwhile, also where the work is stopped."""
+    from translate.report.sheet import sheet
+
     console = current()
     entries: list[Mapping[str, Any]] = []
 

@@ -14,10 +14,7 @@ from translate.errors import SomeFailedError
 from translate.fields import Spelling, cut, plain, shown
 from translate.modelfile.card import Card, DirectionRecord, card_of
 from translate.modelfile.header import FILE_NAME, Header, ModelFileError, locate, read_header, verify
-
-CHECKPOINTS = "checkpoints"
-BEST = "best.safetensors"
-"""Names in a run folder, here too so that this command needs no torch."""
+from translate.training.layout import BEST, CHECKPOINTS
 
 
 @dataclass(frozen=True, kw_only=True)

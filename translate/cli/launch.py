@@ -14,7 +14,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from translate.console import current
-from translate.training.folder import CONFIG
+from translate.training.layout import CONFIG
 
 
 def launch(processes: int, out: Path, max_restarts: int) -> int:

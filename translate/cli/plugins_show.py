@@ -5,16 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from translate import plugins
 from translate.cli import derived
 from translate.console import current
-from translate.contract import TaskModel, parameter_count
 from translate.errors import UsageError
 from translate.fields import REQUIRED, Field, Spelling, fields_of, plain
 from translate.plugins import Plugin
-from translate.testing import example_for
+
+if TYPE_CHECKING:
+    from translate.contract import TaskModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,9 @@ def show(options: Options) -> None:
 
 def describe(plugin: Plugin, cls: type[TaskModel]) -> dict[str, Any]:
     """What is known of a model with its default hyper-parameters, as plain values."""
+    from translate.contract import parameter_count
+    from translate.testing import example_for
+
     about: dict[str, Any] = {
         "name": plugin.name,
         "title": (inspect.getdoc(cls) or plugin.summary).partition("\n")[0],

@@ -10,7 +10,6 @@ from translate.cli import derived
 from translate.cli.hub_options import HubOptions
 from translate.console import current
 from translate.errors import UsageError
-from translate.export.remote import pull as pull_folder
 from translate.fields import Spelling
 from translate.files import make_folder
 
@@ -38,6 +37,8 @@ class Options(HubOptions):
 
 def pull(options: Options) -> None:
     """Fetch it, and say where it is."""
+    from translate.export.remote import pull as pull_folder
+
     make_folder(options.folder.parent, f"--out {options.folder}")
     folder = pull_folder(
         options.repository,

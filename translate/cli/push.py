@@ -9,7 +9,6 @@ from typing import Annotated
 from translate.cli import derived
 from translate.cli.hub_options import HubOptions
 from translate.console import current
-from translate.export.remote import push as push_folder
 from translate.fields import Spelling
 
 
@@ -27,6 +26,8 @@ class Options(HubOptions):
 
 def push(options: Options) -> None:
     """Send it, and say where it is."""
+    from translate.export.remote import push as push_folder
+
     address = push_folder(
         options.folder,
         options.repository,

@@ -11,8 +11,7 @@ from translate.console import current
 from translate.errors import UsageError
 from translate.fields import Spelling
 from translate.files import make_folder, write_text_whole
-from translate.report.folder import open_runs
-from translate.report.page import report
+from translate.training.layout import check_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +34,11 @@ class Options:
 
 def write(options: Options) -> None:
     """Read the runs and write the page."""
+    for path in options.runs:
+        check_run(path)
+    from translate.report.folder import open_runs
+    from translate.report.page import report
+
     runs = open_runs(options.runs)
     make_folder(options.out.parent, f"--out {options.out}")
     write_text_whole(options.out, report(runs))

@@ -6,7 +6,7 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Le
 
@@ -14,14 +14,12 @@ from translate.cli import derived
 from translate.console import current
 from translate.errors import INTERRUPTED, UsageError
 from translate.fields import Spelling
-from translate.model import load
+from translate.modelfile.card import read_card
 from translate.modelfile.header import FILE_NAME
-from translate.report.folder import trains
-from translate.report.page import REPORT
-from translate.report.server import Server
-from translate.report.trial import Trial
-from translate.report.watch import Watch
-from translate.training.folder import CONFIG
+from translate.training.layout import CONFIG
+
+if TYPE_CHECKING:
+    from translate.report.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,13 @@ class Options:
 def watch(options: Options) -> int | None:
     """Serve the page until the run ends, or the user ends it."""
     path, console = options.path, current()
+    if not (path / CONFIG).is_file():
+        read_card(path)
+    from translate.report.folder import trains
+    from translate.report.page import REPORT
+    from translate.report.server import Server
+    from translate.report.watch import Watch
+
     run = Watch(path) if trains(path) else None
     server = Server(run or _trial(options), options.port)
     with server.serving():
@@ -64,6 +69,9 @@ def _trial(options: Options) -> Trial:
     path = options.path
     if (path / CONFIG).is_file() and not (path / FILE_NAME).is_file():
         raise UsageError(f"{path}: no run trains there, and it has no model yet; gantk report {path} shows its records")
+    from translate.model import load
+    from translate.report.trial import Trial
+
     return Trial(load(path).to(options.device))
 
 

@@ -15,9 +15,6 @@ from translate.data.example import noise_pictures
 from translate.errors import GantkError, UsageError
 from translate.modelfile.model import Published
 
-TOLERANCE = 1e-3
-"""Largest accepted difference of an exported model's pictures, on values in [-1, 1]; 8 bits see 8e-3."""
-
 
 class ExportError(GantkError):
     """An exported model that does not compute what the original does, or that cannot be exported."""

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 from translate.errors import one_line
 from translate.export.check import ExportError
 
-HALF_TOLERANCE = 2e-2
-"""Largest accepted difference of fp16 pictures from fp32 ones, on values in [-1, 1]: 2.5 of the 255 steps of 8 bits.
-Public networks are at 2e-3 to 6e-3 (65 dB and more)."""
 NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
 """Operators that stay in fp32: their sums of squares pass fp16's largest number."""
 

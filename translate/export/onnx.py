@@ -15,17 +15,16 @@ from torch.export import Dim
 
 from translate.contract import Direction
 from translate.errors import one_line
-from translate.export.check import TOLERANCE, ExportError, check, difference, example, need
-from translate.export.half import HALF_TOLERANCE, halved, in_half
-from translate.export.ranges import InRange, Range
+from translate.export.check import ExportError, check, difference, example, need
+from translate.export.half import halved, in_half
+from translate.export.options import HALF_TOLERANCE, OPSET, TOLERANCE, Range
+from translate.export.ranges import InRange
 from translate.files import write_whole
 from translate.modelfile.card import METADATA_KEY
 from translate.modelfile.model import DirectionModule, Published
 
 RANGE_KEY = "range"
 """Metadata key of the range."""
-OPSET = 18
-"""Version of the operators that are written by default."""
 
 
 def to_onnx(

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from translate.contract import Direction, Nets
 from translate.errors import GantkError, UsageError, one_line
-from translate.export.check import TOLERANCE, ExportError, difference, example, only_network
+from translate.export.check import ExportError, difference, example, only_network
+from translate.export.options import TOLERANCE
 from translate.files import write_whole
 from translate.importing.convert import build, translate
 from translate.importing.family import Family, PublicForm

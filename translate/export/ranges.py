@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from translate.contract import DataSpec
+from translate.export.options import Range
 from translate.modelfile.model import DirectionModule
-
-Range = Literal["-1..1", "0..1"]
 
 
 class InRange(nn.Module):

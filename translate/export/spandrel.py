@@ -11,7 +11,8 @@ from torch import Tensor
 
 from translate.contract import Direction
 from translate.errors import UsageError, one_line
-from translate.export.check import TOLERANCE, ExportError, check, difference, example, need, only_network
+from translate.export.check import ExportError, check, difference, example, need, only_network
+from translate.export.options import TOLERANCE
 from translate.files import write_whole
 from translate.modelfile.model import DirectionModule, Published
 from translate.modelfile.write import stream

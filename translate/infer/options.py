@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,6 +29,13 @@ FORMATS = {
 """Names that ``--format`` takes, and the suffix that each writes."""
 
 WITH_QUALITY = ("jpg", "jpeg", "webp")
+
+
+def check_inputs(inputs: Sequence[Path]) -> None:
+    """Raise ``UsageError`` for a photo or a folder that does not exist."""
+    for given in inputs:
+        if not os.path.lexists(given):
+            raise UsageError(f"{given}: no such file or folder")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from translate.data.listing import find_images
 from translate.errors import UsageError
-from translate.infer.options import InferOptions
+from translate.infer.options import InferOptions, check_inputs
 from translate.infer.windows import format_of
 
 SUFFIXES = {
@@ -132,10 +132,9 @@ def plan(
 
 
 def _listed(inputs: Sequence[Path], home: Path, left_out: Counter[str] | None) -> Iterator[_Found]:
+    check_inputs(inputs)
     tops: set[str] = set()
     for given in inputs:
-        if not os.path.lexists(given):
-            raise UsageError(f"{given}: no such file or folder")
         if not given.is_dir():
             yield _Found(given, PurePath(given.name), listed=False)
             continue

@@ -24,11 +24,9 @@ from translate.report.records import Records
 from translate.training import lock
 from translate.training.checkpoint import list_checkpoints, step_of
 from translate.training.circumstances import FILE as ENVIRONMENT
-from translate.training.folder import CHECKPOINTS, CONFIG, DATA, PREVIEWS
-from translate.training.journal import METRICS
+from translate.training.layout import BEST, CHECKPOINTS, CONFIG, DATA, METRICS, PREVIEWS, check_run
 from translate.training.lock import LOCK
 from translate.training.request import tables_of
-from translate.training.validation import BEST
 
 LARGEST = 64 << 20
 """Bytes of a JSON file that is read."""
@@ -146,8 +144,7 @@ class RunFolder:
 def open_runs(paths: Sequence[Path]) -> list[RunFolder]:
     """The runs, each with a name of its own. Raises ``UsageError`` for a folder that is no run."""
     for path in paths:
-        if not (path / CONFIG).is_file():
-            raise UsageError(f"{path}: no run folder ({CONFIG} is missing)")
+        check_run(path)
     places = [path.resolve() for path in paths]
     for place, count in Counter(places).items():
         if count > 1:

@@ -12,8 +12,7 @@ from translate.report.folder import RunFolder, open_runs
 from translate.report.page import report
 from translate.report.pictures import Picture
 from translate.report.server import HTML, JSON, NOT_FOUND, WEBP, Request, Response
-from translate.training.folder import PREVIEWS
-from translate.training.journal import METRICS
+from translate.training.layout import METRICS, PREVIEWS
 
 RECORDS_EVERY = 5.0
 """Seconds between two times that new records alone renew the page; a new preview does at once."""

@@ -16,9 +16,7 @@ from translate.errors import UsageError
 from translate.files import write_whole
 from translate.preview import to_rgb
 from translate.provenance import TRAINED, packet
-
-FPS = 24
-"""Frames per second unless another number is given."""
+from translate.sample.options import FPS
 
 UNITS = {".webp": 1, ".gif": 10}
 """Milliseconds in which a format counts the time of a frame."""

@@ -13,11 +13,9 @@ from translate.conditions import rows_of, sweep_of
 from translate.contract import Batch, Direction, Noise
 from translate.errors import UsageError
 from translate.modelfile.model import Published
+from translate.sample.options import STEPS
 
 CPU = torch.device("cpu")
-
-STEPS = 8
-"""Pictures from one end of an interpolation to the other, unless another number is given."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,7 @@ from translate.errors import UsageError
 from translate.fields import cut, fields_of, plain
 from translate.files import is_leftover, make_folder, remove_leftovers, write_folder_whole, write_text_whole
 from translate.settings import Run
-
-CONFIG = "config.toml"
-CHECKPOINTS = "checkpoints"
-PREVIEWS = "previews"
-DATA = "data.json"
+from translate.training.layout import CHECKPOINTS, CONFIG, DATA, PREVIEWS
 
 
 def check_free(out: Path) -> None:

@@ -16,14 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from translate.console import clock_time, current, json_line
 from translate.errors import named_line
 from translate.files import write_text_whole
-from translate.training.folder import CONFIG
+from translate.training.layout import CONFIG, METRICS
 from translate.training.trackers import Tracker
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
 
 
-METRICS = "metrics.jsonl"
 LINE_EVERY = 5.0
 """Seconds between progress lines where there is no terminal."""
 

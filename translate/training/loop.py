@@ -25,14 +25,14 @@ from translate.training import checkpoint, folder
 from translate.training.checkup import Checkup
 from translate.training.engine import Engine, seed_of
 from translate.training.estimate import estimate, naming_what_saves_memory
-from translate.training.folder import CHECKPOINTS, PREVIEWS
 from translate.training.health import read_records
-from translate.training.journal import METRICS, Journal
+from translate.training.journal import Journal
+from translate.training.layout import BEST, CHECKPOINTS, METRICS, PREVIEWS
 from translate.training.memorising import Memory
 from translate.training.pace import seconds_of, seconds_per_step
 from translate.training.request import Request
 from translate.training.signals import StopSignal
-from translate.training.validation import BEST, Validation
+from translate.training.validation import Validation
 
 PREVIEW_SAMPLES = 4
 PREVIEW_LATENTS = 64

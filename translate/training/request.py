@@ -13,7 +13,7 @@ from translate.distributed import restarted
 from translate.errors import UsageError
 from translate.fields import Field, fields_of
 from translate.settings import Run
-from translate.training.folder import CONFIG
+from translate.training.layout import CONFIG
 
 RUNS = Path("runs")
 

@@ -20,8 +20,8 @@ from translate.errors import UsageError
 from translate.settings import UNKNOWN
 from translate.training import checkpoint, circumstances, folder
 from translate.training.engine import Engine
-from translate.training.folder import CHECKPOINTS
 from translate.training.journal import Journal
+from translate.training.layout import CHECKPOINTS, CONFIG
 from translate.training.lock import locked
 from translate.training.loop import Training
 from translate.training.opening import facts_of, open_parts
@@ -107,7 +107,7 @@ def _check_folder(request: Request, config: str, resume: bool) -> bool:
     if not resume:
         folder.check_free(request.out)
         return False
-    if not request.resume and not (request.out / folder.CONFIG).is_file():
+    if not request.resume and not (request.out / CONFIG).is_file():
         return False  # torchrun restarts a rank that was killed before the folder was created
     circumstances.check_not_older(request.out, request.plugin)
     folder.check_same(request.out, config)

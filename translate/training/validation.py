@@ -19,15 +19,13 @@ from translate.metrics.distances import frechet
 from translate.metrics.restoration import Channel, l1, psnr
 from translate.preview import to_rgb
 from translate.training.engine import Engine
+from translate.training.layout import BEST
 
 MOST = 256
 """Held-out samples that are looked at: a Frechet distance on 224 random features settles with about as many."""
 
 AT_ONCE = 8
 """Of them, how many go through the networks together."""
-
-BEST = "best.safetensors"
-"""The model after the best step, beside that of the last."""
 
 HIGHER = ("psnr", "ssim")
 """Figures of which the highest is the best."""
