@@ -133,6 +133,8 @@ IMPORTED_LATE = {
     "translate.infer.ray_cluster": EXTRA,  # which imports ray
     "onnxruntime": EXTRA,
     "onnx_ir": EXTRA,
+    "pnnx": EXTRA,
+    "ncnn": EXTRA,
     "spandrel": EXTRA,
     "av": EXTRA,
     "cryptography": EXTRA,

@@ -78,20 +78,21 @@ def write_text_whole(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_bytes(text.encode()))
 
 
-def write_folder_whole(folder: Path, write: Callable[[Path], object]) -> None:
+def write_folder_whole(folder: Path, write: Callable[[Path], T]) -> T:
     """Call ``write`` with a new temporary folder beside ``folder``, and rename it to ``folder``, which must not exist.
 
-    ``write`` writes each file with ``write_whole``, which flushes it to the disk.
+    ``write`` writes each file with ``write_whole``, which flushes it to the disk. Returns what ``write`` returned.
     """
     temporary = temporary_beside(folder)
     temporary.mkdir()
     try:
-        write(temporary)
+        value = write(temporary)
         temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync_folder(folder.parent)
+    return value
 
 
 def temporary_beside(path: Path) -> Path:

@@ -266,7 +266,7 @@ def test_a_hub_folder_appears_whole_or_not_at_all(
     [
         (["--to", "onnx", "--weights", "raw"], "--weights raw --to onnx"),
         (["--to", "onnx", "--direction", "c2d"], "offers a2b, b2a"),
-        (["--direction", "a2b"], "--direction: expected --to onnx or --to spandrel or --to pth"),
+        (["--direction", "a2b"], "--direction: expected --to onnx or ncnn or spandrel or pth, not safetensors"),
         (["--license", "mit"], "--license: expected --to hub"),
         (["--to", "hub", "--metric", "good", "--metric-data", "x"], "--metric good: expected NAME=NUMBER"),
         (["--to", "hub", "--metric", "FID=3"], "--metric: expected --metric-data as well"),

@@ -18,7 +18,7 @@ from translate.fields import Spelling
 from translate.modelfile.card import read_card
 
 HUB = "Model card (--to hub)"
-OTHERS = ("onnx", "spandrel", "pth")
+OTHERS = ("onnx", "ncnn", "spandrel", "pth")
 """Forms that other tools read: one direction each, compared with ours before it is kept."""
 
 
@@ -26,16 +26,16 @@ OTHERS = ("onnx", "spandrel", "pth")
 class Options:
     """Write a model in a form that travels; the same model always gives the same safetensors bytes.
 
-    ONNX and spandrel files are run by these tools on several sizes, and kept only if the results agree. A .pth file is
-    a torch.save of tensors by the public code's names, which gantk import reads back unchanged.
+    ONNX, ncnn and spandrel files are run by these tools on several sizes, and kept only if the results agree. A .pth
+    file is a torch.save of tensors by the public code's names, which gantk import reads back unchanged.
     """
 
     model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
     out: Annotated[Path, "file or folder to write; must not exist", Spelling(short="-o")]
     to: Annotated[
-        Literal["safetensors", "onnx", "spandrel", "pth", "hub"],
-        "our own file, ONNX, names that other upscalers detect, weights as the public code saves them, or a folder for "
-        "a model hub",
+        Literal["safetensors", "onnx", "ncnn", "spandrel", "pth", "hub"],
+        "our own file, ONNX, a folder for ncnn, names that other upscalers detect, weights as the public code saves "
+        "them, or a folder for a model hub",
     ] = "safetensors"
     direction: Annotated[str | None, "what to export to another tool, if there are several"] = None
     weights: Annotated[
@@ -44,11 +44,11 @@ class Options:
     ] = None
     tolerance: Annotated[
         float | None,
-        f"largest difference of an onnx or spandrel file, on -1 to 1 [{TOLERANCE:g}; with --half {HALF_TOLERANCE:g}]",
+        f"largest difference of what another tool runs, on -1 to 1 [{TOLERANCE:g}; with --half {HALF_TOLERANCE:g}]",
         Gt(0),
     ] = None
-    range: Annotated[Range | None, "black and white in an onnx file's pictures [-1..1]; most hosts expect 0..1"] = None
-    half: Annotated[bool, "fp16 inside an onnx file; pictures in and out, and norms, stay fp32"] = False
+    range: Annotated[Range | None, "black and white for onnx and ncnn [-1..1]; most hosts expect 0..1"] = None
+    half: Annotated[bool, "fp16 inside an onnx file, but for its norms; for ncnn, fp16 weights"] = False
     opset: Annotated[int | None, f"version of an onnx file's operators [{OPSET}]", Ge(18)] = None
     license: Annotated[str, "licence, by the hub's name for it, such as mit", Spelling(panel=HUB)] = ""
     data_note: Annotated[str, "what it was trained on", Spelling(panel=HUB)] = ""
@@ -65,8 +65,9 @@ class Options:
             raise UsageError(f"--out {self.out}: exists already; choose another name")
         concerned: tuple[tuple[tuple[str, ...], dict[str, object]], ...] = (
             (OTHERS, {"--direction": self.direction}),
-            (("onnx", "spandrel"), {"--tolerance": self.tolerance}),
-            (("onnx",), {"--range": self.range, "--opset": self.opset, "--half": self.half}),
+            (("onnx", "ncnn", "spandrel"), {"--tolerance": self.tolerance}),
+            (("onnx", "ncnn"), {"--range": self.range, "--half": self.half}),
+            (("onnx",), {"--opset": self.opset}),
             (
                 ("hub",),
                 {
@@ -81,8 +82,7 @@ class Options:
         for forms, flags in concerned:
             for flag, value in flags.items():
                 if value not in (None, False, "", ()) and self.to not in forms:
-                    expected = " or ".join(f"--to {form}" for form in forms)
-                    raise UsageError(f"{flag}: expected {expected}, not {self.to}")
+                    raise UsageError(f"{flag}: expected --to {' or '.join(forms)}, not {self.to}")
         if bool(self.metric) != bool(self.metric_data):
             given, other = ("--metric", "--metric-data") if self.metric else ("--metric-data", "--metric")
             raise UsageError(f"{given}: expected {other} as well; a value means little without its data")

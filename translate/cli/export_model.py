@@ -18,8 +18,9 @@ from translate.data.values import WHOLE, to_numbers
 from translate.errors import UsageError
 from translate.evaluation.result import of_these_weights
 from translate.export.hub import Facts, to_hub
+from translate.export.ncnn import to_ncnn
 from translate.export.onnx import to_onnx
-from translate.export.options import OPSET, TOLERANCE
+from translate.export.options import OPSET
 from translate.export.pth import to_pth
 from translate.export.samples import samples
 from translate.export.spandrel import to_spandrel
@@ -57,13 +58,13 @@ def _for_a_tool(published: Published, options: Options) -> tuple[str, dict[str, 
     if options.to == "pth":
         title = to_pth(published, chosen, options.out).title
         return f", direction {chosen.name}, as {title}", {"direction": chosen.name, "family": title}
+    given, range_ = (published, chosen, options.out, options.tolerance), options.range or "-1..1"
     if options.to == "onnx":
-        range_, opset = options.range or "-1..1", options.opset or OPSET
-        worst = to_onnx(
-            published, chosen, options.out, options.tolerance, range_=range_, opset=opset, half=options.half
-        )
+        worst = to_onnx(*given, range_=range_, opset=options.opset or OPSET, half=options.half)
+    elif options.to == "ncnn":
+        worst = to_ncnn(*given, range_=range_, half=options.half)
     else:
-        worst = to_spandrel(published, chosen, options.out, options.tolerance or TOLERANCE)
+        worst = to_spandrel(*given)
     record = {"direction": chosen.name, "max_difference": worst}
     return f", direction {chosen.name}, maximum difference {worst:.2g}", record
 

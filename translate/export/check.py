@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from translate.conditions import examples_of
 from translate.contract import Direction
 from translate.data.example import noise_pictures
-from translate.errors import GantkError, UsageError
+from translate.errors import GantkError, UsageError, one_line
+from translate.export.options import HALF_TOLERANCE, TOLERANCE
 from translate.modelfile.model import Published
 
 
@@ -48,12 +50,44 @@ def difference(output: Tensor, module: nn.Module, given: Sequence[Tensor]) -> fl
     return worst if worst == worst else float("inf")
 
 
-def check(worst: float, tolerance: float, tool: str) -> None:
-    """Raise ``ExportError`` for a difference above the tolerance."""
+def compared(
+    run: Callable[..., Tensor],
+    module: nn.Module,
+    inputs: Sequence[Sequence[Tensor]],
+    tool: str,
+    tolerance: float | None,
+    *,
+    half: bool = False,
+) -> float:
+    """The largest difference of what ``run``, a tool's run of an exported module, gives for some inputs.
+
+    ``half``: of fp16 numbers, which the module must bear as well. Raises ``ExportError`` for a difference above the
+    tolerance, by default ``TOLERANCE`` or ``HALF_TOLERANCE``.
+    """
+    worst = max(difference(run(*given), module, given) for given in inputs)
+    if half:
+        worst, tool = max(worst, difference(in_half(module, inputs[-1]), module, inputs[-1])), "half precision"
+    most = tolerance or (HALF_TOLERANCE if half else TOLERANCE)
     if math.isinf(worst):
         raise ExportError(f"{tool} gives what is not a finite number; nothing was written")
-    if worst > tolerance:
-        raise ExportError(f"{tool} differs by {worst:.2g}, more than --tolerance {tolerance:g}; nothing was written")
+    if worst > most:
+        raise ExportError(f"{tool} differs by {worst:.2g}, more than --tolerance {most:g}; nothing was written")
+    return worst
+
+
+def in_half(module: nn.Module, given: Sequence[Tensor]) -> Tensor:
+    """What a module computes in fp16 throughout, as fp32; it stays as it is.
+
+    On a CPU, other tools compute the inner numbers of an fp16 file in fp32. Those that a GPU would round, or that are
+    beyond 65,504, show here alone.
+    """
+    rounded = copy.deepcopy(module).half()
+    try:
+        with torch.inference_mode():
+            output: Tensor = rounded(*(x.half() if x.is_floating_point() else x for x in given))
+    except RuntimeError as error:
+        raise ExportError(f"this network does not run in half precision ({one_line(error)})") from error
+    return output.float()
 
 
 def need(extra: str, *modules: str) -> None:

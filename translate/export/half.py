@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from typing import Any
-
-import torch
-from torch import Tensor, nn
-
-from translate.errors import one_line
-from translate.export.check import ExportError
 
 NORMS = ("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization")
 """Operators that stay in fp32: their sums of squares pass fp16's largest number."""
@@ -28,18 +20,3 @@ def halved(model: Any) -> Any:
     sorted_model = onnx_ir.from_proto(proto)
     sorted_model.graph.sort()
     return onnx_ir.to_proto(sorted_model)
-
-
-def in_half(module: nn.Module, given: Sequence[Tensor]) -> Tensor:
-    """What a module computes in fp16 throughout, as fp32; it stays as it is.
-
-    On a CPU, ONNX Runtime computes the inner numbers of an fp16 file in fp32. Those that a GPU would round, or that are
-    beyond 65,504, show here alone.
-    """
-    rounded = copy.deepcopy(module).half()
-    try:
-        with torch.inference_mode():
-            output: Tensor = rounded(*(x.half() if x.is_floating_point() else x for x in given))
-    except RuntimeError as error:
-        raise ExportError(f"this network does not run in half precision ({one_line(error)})") from error
-    return output.float()

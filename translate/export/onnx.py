@@ -15,9 +15,9 @@ from torch.export import Dim
 
 from translate.contract import Direction
 from translate.errors import one_line
-from translate.export.check import ExportError, check, difference, example, need
-from translate.export.half import halved, in_half
-from translate.export.options import HALF_TOLERANCE, OPSET, TOLERANCE, Range
+from translate.export.check import ExportError, compared, example, need
+from translate.export.half import halved
+from translate.export.options import OPSET, Range
 from translate.export.ranges import InRange
 from translate.files import write_whole
 from translate.modelfile.card import METADATA_KEY
@@ -48,25 +48,16 @@ def to_onnx(
     if direction.sequence:
         raise ExportError(f"{model.path}: {direction.name} follows frames in order, which an ONNX file cannot")
     module = InRange(DirectionModule(model.nets, direction), model.data, range_).eval()
-    worst = 0.0
 
-    def write(temporary: Path) -> None:
-        nonlocal worst
+    def write(temporary: Path) -> float:
         proto = _exported(model, direction, module, {METADATA_KEY: model.card.to_json(), RANGE_KEY: range_}, opset)
         temporary.write_bytes(_without_traces(halved(proto) if half else proto))
-        run = _runner(temporary)
-        for count, high, wide in ((1, 9, 5), (3, 4, 7)):
-            tensors = example(model, direction, count, high, wide)
-            worst = max(worst, difference(run(*tensors), module, tensors))
-        if half:
-            worst = max(worst, difference(in_half(module, tensors), module, tensors))
-        default, tool = (HALF_TOLERANCE, "half precision") if half else (TOLERANCE, "ONNX Runtime")
-        check(worst, default if tolerance is None else tolerance, tool)
+        inputs = [example(model, direction, *sizes) for sizes in ((1, 9, 5), (3, 4, 7))]
+        return compared(_runner(temporary), module, inputs, "ONNX Runtime", tolerance, half=half)
 
     with _quiet():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, write)
-    return worst
+        return write_whole(path, write)
 
 
 def _exported(

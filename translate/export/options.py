@@ -15,4 +15,4 @@ OPSET = 18
 """Version of the operators of an ONNX file."""
 
 Range = Literal["-1..1", "0..1"]
-"""Black and white in the pictures of an ONNX file."""
+"""Black and white in the pictures of a file for ONNX or ncnn."""

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from translate.contract import Direction
 from translate.errors import UsageError, one_line
-from translate.export.check import ExportError, check, difference, example, need, only_network
-from translate.export.options import TOLERANCE
+from translate.export.check import ExportError, compared, example, need, only_network
 from translate.files import write_whole
 from translate.modelfile.model import DirectionModule, Published
 from translate.modelfile.write import stream
@@ -26,7 +25,7 @@ class SpandrelForm(Protocol):
         """Its tensors by spandrel's names. Raises ``UsageError`` for a variant that spandrel does not build."""
 
 
-def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: float = TOLERANCE) -> float:
+def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: float | None = None) -> float:
     """Write the direction's network with the key names that other upscalers detect.
 
     A safetensors file of the network alone, taking and giving 0 to 1; returns the maximum difference from spandrel's
@@ -47,22 +46,21 @@ def to_spandrel(model: Published, direction: Direction, path: Path, tolerance: f
     import spandrel
 
     module = DirectionModule(model.nets, direction).eval()
-    worst = 0.0
 
-    def write(temporary: Path) -> None:
-        nonlocal worst
+    def write(temporary: Path) -> float:
         stream(temporary, state, {})
         try:
             theirs = spandrel.ModelLoader("cpu").load_from_state_dict(load_file(temporary)).model.eval()
         except Exception as error:  # spandrel has no common type of error
             raise ExportError(f"spandrel does not load this network ({one_line(error)})") from error
-        for count, high, wide in ((1, 9, 12), (2, 16, 7)):
-            (low,) = example(model, direction, count, high, wide)
+
+        def run(low: Tensor) -> Tensor:
             with torch.inference_mode():
-                output: Tensor = theirs((low + 1) / 2)
-            worst = max(worst, difference(output * 2 - 1, module, (low,)))
-        check(worst, tolerance, "spandrel")
+                unit: Tensor = theirs((low + 1) / 2)
+            return unit * 2 - 1
+
+        inputs = [example(model, direction, *sizes) for sizes in ((1, 9, 12), (2, 16, 7))]
+        return compared(run, module, inputs, "spandrel", tolerance)
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, write)
-    return worst
+    return write_whole(path, write)
