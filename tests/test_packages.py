@@ -13,8 +13,10 @@ from environments import MYPY_CACHE, fresh
 
 PACKAGES = Path(__file__).parent / "packages"
 NEEDS: dict[str, tuple[str, ...]] = {
+    "gantk-geotiff": ("rasterio",),
     "gantk-medical": ("nibabel", "pydicom"),
     "gantk-realplksr": (),
+    "gantk-slides": ("openslide",),
     "gantk-spandrel": ("spandrel",),
 }
 """The libraries without which a package's tests are skipped."""
@@ -42,7 +44,7 @@ def test_it_type_checks_and_is_clean(name: str, command: list[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", ["gantk-medical", "gantk-spandrel"])
+@pytest.mark.parametrize("name", ["gantk-geotiff", "gantk-medical", "gantk-slides", "gantk-spandrel"])
 def test_its_own_tests_pass_where_it_is_installed(name: str, tmp_path: Path) -> None:
     source = Path(shutil.copytree(package(name), tmp_path / "source"))
     environment = fresh(tmp_path / "env")

@@ -473,7 +473,7 @@ class Written(Writer):
 
 
 class Both(Raw):
-    def writer(self, path: Path, form: Form, source: Reader, *, scale: int, resumed: bool) -> Writer | None:
+    def writer(self, path: Path, form: Form, source: Reader, *, scale: int, resumed: bool, tiff: Any) -> Writer:
         assert isinstance(source, RawReader)
         assert (form.width, scale, resumed) == (source.form.width, 1, False)
         return Written(path, form)

@@ -28,11 +28,12 @@ from translate.infer.options import InferOptions
 from translate.infer.outputs import FULL
 from translate.infer.plan import Job
 from translate.infer.runner import Network
+from translate.infer.tags import GEO
 from translate.infer.tiff_reader import TIFF, TiffReader
 from translate.infer.tiff_writer import TiffWriter
 from translate.infer.unfinished import StoppedError, Unfinished, Written
 from translate.infer.views import View, WindowedPicture, header_of
-from translate.infer.windows import Form, Format, Reader, Writer, format_of
+from translate.infer.windows import Form, Format, Reader, Tags, Writer, format_of
 from translate.provenance import COMPOSITE
 
 TIMES = 4
@@ -182,21 +183,26 @@ class _Photo:
         return Written(self.view, self._network.levels, self._network.direction.scale, shape, kind)
 
     def writer(self, path: Path, form: Form, *, resumed: bool) -> Writer:
-        """What writes the result to ``path``: the package that reads the photo, or else as TIFF."""
-        if self._format is not None:
-            try:
-                scale = self._network.direction.scale
-                writer = self._format.writer(path, form, self._reader, scale=scale, resumed=resumed)
-            except (GantkError, OSError):
-                raise
-            except Exception as error:
-                raise GantkError(f"its result cannot be written: {named_line(error)}") from error
-            if writer is not None:
-                return writer
+        """What writes the result to ``path``: what the package that reads the photo chooses, or else our own."""
+        tiff = partial(self._tiff, path, resumed=resumed)
+        if self._format is None:
+            return tiff(form, {})
+        scale = self._network.direction.scale
+        try:
+            return self._format.writer(path, form, self._reader, scale=scale, resumed=resumed, tiff=tiff)
+        except (GantkError, OSError):
+            raise
+        except Exception as error:
+            raise GantkError(f"its result cannot be written: {named_line(error)}") from error
+
+    def _tiff(self, path: Path, form: Form, more: Tags, *, resumed: bool) -> Writer:
+        """A tiled BigTIFF with what the photo's result keeps, and ``more`` tags."""
         source = COMPOSITE if self._options.provenance else None
         indexed = self._network.levels.index_out
         tags = tiff_tags(self._kept, form.channels - form.alpha, source, self.notes, indexed=indexed)
-        tiff = TiffWriter(path, form, tags, resumed=resumed)
+        if self._options.strip or self._options.strip_location:
+            more = {tag: value for tag, value in more.items() if tag not in GEO}
+        tiff = TiffWriter(path, form, {**tags, **more}, resumed=resumed)
         self.notes += left_out(tiff.refused)
         return tiff
 

@@ -16,7 +16,7 @@ _FOCAL_PLANE = (0xA20E, 0xA20F)  # pixels per unit of the sensor
 _PIXEL_SIDES = (0xA002, 0xA003)
 _SUBJECT = {0x9214: "SubjectArea", 0xA214: "SubjectLocation"}
 _PIXEL_SCALE, _TIEPOINTS, _TRANSFORM, _GEO_KEYS, _RPC, _OLD_TRANSFORM = 33550, 33922, 34264, 34735, 50844, 33920
-_GEO = (_PIXEL_SCALE, _TIEPOINTS, _TRANSFORM, _GEO_KEYS, 34736, 34737, _RPC, _OLD_TRANSFORM)
+GEO = (_PIXEL_SCALE, _TIEPOINTS, _TRANSFORM, _GEO_KEYS, 34736, 34737, _RPC, _OLD_TRANSFORM)
 _RASTER_TYPE, _POINT = 1025, 2
 # Tags of a TIFF that describe how its own pixels lie in the file, and metadata that we carry in other ways (XMP, IPTC,
 # ICC).
@@ -75,7 +75,7 @@ def adapted(outer: Mapping[int, Any], blocks: Mapping[int, Mapping[int, Any]], c
             change.notes.append(f"its tag {tag} points to {what}, and is left out")
     if not change.location:
         inner.pop(PLACE, None)
-        for tag in _GEO:
+        for tag in GEO:
             tags.pop(tag, None)
     description = tags.get(_DESCRIPTION)
     if isinstance(description, str) and _OF_PLANES.match(description):
@@ -115,10 +115,10 @@ def _scale_inner(exif: dict[int, Any], change: Change) -> None:
 
 def _scale_place(tags: dict[int, Any], change: Change) -> None:
     """GeoTIFF's way from pixels to the ground; with scale s, a pixel edge i of the photo is edge s i of the result."""
-    if not any(tag in tags for tag in _GEO):
+    if not any(tag in tags for tag in GEO):
         return
     if not change.upright:
-        for tag in _GEO:
+        for tag in GEO:
             tags.pop(tag, None)
         change.notes.append("its place on the ground is of the photo before it was turned, and is left out")
         return

@@ -154,9 +154,8 @@ class WindowedPicture:
 
     def __getitem__(self, place: tuple[slice, slice]) -> Stack:
         runs = [_runs(axis[part]) for axis, part in zip((self._rows, self._columns), place, strict=True)]
-        pixels = np.concatenate(
-            [np.concatenate([self._run(rows, columns) for columns in runs[1]], axis=1) for rows in runs[0]]
-        )
+        bands = [_joined([self._run(rows, columns) for columns in runs[1]], axis=1) for rows in runs[0]]
+        pixels = _joined(bands, axis=0)
         low, high = extent(pixels)
         self._seen.low, self._seen.high = min(self._seen.low, low), max(self._seen.high, high)
         return Stack((pixels,))
@@ -164,6 +163,8 @@ class WindowedPicture:
     def _run(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Pixels:
         y, x = int(rows.min()), int(columns.min())
         pixels = self._view.pixels(y, x, int(rows.max()) - y + 1, int(columns.max()) - x + 1)
+        if all(int(places[-1] - places[0]) + 1 == len(places) for places in (rows, columns)):
+            return pixels  # nothing is mirrored
         return pixels[np.ix_(rows - y, columns - x)]
 
     def padded(self, multiple: int) -> WindowedPicture:
@@ -184,6 +185,10 @@ class WindowedPicture:
     def varied(self) -> bool:
         """Whether what was read of it ``varies``."""
         return varies((self._seen.low, self._seen.high))
+
+
+def _joined(parts: list[Pixels], axis: int) -> Pixels:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _runs(places: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -7,6 +7,7 @@ class without arguments; the files that it recognises are read by it, whatever t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ from translate.errors import UsageError, named_line
 GROUP = "gantk.windows"
 
 Values = NDArray[Any]
+Tags = Mapping[int, Any]
+"""Tags of a TIFF by their numbers."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,16 @@ class Format(ABC):
     def reader(self, path: Path) -> Reader:
         """Open a file that ``opens``. Raises ``ValueError`` with a reason for people where it is damaged."""
 
-    def writer(self, path: Path, form: Form, source: Reader, *, scale: int, resumed: bool) -> Writer | None:
-        """A writer of a TIFF at ``path``, the result of ``source`` and ``scale`` times as large; None for gantk's own.
+    def writer(
+        self, path: Path, form: Form, source: Reader, *, scale: int, resumed: bool, tiff: Callable[[Form, Tags], Writer]
+    ) -> Writer:
+        """A writer of the result of ``source``, ``scale`` times as large; it takes numbers as ``form`` has them.
 
-        ``resumed``: the file has what another process flushed, and is continued.
+        The default, ``tiff(form, tags)``, is gantk's own tiled BigTIFF, which keeps what belongs to the picture; the
+        tags come on top of it. Another one writes to ``path``; ``resumed``: there is a file with what another process
+        flushed, and it is continued.
         """
-        return None
+        return tiff(form, {})
 
 
 @cache
