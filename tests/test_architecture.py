@@ -131,6 +131,8 @@ IMPORTED_LATE = {
     "torch_fidelity": EXTRA,
     "translate.evaluation.learned": EXTRA,  # which imports torchmetrics
     "translate.infer.ray_cluster": EXTRA,  # which imports ray
+    "translate.infer.staging": "imports sqlite3 and fsspec, which serve photos on stores alone",
+    "translate.infer.stores": "imports fsspec, which serves photos on stores alone",
     "onnxruntime": EXTRA,
     "onnx_ir": EXTRA,
     "pnnx": EXTRA,

@@ -26,10 +26,11 @@ _STALE = 24 * 3600
 _numbers = count()
 
 
-def make_folder(folder: Path, flag: str) -> None:
+def make_folder(folder: Path, flag: str, *, below: bool = False) -> None:
     """Create a folder for results where it is missing, remove leftovers from it, and check that a file can be created.
 
-    Raises ``UsageError`` that begins with ``flag``, the flag and its value, before any work is done in vain.
+    ``below``: remove them from the folders below it, too. Raises ``UsageError`` that begins with ``flag``, the flag and
+    its value, before any work is done in vain.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,7 @@ def make_folder(folder: Path, flag: str) -> None:
     except OSError as error:
         reason = error.strerror or one_line(error)
         raise UsageError(f"{flag}: cannot be written to ({reason[:1].lower()}{reason[1:]})") from None
-    remove_leftovers(folder)
+    remove_leftovers(folder, below=below)
 
 
 def own_temporary_folder(name: str) -> Path:

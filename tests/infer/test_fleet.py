@@ -26,7 +26,7 @@ from translate.infer.worker import DEPTH, Failure, Outcome, Ready
 def jobs_in(out: Path, count: int) -> list[Job]:
     names = [f"{i:03}.png" for i in range(count)]
     return [
-        Job(i, Path("in") / name, out / name, out / name, "PNG", True, True, PurePath(name))
+        Job(i, Path("in") / name, out, out / name, out / name, "PNG", True, True, PurePath(name))
         for i, name in enumerate(names)
     ]
 

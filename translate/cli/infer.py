@@ -14,6 +14,7 @@ from translate.errors import UsageError
 from translate.fields import Spelling
 from translate.files import make_folder, write_text_whole
 from translate.infer.options import InferOptions, check_inputs
+from translate.infer.urls import url_of
 from translate.modelfile.card import read_card
 
 
@@ -22,7 +23,7 @@ class Options(InferOptions):
     """Apply a trained model to photos: same names, same tree, same sizes (times the model's scale).
 
     Outputs that exist are skipped, so that a stopped run can be resumed. Exit code 3: some photos failed, the others
-    are done.
+    are done. INPUT and --out may lie on object stores, such as s3://bucket/photos (gantk[s3], gantk[gs]).
     """
 
     model: Annotated[Path, "run folder or model file", Spelling(positional=True, metavar="MODEL")]
@@ -38,6 +39,9 @@ class Options(InferOptions):
         super().__post_init__()
         if not self.inputs and self.listing is None:
             raise UsageError("INPUT is missing: photos, or their folders, or --list FILE")
+        for name, path in (("MODEL", self.model), ("--report", self.report), ("--list", self.listing)):
+            if path is not None and (url := url_of(path)) is not None:
+                raise UsageError(f"{name} {url}: expected a path of this machine; copy it from its store first")
         if self.report is not None and (self.report.suffix.lower() not in (".html", ".htm") or self.report.is_dir()):
             raise UsageError(f"--report {self.report}: expected a file name that ends in .html")
 
@@ -56,9 +60,8 @@ def translate(options: Options) -> int:
     if options.report is None:
         return infer(model, options.inputs, options.out, options).exit_code
     make_folder(options.report.parent, f"--report {options.report}")
-    with _on_a_sheet(
-        options, options.report, f"{options.model} on {', '.join(map(str, options.inputs or (options.listing,)))}"
-    ):
+    photos = ", ".join(url_of(path) or str(path) for path in options.inputs or (options.listing or Path("-"),))
+    with _on_a_sheet(options, options.report, f"{options.model} on {photos}"):
         return infer(model, options.inputs, options.out, options).exit_code
 
 

@@ -22,7 +22,7 @@ def written(job: Job, *, overwrite: bool) -> Path | None:
     return next((path for path in paths if os.path.lexists(path) and not path.is_dir()), None)
 
 
-def seed_of(job: Job, out: Path, seed: int) -> int:
+def seed_of(job: Job, seed: int) -> int:
     """Of what a photo draws: depends on its place below ``out``, not on what else is there."""
-    text = f"{seed}:{os.fsencode(job.target.relative_to(out))!r}"
+    text = f"{seed}:{os.fsencode(job.target.relative_to(job.out))!r}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")

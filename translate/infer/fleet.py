@@ -6,7 +6,7 @@ Knows neither Ray nor networks: a `Cluster` starts workers and carries their tas
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -140,7 +140,7 @@ class Fleet:
                 self._attend()
         return self._first
 
-    def run(self, jobs: Sequence[Job], report: Callable[[Entry], None]) -> None:
+    def run(self, jobs: Iterable[Job], report: Callable[[Entry], None]) -> None:
         """Do all of them, and ``report`` each as its task ends."""
         self._report = report
         self._fresh.extend(jobs)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from translate.distributed import world_from_environment
 from translate.errors import UsageError
+from translate.infer.urls import url_of
 
 STDIN = "-"
 LONGEST = 256 << 20
@@ -19,10 +20,11 @@ def named_photos(listing: Path, inputs: Sequence[Path]) -> list[tuple[Path, Pure
     """The photos of a list, each with its place below the output folder.
 
     Relative paths begin at the one folder of ``inputs``, or else where the list lies (at the current folder for
-    standard input). What lies below that folder keeps its place, what lies elsewhere goes to the top. Empty lines and
-    the line ends of any system are passed over. Raises ``UsageError`` where the list cannot be read or names nothing.
+    standard input). What lies below that folder keeps its place, what lies elsewhere goes to the top. Lines and the
+    folder may be URLs. Empty lines and the line ends of any system are passed over. Raises ``UsageError`` where the
+    list cannot be read or names nothing.
     """
-    if len(inputs) > 1 or not all(folder.is_dir() for folder in inputs):
+    if len(inputs) > 1 or not all(folder.is_dir() or url_of(folder) for folder in inputs):
         raise UsageError(f"--list {listing}: expected one folder beside it at most, where relative paths begin")
     base = inputs[0] if inputs else Path() if str(listing) == STDIN else listing.parent
     names = [os.fsdecode(line) for raw in _content(listing).split(b"\n") if (line := raw.removesuffix(b"\r"))]
@@ -33,8 +35,9 @@ def named_photos(listing: Path, inputs: Sequence[Path]) -> list[tuple[Path, Pure
     top = PurePath(os.path.abspath(base))  # noqa: PTH100 - without following links, as the names are the user's
     photos = []
     for name in names:
-        place = PurePath(os.path.abspath(base / name))  # noqa: PTH100 - as above
-        photos.append((base / name, place.relative_to(top) if place.is_relative_to(top) else PurePath(place.name)))
+        path = Path(name) if url_of(Path(name)) else base / name
+        place = PurePath(os.path.abspath(path))  # noqa: PTH100 - as above
+        photos.append((path, place.relative_to(top) if place.is_relative_to(top) else PurePath(place.name)))
     return photos
 
 

@@ -13,6 +13,7 @@ from annotated_types import Ge
 
 from translate.errors import UsageError
 from translate.fields import Spelling
+from translate.infer.urls import url_of
 from translate.reading import Percentiles, Reading, formats_with, parse_range
 from translate.settings import Precision
 
@@ -32,9 +33,9 @@ WITH_QUALITY = ("jpg", "jpeg", "webp")
 
 
 def check_inputs(inputs: Sequence[Path]) -> None:
-    """Raise ``UsageError`` for a photo or a folder that does not exist."""
+    """Raise ``UsageError`` for a photo or a folder of this machine that does not exist."""
     for given in inputs:
-        if not os.path.lexists(given):
+        if url_of(given) is None and not os.path.lexists(given):
             raise UsageError(f"{given}: no such file or folder")
 
 

@@ -10,7 +10,7 @@ from translate.contract import Direction
 from translate.data.listing import list_folders
 from translate.data.pairing import Partners
 from translate.errors import UsageError
-from translate.infer.plan import Job, identity
+from translate.infer.plan import OVERWRITES, Job, identity
 
 
 def folders_of(direction: Direction, also: Sequence[str]) -> dict[str, Path]:
@@ -53,12 +53,7 @@ def with_partners(jobs: Sequence[Job], folders: Mapping[str, Path], out: Path) -
         found.append((name, Partners(list_folders(f"--also {name}", [folder]))))
     matched = [_matched(job, found) for job in jobs]
     taken = {known for job in matched for path in job.others if (known := identity(path)) is not None}
-    return [
-        replace(job, refusal="its result would overwrite an input; choose another --out or a --suffix")
-        if identity(job.target) in taken
-        else job
-        for job in matched
-    ]
+    return [replace(job, refusal=OVERWRITES) if identity(job.target) in taken else job for job in matched]
 
 
 def _matched(job: Job, found: Sequence[tuple[str, Partners]]) -> Job:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path, PurePath
@@ -41,20 +42,23 @@ KNOWN = RAW.union(*SUFFIXES.values()) | {
 LONGEST = 255
 """Bytes (on most systems) that a file name may have."""
 
+OVERWRITES = "its result would overwrite an input; choose another --out or a --suffix"
+
 
 @dataclass(frozen=True)
 class Job:
     """One photo to do. ``target``: where its result goes; ``format``: Pillow's name of the format to write.
 
-    ``alternative``: where it goes as PNG if that format turns out not to hold it. ``kept``: whether the format is what
-    ``--format`` asks for; False where we do not write the photo's own. ``listed``: found in a folder, not named by the
-    user. ``number``: place among all jobs, which shards it. ``inside``: its place below the output folder, by its own
-    name. ``others``: the files of the direction's further inputs. ``refusal``: why it cannot be done, known before
-    reading.
+    ``out``: the output folder. ``alternative``: where the result goes as PNG if that format turns out not to hold it.
+    ``kept``: whether the format is what ``--format`` asks for; False where we do not write the photo's own.
+    ``listed``: found in a folder, not named by the user. ``number``: place among all jobs, which shards it.
+    ``inside``: its place below the output folder, by its own name. ``others``: the files of the direction's further
+    inputs. ``refusal``: why it cannot be done, known before reading.
     """
 
     number: int
     path: Path
+    out: Path
     target: Path
     alternative: Path
     format: str
@@ -71,13 +75,13 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """A photo before its result has a name. ``inside``, ``listed`` and ``refusal``: as a `Job` has them."""
+
     path: Path
     inside: PurePath
-    """Its path below the output folder, with its own name."""
     listed: bool
     refusal: str | None = None
-    """Why it cannot be read; of a folder."""
 
 
 def plan(
@@ -101,10 +105,32 @@ def plan(
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: this is a file; expected a folder")
-    home = out.resolve()
-    listed = list(_once(chain(_listed(inputs, home, left_out), _named(named))))
+    return jobs_of(find(inputs, out, left_out, named), out, options, channels)
+
+
+def find(
+    inputs: Sequence[Path],
+    out: Path,
+    left_out: Counter[str] | None = None,
+    named: Sequence[tuple[Path, PurePath]] = (),
+) -> list[Found]:
+    """The photos of ``plan``, each once."""
+    return list(_once(chain(_listed(inputs, out.resolve(), left_out), _named(named))))
+
+
+def jobs_of(
+    listed: Sequence[Found],
+    out: Path,
+    options: InferOptions,
+    channels: int = 3,
+    format_of: Callable[[Path], str | None] | None = None,
+) -> list[Job]:
+    """The jobs of photos, of which those that are refused come last.
+
+    ``format_of``: a photo's own format, for ``--format keep``; by default what its first bytes are.
+    """
     found = [item for item in listed if item.refusal is None]
-    names = _names(found, options, channels)
+    names = _names(found, options, channels, format_of or _sniffed)
     own = {known for item in found if (known := identity(item.path))}
     taken = {_folded(name) for name, *_ in names} | _folders(found)
     jobs = []
@@ -112,7 +138,7 @@ def plan(
         target = out / name
         refusal = None
         if identity(target) in own:
-            refusal = "its result would overwrite an input; choose another --out or a --suffix"
+            refusal = OVERWRITES
         elif not item.listed and not _is_regular(item.path):
             refusal = "not a regular file"
         other, turn = name.with_name(_fitting(name.name, ".png")), 2
@@ -120,50 +146,78 @@ def plan(
             other, turn = name.with_name(_fitting(f"{name.name}~{turn}", ".png")), turn + 1
         taken.add(_folded(other))
         jobs.append(
-            Job(number, item.path, target, out / other, format_, kept, item.listed, item.inside, refusal=refusal)
+            Job(number, item.path, out, target, out / other, format_, kept, item.listed, item.inside, refusal=refusal)
         )
     for item in listed:
         if item.refusal is not None:
             place = out / item.inside
             jobs.append(
-                Job(len(jobs), item.path, place, place, "PNG", False, item.listed, item.inside, refusal=item.refusal)
+                Job(
+                    len(jobs),
+                    item.path,
+                    out,
+                    place,
+                    place,
+                    "PNG",
+                    False,
+                    item.listed,
+                    item.inside,
+                    refusal=item.refusal,
+                )
             )
     return jobs
 
 
-def _listed(inputs: Sequence[Path], home: Path, left_out: Counter[str] | None) -> Iterator[_Found]:
+def family(inside: PurePath) -> PurePath:
+    """Equal for photos whose results may want one name: what is left of theirs without suffixes and numbers of ours."""
+    name = inside.name
+    while True:
+        shorter = re.sub(r"~[0-9]+$", "", name)
+        if PurePath(shorter).suffix.lower() in KNOWN:
+            shorter = PurePath(shorter).stem
+        if shorter in (name, ""):
+            return PurePath(_folded(inside.with_name(name)))
+        name = shorter
+
+
+def promised_format(path: Path) -> str | None:
+    """The format that a photo's suffix promises; None for what we do not write."""
+    return next((name for name, known in SUFFIXES.items() if path.suffix.lower() in known), None)
+
+
+def _listed(inputs: Sequence[Path], home: Path, left_out: Counter[str] | None) -> Iterator[Found]:
     check_inputs(inputs)
     tops: set[str] = set()
     for given in inputs:
         if not given.is_dir():
-            yield _Found(given, PurePath(given.name), listed=False)
+            yield Found(given, PurePath(given.name), listed=False)
             continue
         if given.resolve() == home:
             raise UsageError(f"--out {given}: this is an input; expected another folder for the results")
         top = PurePath()
         if len(inputs) > 1:
-            top = PurePath(_free(given.resolve().name or "root", tops))
+            top = PurePath(free_name(given.resolve().name or "root", tops))
         nested = given.resolve() in home.parents
         refused: dict[Path, str] = {}
         paths = find_images(given, refused.__setitem__, left_out)
         for place, reason in refused.items():
-            yield _Found(place, top / place.relative_to(given), True, reason)
+            yield Found(place, top / place.relative_to(given), True, reason)
         for path in paths:
             if not (nested and path.parent.resolve().is_relative_to(home)):
-                yield _Found(path, top / path.relative_to(given), listed=True)
+                yield Found(path, top / path.relative_to(given), listed=True)
 
 
-def _named(photos: Sequence[tuple[Path, PurePath]]) -> Iterator[_Found]:
+def _named(photos: Sequence[tuple[Path, PurePath]]) -> Iterator[Found]:
     for path, inside in photos:
         refusal = None
         if not os.path.lexists(path):
             refusal = "no such file"
         elif path.is_dir():
             refusal = "this is a folder; a list names photos alone"
-        yield _Found(path, inside, listed=False, refusal=refusal)
+        yield Found(path, inside, listed=False, refusal=refusal)
 
 
-def _once(found: Iterator[_Found]) -> Iterator[_Found]:
+def _once(found: Iterator[Found]) -> Iterator[Found]:
     places_known: set[str] = set()
     for item in found:
         # The folder's real path, but not the file's: a link beside its target is a photo of its own.
@@ -173,13 +227,15 @@ def _once(found: Iterator[_Found]) -> Iterator[_Found]:
             yield item
 
 
-def _names(found: Sequence[_Found], options: InferOptions, channels: int) -> list[tuple[PurePath, str, bool]]:
+def _names(
+    found: Sequence[Found], options: InferOptions, channels: int, format_of: Callable[[Path], str | None]
+) -> list[tuple[PurePath, str, bool]]:
     """Each result's path below the output folder, its format, and whether that is the requested one."""
     wanted = []
     for item in found:
         if options.format == "keep":
-            sniffed = _sniffed(item.path)
-            format_, kept = sniffed or "PNG", sniffed is not None
+            own_format = format_of(item.path)
+            format_, kept = own_format or "PNG", own_format is not None
             suffix = _suffix(item.path.suffix, format_, channels)
         else:
             suffix = options.target_suffix
@@ -219,11 +275,12 @@ def _suffix(own: str, format_: str, channels: int) -> str:
     return own if own.lower() in known else known[0]
 
 
-def _folders(found: Sequence[_Found]) -> set[str]:
+def _folders(found: Sequence[Found]) -> set[str]:
     return {_folded(folder) for item in found for folder in item.inside.parents}
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is ``taken``; taken from now on."""
     free, number = name, 2
     while free.casefold() in taken:
         free, number = f"{name}~{number}", number + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Size, Tensor
 
@@ -46,7 +46,7 @@ class Handed:
         return result
 
 
-def clips_of(jobs: Sequence[Job]) -> list[list[Job]]:
+def clips_of(jobs: Iterable[Job]) -> list[list[Job]]:
     """The jobs by the folder that they lie in, each a clip, with its frames in natural order (2 before 10)."""
     return [[job for _, job in clip] for clip in in_clips((job.inside, job) for job in jobs)]
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -61,17 +61,10 @@ class _Decoded:
 class Stages:
     """The three stages over one list of jobs."""
 
-    def __init__(
-        self,
-        network: Network,
-        lock: RLock,
-        out: Path,
-        options: InferOptions,
-    ) -> None:
+    def __init__(self, network: Network, lock: RLock, options: InferOptions) -> None:
         on_gpu = network.device.type != "cpu"
         self.network = network
         self.lock = lock
-        self.out = out
         self.options = options
         self.reader, self.writer = PhotoReader(network, options), Writer(network, options)
         self.large = LargePhotos(network, options)
@@ -99,8 +92,9 @@ class Stages:
         """Make ``run``, which another thread is in, finish the files that it is writing and begin no other."""
         self._stopping.set()
 
-    def run(self, jobs: Sequence[Job], report: Callable[[Entry], None]) -> None:
-        """Do all of them, and ``report`` each; returns when the last result is on the disk, or after ``stop``."""
+    def run(self, jobs: Iterable[Job], report: Callable[[Entry], None]) -> None:
+        """Do all of them, each taken when its turn comes, and ``report`` each; returns when the last result is on the
+        disk, or after ``stop``."""
         self.report = report
         self.gate, self._ticket = Gate(IN_FLIGHT), 0
         self._suspects: list[tuple[int, Job]] = []  # deaths, photo
@@ -109,9 +103,12 @@ class Stages:
         decoders = ThreadPoolExecutor(self.workers, "decode")
         encoders = ThreadPoolExecutor(self.workers, "encode")
         try:
-            for part in clips_of(jobs) if self.in_order else [jobs]:
-                self._begin(part)
-                self._work(part, decoders, encoders, alone=self.in_order)
+            if self.in_order:
+                for clip in clips_of(jobs):
+                    self._begin(clip)
+                    self._work(clip, decoders, encoders, alone=True)
+            else:
+                self._work(jobs, decoders, encoders)
             for _, job in sorted(self._suspects, key=lambda suspect: suspect[0]):
                 self._work([job], decoders, encoders, alone=True)  # so that it is clear which one it is
         finally:
@@ -123,16 +120,15 @@ class Stages:
     def _begin(self, jobs: Sequence[Job]) -> None:
         """Before the photos of a clip, of which those before the last missing result are all run."""
         self.network.handed.restart()
-        if self.in_order:
-            missing = [place for place, job in enumerate(jobs) if self._written(job) is None]
-            self._leading = {job.number for job in jobs[: missing[-1]]} if missing else set()
+        missing = [place for place, job in enumerate(jobs) if self._written(job) is None]
+        self._leading = {job.number for job in jobs[: missing[-1]]} if missing else set()
 
     def _work(
-        self, jobs: Sequence[Job], decoders: ThreadPoolExecutor, encoders: ThreadPoolExecutor, *, alone: bool = False
+        self, jobs: Iterable[Job], decoders: ThreadPoolExecutor, encoders: ThreadPoolExecutor, *, alone: bool = False
     ) -> None:
-        todo, waiting = deque(jobs), deque[Future[_Decoded]]()
+        fresh, todo, waiting = iter(jobs), deque[Job](), deque[Future[_Decoded]]()
         while not self._stopping.is_set():
-            while len(waiting) < self.workers + 2 * self.batch and (job := self._next(todo, alone)) is not None:
+            while len(waiting) < self.workers + 2 * self.batch and (job := self._next(todo, fresh, alone)) is not None:
                 waiting.append(decoders.submit(self._decode, job, self._ticket))
                 self._ticket += 1
             if waiting:
@@ -146,10 +142,9 @@ class Stages:
             todo.extend(self._elsewhere)
             self._elsewhere.clear()
 
-    def _next(self, todo: deque[Job], alone: bool) -> Job | None:
-        """The next photo that this process is to do, which is ours from now on."""
-        while todo:
-            job = todo.popleft()
+    def _next(self, todo: deque[Job], fresh: Iterator[Job], alone: bool) -> Job | None:
+        """The next photo that this process is to do, which is ours from now on; the fresh ones after ``todo``."""
+        while (job := todo.popleft() if todo else next(fresh, None)) is not None:
             if job.refusal is not None:
                 return job
             if not self._to_do(job):
@@ -248,9 +243,7 @@ class Stages:
     def _run(self, photos: Sequence[Photo], first: Job) -> list[Result]:
         """The results of photos of one size, of which the first is that of the job ``first``."""
         others = list(zip(*(photo.others for photo in photos), strict=True))
-        return self.network.translate(
-            [photo.pixels for photo in photos], seed_of(first, self.out, self.options.seed), others
-        )
+        return self.network.translate([photo.pixels for photo in photos], seed_of(first, self.options.seed), others)
 
     def _next_batch(self, waiting: deque[Future[_Decoded]]) -> list[_Decoded]:
         """The oldest photo, and others of its size that are decoded by now."""
@@ -310,7 +303,7 @@ class Stages:
         claim.note("network")
         try:
             with self.lock:
-                seed = seed_of(job, self.out, self.options.seed)
+                seed = seed_of(job, self.options.seed)
                 done = self.large.translate(job, seed, claim, self._stopping.is_set)
         except StoppedError:
             return

@@ -81,7 +81,7 @@ class Worker:
             direction, device = direction_of(model, order.options), choose_device(order.options.device)
             with model.lock:
                 network = Network(model, direction, device, order.options)
-            self._all = [Stages(network, model.lock, order.out, order.options) for _ in range(DEPTH)]
+            self._all = [Stages(network, model.lock, order.options) for _ in range(DEPTH)]
         except GantkError as error:
             return Failure(str(error), error.exit_code)
         for stages in self._all:

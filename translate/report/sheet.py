@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from translate.data.decode import open_file
 from translate.data.values import at_depth
 from translate.errors import GantkError, shortened
+from translate.infer.urls import local_copy
 from translate.reading import Reading
 from translate.report.pictures import BUDGET, data_uri, of_pixels
 from translate.report.render import render
@@ -44,12 +45,12 @@ def sheet(title: str, entries: Sequence[Mapping[str, Any]], reading: Reading, bu
     without.
     """
     rows, left, without = [], budget, 0
-    folder = os.path.commonpath([Path(entry["input"]).parent for entry in entries]) if entries else ""
+    folder = os.path.commonpath([Path(entry["input"]).absolute().parent for entry in entries]) if entries else ""
     for entry in sorted(entries, key=lambda entry: entry["status"] != "failed"):
         before = after = ""
         if entry["status"] != "ignored" and entry["output"] is not None:
             if left > 0:
-                before, after = (_picture(Path(entry[key]), reading) for key in ("input", "output"))
+                before, after = (_picture(entry[key], reading) for key in ("input", "output"))
                 left -= (len(before) + len(after)) * 3 // 4
             else:
                 without += 1
@@ -79,10 +80,10 @@ def _row(name: str, entry: Mapping[str, Any], before: str, after: str) -> Row:
     )
 
 
-def _picture(path: Path, reading: Reading) -> str:
-    """A file as a small WebP; empty where it cannot be shown."""
+def _picture(place: str, reading: Reading) -> str:
+    """A file by its path or URL as a small WebP; empty where it cannot be shown."""
     try:
-        with open_file(path, reading) as opened:
+        with local_copy(place) as path, open_file(path, reading) as opened:
             return data_uri(of_pixels(on_screen(opened.decode(BANDS).pixels), SIDE))
     except (GantkError, OSError):
         return ""
