@@ -272,7 +272,7 @@ class Spade(Pix2PixHD):
         return [generator, *others]
 
     def whole(self, nets: Nets, x: Batch) -> Terms:
-        """With ``style``, from the picture's own one as an auto-encoder learns it (section 3.3 and appendix A)."""
+        """With ``style``, from the picture's own one: a variational auto-encoder (section 3, multi-modal synthesis)."""
         if not self.style:
             return super().whole(nets, x)
         given = inputs_of(x)
@@ -286,7 +286,7 @@ class Spade(Pix2PixHD):
         if not self.style:
             return [draw]
         style = {"style": drawn(Noise((self.style,)), "style, by the number that it is drawn with, or the mean one")}
-        # Of a style, whatever lies where is made of all of it: there are no tiles.
+        # A style's features are stretched over the whole picture, so that there are no tiles.
         return [
             replace(draw, margin=None, conditions=style),
             replace(

@@ -11,7 +11,7 @@ What is done otherwise than in that code:
   ours is bicubic; it is cut anywhere, theirs at the places of a grid of random offset.
 - Each patch compares a place of its own with the others, theirs the same place in all of them.
 - The noise that the generator adds is left out at inference; theirs draws it there too.
-- A discriminator's score of pictures other than powers of two is taken from a last map of 4 to 7 pixels.
+- Patches may have a side of 5, 6 or 7 times a power of two, which then is that of the discriminator's last features.
 """
 
 from __future__ import annotations

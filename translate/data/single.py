@@ -1,4 +1,4 @@
-"""One large picture of each of two domains, of which everything is learnt."""
+"""One large picture of each of two domains, from which everything is learnt."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ class SinglePictures(Source):
     def open(self, loading: Loading) -> Dataset:
         """Both pictures. Raises ``UsageError`` for a folder of several, and where something is to be held out."""
         if loading.part is not None or loading.like is not None:
-            raise UsageError(
-                "--evaluate-every: one picture of each domain leaves none to hold out; expected no such flag"
-            )
+            raise UsageError("--evaluate-every: one picture of each domain leaves none to hold out")
         spec = DataSpec(loading.size, {"a": self.channels, "b": self.channels})
         loading.expect(spec)
         files = {"a": _only("--a", self.a), "b": _only("--b", self.b)}

@@ -72,7 +72,8 @@ class SpadeGenerator(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Mean and log variance of a picture's style (Park et al., 2019, figure 14): (N, channels, H, W) -> 2 x (N, style).
+    """Mean and log variance of the style of a picture (Park et al., 2019, appendix A): (N, channels, H, W) -> 2 x (N,
+    style).
 
     ``size``: of the pictures to learn from. All are brought to the largest side that halves to 4 pixels, at most the
     paper's 256. ``width``: channels of the first layer, the paper's 64.
