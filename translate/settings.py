@@ -30,7 +30,7 @@ class Run:
     epochs: Annotated[int, "passes over the data", Ge(1), Le(10**12), MayChange()] = 200
     minutes: Annotated[
         float | None,
-        "as many steps as there is time for, by the pace of the first ones (instead of --steps and --epochs)",
+        "as many steps as there is time for, by trial steps of every stage (instead of --steps and --epochs)",
         Gt(0),
         Le(10**7),
     ] = None

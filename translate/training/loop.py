@@ -29,7 +29,7 @@ from translate.training.health import read_records
 from translate.training.journal import Journal
 from translate.training.layout import BEST, CHECKPOINTS, METRICS, PREVIEWS
 from translate.training.memorising import Memory
-from translate.training.pace import seconds_of, seconds_per_step
+from translate.training.pace import Pace, seconds_of, seconds_per_step, undone
 from translate.training.request import Request
 from translate.training.signals import StopSignal
 from translate.training.validation import Validation
@@ -183,8 +183,7 @@ class Training:
     def _step(self) -> None:
         step, position = self.engine.step, self.loader.position
         try:
-            with plugins.blamed(self.plugin, f"at step {step}"), naming_what_saves_memory(step, self.run):
-                self.engine.train_step(self.loader.next_batch, self._progress(step))
+            self._train_step()
         except LostDataError as error:
             if self.engine.world.size > 1 or not step:  # other processes may still have their data, and save nothing
                 raise
@@ -194,23 +193,41 @@ class Training:
             where = f"saved at step {step}; continue with --out {self.request.out} --resume"
             raise LostDataError(f"{error} ({where})") from None
 
+    def _train_step(self) -> None:
+        step = self.engine.step
+        with plugins.blamed(self.plugin, f"at step {step}"), naming_what_saves_memory(step, self.run):
+            self.engine.train_step(self.loader.next_batch, self._progress(step))
+
     def _progress(self, step: int) -> float:
         """The share of the schedules that is done, in [0, 1)."""
         return min(step / (self.run.schedule_steps or self.total), math.nextafter(1.0, 0.0))
 
     def _fix_steps(self, minutes: float) -> None:
-        """Take the first steps, and fix by their pace how many the run has; its folder notes the number."""
-        request, engine = self.request, self.engine
-        pace, judging = seconds_per_step(self._step, engine), 0.0
+        """Fix how many steps there is time for, by steps of each kind that are undone; the run's folder notes it."""
+        request, engine, began, position = self.request, self.engine, time.monotonic(), self.loader.position
+        judging = 0.0
         if self.run.evaluate_every is not None:
             judging = seconds_of(self._evaluate, engine) / self.run.evaluate_every
-        self.total = max(engine.step + 1, round(minutes * 60 / (pace + judging)))
+        pace = Pace(engine.phases, self._seconds_at)
+        with undone(engine):
+            pace.steps_within(minutes * 60, judging)
+        self.loader.close()
+        self.loader = self._loader(position)
+        (spent,) = distributed.largest([time.monotonic() - began], engine.world, engine.device)
+        self.total = max(1, pace.steps_within(minutes * 60 - spent, judging))
         settled = replace(self.run, minutes=None, steps=self.total)
         if engine.world.leads:
             self.journal.extend(self.total)
             folder.reopen(request.out, resolved_toml(request.plugin, request.source, request.task, settled))
         beside = f" and {judging:.2g} s of evaluation each" if judging else ""
-        current().line(f"{minutes:g} minutes have room for {self.total:,} steps of {pace:.3g} s{beside}")
+        current().line(f"{minutes:g} minutes have room for {self.total:,} steps of {pace}{beside}")
+
+    def _seconds_at(self, step: int) -> float:
+        def again() -> None:
+            self.engine.step = step
+            self._train_step()
+
+        return seconds_per_step(again, self.engine)
 
     def _evaluate(self) -> dict[str, float]:
         """What held-out pictures show, for metrics.jsonl. All processes call it together; the first has the figures."""
