@@ -139,6 +139,7 @@ IMPORTED_LATE = {
     "ncnn": EXTRA,
     "spandrel": EXTRA,
     "av": EXTRA,
+    "datasets": EXTRA,
     "cryptography": EXTRA,
     "albumentations": "takes seconds, uses the network unless forbidden first, and serves --augment alone",
     "cv2": "its threads are set once albumentations has imported it",

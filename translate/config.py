@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from translate.errors import UsageError, did_you_mean, one_line
 from translate.fields import NONE, REQUIRED, TABLES, Field, cut, map_paths, shown
+from translate.places import absolute
 
 if TYPE_CHECKING:
     from translate.contract import Source, TaskModel
@@ -147,7 +148,7 @@ def resolved_toml(plugin: str, source: Source, task: TaskModel, run: Run) -> str
     for first, other in RIVALS:  # a config may not give both
         settings.pop(other if settings[first] is not None else first)
     tables = {"data": _values(source), "model": _values(task), "run": settings}
-    return to_toml({"plugin": plugin, **map_paths(tables, Path.absolute)})
+    return to_toml({"plugin": plugin, **map_paths(tables, absolute)})
 
 
 def _values(instance: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Names of the places that pictures lie in: folders and archives, many of them by one pattern."""
+"""Names of the places that pictures lie in: folders, archives (many of them by one pattern) and sets of the hub."""
 
 from __future__ import annotations
 
@@ -8,13 +8,53 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from translate.errors import UsageError
 
+HUB = "hf:"
+"""How the name of a data set of the hub, or of a copy of one, begins."""
+
+_HUB = re.compile(rf"{HUB}(?P<name>.+?):(?P<split>[^:/]+)(?::(?P<columns>[^:/]+))?(?:/(?P<inside>.*))?")
 _BRACES = re.compile(r"\{(?:(\d{1,9})\.\.(\d{1,9})|([^{}]*,[^{}]*))\}")
 _MOST = 1_000_000
 """Names that one pattern may stand for."""
+
+
+@dataclass(frozen=True)
+class HubName:
+    """``hf:NAME:SPLIT`` or ``hf:NAME:SPLIT:COLUMN,COLUMN``; ``name`` is the hub's, or the path of a copy."""
+
+    name: str
+    split: str
+    columns: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return ":".join([f"{HUB}{self.name}", self.split, *([",".join(self.columns)] if self.columns else [])])
+
+    @property
+    def copy(self) -> Path | None:
+        """The copy on this machine, where the name is that of one."""
+        path = Path(self.name)
+        return path if path.exists() else None
+
+
+def on_hub(path: Path) -> tuple[HubName, str] | None:
+    """The data set of such a path, and what follows it, with slashes; None for any other path."""
+    if not os.fspath(path).startswith(HUB) or (match := _HUB.fullmatch(path.as_posix())) is None:
+        return None
+    columns = match["columns"].split(",") if match["columns"] else ()
+    return HubName(match["name"], match["split"], tuple(columns)), match["inside"] or ""
+
+
+def absolute(path: Path) -> Path:
+    """The path as it is from any folder: a name of the hub is so already."""
+    if (found := on_hub(path)) is None:
+        return path.absolute()
+    hub, inside = found
+    copy = hub.copy
+    return Path(str(hub if copy is None else replace(hub, name=copy.absolute().as_posix())), inside)
 
 
 def expanded(flag: str, place: Path) -> list[Path]:
@@ -23,7 +63,7 @@ def expanded(flag: str, place: Path) -> list[Path]:
     A path that exists, or that is no pattern, stands for itself. What ``*`` finds is sorted. Raises ``UsageError`` that
     begins with ``flag`` where it finds nothing.
     """
-    if os.path.lexists(place):
+    if os.path.lexists(place) or on_hub(place):
         return [place]
     found: list[Path] = []
     for name in _without_braces(flag, os.fspath(place)):

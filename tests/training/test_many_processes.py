@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from packing import write_tar
 from translate.training.checkpoint import list_checkpoints, same_state
 
 TINY = ["--size", "16", "--width", "4", "--blocks", "1", "--patch-layers", "1", "--pool", "3", "--workers", "1"]
@@ -23,13 +24,17 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_T
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A folder, and two shards with pictures of another domain."""
     root = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         (root / name).mkdir()
         for index in range(6):
             Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(root / name / f"{index}.png")
-    return ["--a", str(root / "a"), "--b", str(root / "b")]
+    for shard in range(2):
+        names = [f"{index}.png" for index in range(3 * shard, 3 * shard + 3)]
+        write_tar(root / f"b-{shard}.tar", {name: (root / "b" / name).read_bytes() for name in names})
+    return ["--a", str(root / "a"), "--b", str(root / "b-{0..1}.tar")]
 
 
 def test_nproc_refuses_a_batch_that_cannot_be_split(data: list[str], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from packing import pack
 from translate.cli import app as cli
 from translate.training.checkpoint import list_checkpoints, same_state
 from translate.training.engine import Engine
@@ -128,6 +129,23 @@ def test_killed_at_any_moment_and_resumed_it_ends_in_the_same_tensors(
     result = run(arguments(folders, out, "--resume"))
     assert result.returncode == 0, result.stderr
     assert_equal_runs(straight, out)
+
+
+@pytest.mark.slow
+def test_archives_end_in_the_tensors_of_their_folders_and_resume_in_them(
+    straight: Path, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    a, b = (pack(folder, tmp_path / f"{folder.name}.tar") for folder in folders)
+    result = run(arguments((a, b), out))
+    assert result.returncode == 0, result.stderr
+    assert_equal_runs(straight, out)
+    for checkpoint in list_checkpoints(out / "checkpoints")[2:]:
+        checkpoint.unlink()
+    result = run(arguments((a, b), out, "--resume"))
+    assert result.returncode == 0, result.stderr
+    assert_equal_runs(straight, out)
+    assert set(json.loads((out / "data.json").read_text(encoding="utf-8"))["files"]) == {"a/a.tar", "b/b.tar"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals between processes")

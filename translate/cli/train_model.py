@@ -40,7 +40,10 @@ def command_for(name: str, plugin: Plugin) -> TyperCommand:
 
         return start(name, plugin, options, given, overlays, before)
 
-    note = f"\n\nPlugin {plugin.origin}. Keys of --config files: \\[data], \\[model] and \\[run], named as the flags."
+    note = (
+        f"\n\nPlugin {plugin.origin}. Keys of --config files: \\[data], \\[model] and \\[run], named as the flags. "
+        "For a folder of pictures a .tar will do, a pattern of several ('x-{00..99}.tar'), or hf:NAME:SPLIT."
+    )
     return derived.make_command(name, action, parameters, help=escape(description.title) + note)
 
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from translate.data.hub import open_hub
 from translate.data.tar import SUFFIX as SUFFIX
 from translate.data.tar import open_tar
+from translate.places import on_hub
 
 
 class Archive(Protocol):
     """Files by their names, with slashes, that can be read at any place and from any thread.
 
-    ``left_out``: members that are no files to read, counted by what they are.
+    ``names``: lists the pictures, and contains what can be opened besides. ``left_out``: members that are no files to
+    read, counted by what they are.
     """
 
     @property
@@ -32,7 +35,11 @@ class Archive(Protocol):
     def open(self, name: str) -> BinaryIO: ...
 
     def status(self, name: str) -> tuple[int, int]:
-        """A file's size and the time of its last change, in nanoseconds."""
+        """Size and time (in nanoseconds) of a file, or of all: other ones wherever the file is another."""
+        ...
+
+    def digest(self, names: Iterable[str]) -> str:
+        """Another one where one of these files is another, but the same for a copy of the archive."""
         ...
 
 
@@ -52,12 +59,19 @@ class Member:
         start = f"{self.name}/" if self.name else ""
         return (name[len(start) :] for name in self.archive.names if name.startswith(start))
 
+    def digest(self) -> str:
+        """Of all files below."""
+        start = f"{self.name}/" if self.name else ""
+        return self.archive.digest(start + name for name in self.files())
+
 
 def find(path: Path) -> Member | None:
     """What the path means where it is an archive, or lies in one; None for every other path.
 
-    Raises ``UsageError`` for an archive that is damaged.
+    Archives are ``.tar`` files and data sets of the hub. Raises ``UsageError`` for one that cannot be opened.
     """
+    if (named := on_hub(path)) is not None:
+        return Member(open_hub(named[0]), named[1])
     text = os.fspath(path)
     end = text.lower().find(SUFFIX)
     while end >= 0:

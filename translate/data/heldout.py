@@ -14,7 +14,7 @@ from translate.data.dataset import CutDataset
 from translate.data.layouts import HELD_OUT, TRAINING
 from translate.data.record import digest, files_below, paths_of
 from translate.errors import UsageError
-from translate.places import expanded
+from translate.places import HubName, expanded, on_hub
 
 TABLES = (".csv", ".tsv")
 """Suffixes of files that name pictures."""
@@ -30,14 +30,18 @@ def held_out_source(source: Source) -> Source:
     """
     val = source.val
     assert val is not None
-    if not any(is_folder(place) or place.exists() for place in expanded("--val", val)):
+    hub = on_hub(val)
+    if hub is None and not any(is_folder(place) or place.exists() for place in expanded("--val", val)):
         raise UsageError(f"--val {val}: no such folder")
     names = [field.name for field in dataclasses.fields(source)]
     given = {name: paths for name in names if (paths := paths_of(source, name))}
     folders = {name: paths for name, paths in given.items() if any(map(_are_folders, paths))}
     if not folders:  # such as one idx file
         folders = dict(list(given.items())[:1])
-    places = dict.fromkeys(folders, val) if len(folders) == 1 else _corresponding(val, folders)
+    if hub is not None:
+        places = {name: _of_hub(hub[0], paths[0]) for name, paths in folders.items()}
+    else:
+        places = dict.fromkeys(folders, val) if len(folders) == 1 else _corresponding(val, folders)
     for name, paths in given.items():
         if name not in folders and paths[0].suffix.lower() in TABLES:
             places[name] = _counterpart(val, name, paths[0], folders)
@@ -67,6 +71,13 @@ def _corresponding(val: Path, folders: Mapping[str, list[Path]]) -> dict[str, Pa
     ours = " and ".join(map(str, below.values()))
     named = ", or ".join(" and ".join(part + name.upper() for name in folders) for part in ("val", "test"))
     raise UsageError(f"--val {val}: expected folders that correspond to {ours}: of the same names, or {named}")
+
+
+def _of_hub(val: HubName, training: Path) -> Path:
+    """The data set ``val`` with the columns of the training data's, unless it names some."""
+    named = on_hub(training)
+    columns = val.columns or (named[0].columns if named else ())
+    return Path(str(dataclasses.replace(val, columns=columns)))
 
 
 def _are_folders(place: Path) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from translate.console import current
 from translate.data import archives
 from translate.errors import UsageError
-from translate.places import expanded
+from translate.places import HUB, expanded
 
 JUNK_FILES = frozenset({"desktop.ini", "thumbs.db", "ehthumbs.db", "picasa.ini", "icon\r"})
 """Lower-case names of files that file managers leave in folders of pictures; left out without a word."""
@@ -72,8 +72,8 @@ class Folders:
 def list_folders(flag: str, roots: Sequence[Path]) -> Folders:
     """Every file below ``roots`` that may be a picture; lines report what was left out by its name.
 
-    A root is a folder, a tar archive, or a pattern that names several (see ``translate.places.expanded``). Raises
-    ``UsageError`` naming ``flag`` where one of them is none of these, has no such files, or is damaged.
+    A root is a folder, a tar archive, a pattern that names several (see ``translate.places.expanded``), or a data set
+    of the hub. Raises ``UsageError`` where one of them is none of these, has no such files, or is damaged.
     """
     files: list[Path] = []
     listed: set[str] = set()
@@ -116,7 +116,8 @@ def _check_folder(flag: str, root: Path) -> None:
     try:
         mode = root.stat().st_mode
     except FileNotFoundError:
-        raise UsageError(f"{flag} {root}: no such folder") from None
+        expected = f"; expected {HUB}NAME:SPLIT" if str(root).startswith(HUB) else ""
+        raise UsageError(f"{flag} {root}: no such folder{expected}") from None
     except OSError as error:
         raise UsageError(f"{flag} {root}: cannot read this folder ({(error.strerror or '').lower()})") from None
     if not stat.S_ISDIR(mode):

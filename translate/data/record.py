@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from translate.contract import Source
-from translate.data.archives import Member, find, is_folder, open_binary
+from translate.data.archives import find, is_folder, open_binary
 from translate.data.listing import find_images
 from translate.errors import UsageError
 from translate.places import expanded
@@ -34,7 +34,7 @@ def record(source: Source) -> dict[str, str]:
                 name = path.relative_to(root).as_posix() if path != root else path.name
                 files[f"{field.name}{number or ''}/{name}"] = digest(path)
             if member is not None:
-                files[f"{field.name}{number or ''}/{root.name}"] = _digest_of(root, member)
+                files[f"{field.name}{number or ''}/{root.name}"] = member.digest()
     return files
 
 
@@ -88,11 +88,3 @@ def digest(path: Path) -> str:
     except OSError as error:
         return error.strerror or "unreadable"
     return hashlib.blake2b(head + size.to_bytes(8, "little"), digest_size=8).hexdigest()
-
-
-def _digest_of(root: Path, member: Member) -> str:
-    """Of everything below a place in an archive: names and what ``digest`` takes of each, labels and captions too."""
-    known = hashlib.blake2b(digest_size=8)
-    for name in sorted(member.files()):
-        known.update(f"{name}\0{digest(root / name)}\n".encode("utf-8", "surrogateescape"))
-    return known.hexdigest()

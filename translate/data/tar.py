@@ -12,7 +12,7 @@ import os
 import stat
 import tarfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +32,8 @@ _VERSION = 1
 _WORTH_KEEPING = 1000
 """Members from which an index is kept between runs: it takes a few hundredths of a second to make."""
 _CHUNK = 1 << 16
+_HEAD = 4096
+"""Bytes of each member that distinguish it from another of the same size."""
 
 _ODD = "links, devices and the like"
 _OUTSIDE = "names that lead out of the archive"
@@ -53,6 +55,13 @@ class Tar:
     @property
     def names(self) -> Mapping[str, Place]:
         return self.members
+
+    def digest(self, names: Iterable[str]) -> str:
+        known = hashlib.blake2b(digest_size=8)
+        for name in sorted(names):
+            with self.open(name) as file:
+                known.update(f"{name}\0{self.members[name][1]}\0".encode("utf-8", "surrogateescape") + file.read(_HEAD))
+        return known.hexdigest()
 
     def open(self, name: str) -> BinaryIO:
         return io.BufferedReader(_Section(self.path, *self.members[name]), _CHUNK)
@@ -182,7 +191,7 @@ def _below(name: str) -> str | None:
     """A member's name as a path below the archive; None where it would lead elsewhere."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     # On Windows, a drive or a backslash in a part would make a path of its own of it.
-    if not parts or any(part == ".." or Path(part).name != part for part in parts):
+    if not parts or any(part == ".." or os.sep in part or os.path.splitdrive(part)[0] for part in parts):
         return None
     return "/".join(parts)
 
