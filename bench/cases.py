@@ -17,6 +17,7 @@ from PIL import Image
 import translate
 from translate import plugins
 from translate.config import read_overlays
+from translate.data.listing import find_images
 from translate.evaluation.result import Result
 from translate.model import Model
 from translate.sample.saving import to_bytes
@@ -126,6 +127,27 @@ def judge_stargan(data: Path, work: Path, request: Request) -> Flags:
     return {"inputs": inputs, "against": held / "zebra", "size": size}
 
 
+def train_sincut(data: Path, work: Path) -> Flags:
+    photo, painting = held_out.single(data)
+    return {"a": photo, "b": painting}
+
+
+def judge_sincut(data: Path, work: Path, request: Request) -> Flags:
+    photo, painting = held_out.single(data)
+    side = request.run.size
+    return {"inputs": photo, "against": held_out.patches(painting, work / "pictures" / f"patches-{side}", side)}
+
+
+def in_patches(model: Model, photo: Path, out: Path) -> None:
+    """The photo in the manner of the painting, cut as the painting is."""
+    model.translate_folder(photo, out / "whole", format="png", quiet=True)
+    (whole,) = find_images(out / "whole")
+    for path in find_images(held_out.patches(whole, out / "patches", model.published.data.size)):
+        path.rename(out / path.name)
+    shutil.rmtree(out / "whole")
+    shutil.rmtree(out / "patches")
+
+
 def judge_inpaint(data: Path, work: Path, request: Request) -> Flags:
     held, size = landscapes(data, work)[1], request.run.size
     cutout, whole = held_out.cut_out(held, work / "pictures" / f"holes-{size}", size)
@@ -174,6 +196,7 @@ CASES = {
     "cut": unpaired("cut-horse2zebra-cpu"),
     "fastcut": unpaired("fastcut-horse2zebra-cpu"),
     "uvcgan": unpaired("uvcgan-horse2zebra-cpu", "cycle-l1"),
+    "sincut": Case("sincut-cpu", train_sincut, judge_sincut, SAMPLES, in_patches),
     "stargan": Case(
         "stargan-128-cpu",
         lambda data, work: {"domains": (held_out.domains(data, work)[0],)},

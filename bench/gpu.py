@@ -29,13 +29,15 @@ from pathlib import Path
 
 import torch
 from tables import add_json, append, tell_machine
-from train import CASES
 
 from infer import draw
 from translate.device import choose_device
 
 HERE = Path(__file__).resolve().parent
 Command = list[str]
+
+TIMED = ("cyclegan", "pix2pix", "dcgan", "srgan", "esrgan", "gan")
+"""The models whose step is timed: all would take longer than half an hour."""
 
 
 def script(name: str, *words: object) -> Command:
@@ -65,7 +67,7 @@ def questions(given: argparse.Namespace, work: Path) -> Iterator[tuple[str, Comm
     words = ("--device", device, "--deterministic", "--resume")
     yield "the other half, resumed", gantk_train(photos, work / "resumed", steps, *words)
     least = ("--batch", 2, "--rounds", 1) if smoke else ("--memory",)
-    for model in ["gan"] if smoke else CASES:
+    for model in ["gan"] if smoke else TIMED:
         sizes = ("--sizes", 256) if model in {"cyclegan", "pix2pix"} else ()
         precisions = ("--precisions", "fp32") if smoke else ("--precisions", "fp32", "bf16")
         for mode in [()] if smoke else [(), ("--compile",)]:

@@ -30,7 +30,7 @@ from typing import Literal
 
 import torch
 from tables import MIB, add_json, alone, append, growth, peak_bytes, row, spread, take_turns, tell_machine
-from train import CASES, make_batch, make_task
+from train import CASES, make_batch, make_engine, paper
 
 import infer as infer_bench
 from translate.contract import Loading, Source
@@ -39,8 +39,6 @@ from translate.data.loader import Loader
 from translate.data.unpaired import Unpaired
 from translate.device import choose_device, keep_freed_memory
 from translate.infer.options import InferOptions
-from translate.settings import Run
-from translate.training.engine import Engine
 
 Cache = Literal["memory", "disk", "device", "off"]
 LINKS = 1000
@@ -50,13 +48,11 @@ LINKS = 1000
 def make_step(model: str, size: int, batch: int, precision: str, device: torch.device) -> Callable[[], object]:
     """A training step of a network that is the same at every size, where the model permits."""
     keep_freed_memory()  # as `gantk train` does
-    task = make_task(model)
+    setup = paper(model, size, batch)
     if model == "cyclegan":
-        task = replace(task, blocks=9)  # type: ignore[call-arg]
-    data = CASES[model].data(size)
-    run = Run(batch=batch, precision=precision, ema=task.recipe.ema)  # type: ignore[arg-type]
-    engine = Engine(task, data, run, device=device)
-    x = make_batch(data, batch, device)
+        setup = replace(setup, task=replace(setup.task, blocks=9))  # type: ignore[call-arg]
+    engine = make_engine(setup, precision, device, False)
+    x = make_batch(setup.data, batch, device)
     return lambda: engine.train_step(lambda: x, 0.0)
 
 

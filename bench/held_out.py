@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,14 +87,15 @@ def domains(data: Path, work: Path) -> Both:
 def facades(data: Path, work: Path) -> Both:
     """Facades' labels as maps of class indices, ``labels``, and the photos, ``photos``."""
     place = work / "pictures" / "facades"
-    palette = np.array(FACADE, np.int64)
+    palette = np.array(FACADE, np.float32)
     with made(place) as fresh:
         for part, side in (("train", "train"), ("val", "held")) if fresh is not None else ():
             for path in find_images(data / "facades" / part):
                 pair = open_image(path, 3)
                 middle = pair.shape[1] // 2
-                colours = pair[:, middle:].astype(np.int64)
-                nearest = ((colours[:, :, None] - palette) ** 2).sum(3).argmin(2).astype(np.uint8)
+                # The square of the distance, but for what is the same for all classes.
+                apart = (palette**2).sum(1) - 2 * pair[:, middle:].astype(np.float32) @ palette.T
+                nearest = apart.argmin(2).astype(np.uint8)
                 save(fresh / side / "labels" / f"{path.stem}.png", nearest)
                 save(fresh / side / "photos" / f"{path.stem}.png", pair[:, :middle])
     return place / "train", place / "held"
@@ -142,6 +144,24 @@ def degraded(folder: Path, place: Path, how: Degradation) -> Both:
             save(fresh / "low" / f"{path.stem}.png", to_bytes(low)[0])
             save(fresh / "high" / f"{path.stem}.png", image)
     return place / "low", place / "high"
+
+
+def single(data: Path) -> Both:
+    """One photo and one painting."""
+    both = (find_images(data / "monet2photo" / f"train{domain}")[0] for domain in "BA")
+    photo, painting = both
+    return photo, painting
+
+
+def patches(picture: Path, place: Path, side: int) -> Path:
+    """Squares of a picture, each half over the next one."""
+    with made(place) as fresh:
+        if fresh is not None:
+            pixels = open_image(picture, 3)
+            corners = [range(0, length - side + 1, side // 2) for length in pixels.shape[:2]]
+            for top, left in itertools.product(*corners):
+                save(fresh / f"{top:04d}-{left:04d}.png", pixels[top : top + side, left : left + side])
+    return place
 
 
 def squares(folder: Path, place: Path, side: int) -> Path:

@@ -29,6 +29,7 @@ LOOPS: dict[str, Callable[[Loop], Move]] = {
     "cyclegan": unpaired.cyclegan,
     "cut": unpaired.cut,
     "fastcut": unpaired.cut,
+    "sincut": unpaired.sincut,
     "uvcgan": unpaired.uvcgan,
     "stargan": unpaired.stargan,
     "pix2pix": pairs.pix2pix,

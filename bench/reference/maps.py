@@ -65,7 +65,7 @@ def spade(loop: Loop) -> Move:
     Real pictures and fakes go through the discriminator as one batch, as there.
     """
     task = loop.task
-    only(task.loss == "hinge" and task.vgg_weights is None and not (task.r1 or task.r2))
+    only(task.loss == "hinge" and task.vgg_weights is None and not (task.r1 or task.r2 or task.style))
     g, d = loop.networks("g", "d")
     opt_g, opt_d = loop.optimizer("g"), loop.optimizer("d")
 

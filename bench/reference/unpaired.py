@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from gantk_stargan import Codes
 from reference.loop import Loop, Move, Pool, between, frozen, lsgan, only, slopes
-from translate.contract import Batch
+from translate.contract import Batch, TaskModel
 from translate.training.engine import Draw
 
 SQUARES = 8
@@ -91,6 +91,49 @@ def cycle(loop: Loop, slope: float = 1.0) -> Move:
                 loss = judged(d, real, pool.query(fake))
             loss.backward()
         opt_d.step()
+
+    return move
+
+
+def sincut(loop: Loop) -> Move:
+    """Park et al. (2020) for a single picture, in the authors' order: the discriminator with R1, then the generator
+    and the heads, for which the same places of all patches are compared with each other."""
+    task = loop.task
+    g, f, d = loop.networks("g", "f", "d")
+    opt_g, opt_f, opt_d = (loop.optimizer(role) for role in ("g", "f", "d"))
+
+    def compared(image: Tensor) -> list[Tensor]:
+        layers = g.encode(image)
+        return [image, layers[0], layers[2], layers[-1]]
+
+    def contrasted(before: list[Tensor], after: Tensor) -> Tensor:
+        queries, keys = compared(after)[:-1], before[:-1]
+        places = [chosen(layer, task.places) for layer in keys]
+        together = [[part.flatten(0, 1)[None] for part in f(layers, places)] for layers in (queries, keys)]
+        return patch_nce(*together, task.temperature)
+
+    def move(draw: Draw) -> None:
+        x = draw()
+        a, b = x["a"], x["b"]
+        with loop.autocast():
+            of_a, of_b = compared(a), compared(b)
+            grain = torch.randn(len(a), 2, *a.shape[2:], device=a.device)
+            fake, same = (g.decode(of[-1], noise) for of, noise in zip((of_a, of_b), grain.split(1, 1), strict=True))
+            frozen([d], False)
+            opt_d.zero_grad()
+            loss = 0.5 * (F.softplus(-d(b)).mean() + F.softplus(d(fake.detach())).mean())
+            loss = loss + task.r1 / 2 * slopes(d, b).square().sum(1).mean()
+        loss.backward()
+        opt_d.step()
+        frozen([d], True)
+        opt_g.zero_grad()
+        opt_f.zero_grad()
+        with loop.autocast():
+            loss = F.softplus(-d(fake)).mean() + task.identity * F.l1_loss(same, b)
+            loss = loss + task.nce / 2 * (contrasted(of_a, fake) + contrasted(of_b, same))
+        loss.backward()
+        opt_g.step()
+        opt_f.step()
 
     return move
 
@@ -175,16 +218,21 @@ def cut(loop: Loop) -> Move:
     return move
 
 
-def contrast(g: nn.Module, f: nn.Module, before: Tensor, after: Tensor, task: object, flip: bool) -> Tensor:
+def contrast(g: nn.Module, f: nn.Module, before: Tensor, after: Tensor, task: TaskModel, flip: bool) -> Tensor:
     """Patches of the output against those of the input, the mean over the feature layers."""
     queries, keys = encoded(g, after), encoded(g, before)
     if flip:
         queries = [layer.flip(3) for layer in queries]
     places = [chosen(layer, task.patches) for layer in keys]
+    return patch_nce(f(queries, places), f(keys, places), task.temperature)
+
+
+def patch_nce(queries: Sequence[Tensor], keys: Sequence[Tensor], temperature: float) -> Tensor:
+    """Each of the vectors (N, P, C) of a layer is to find its own among the P of its picture; the mean over layers."""
     losses = []
-    for query, key in zip(f(queries, places), f(keys, places), strict=True):
+    for query, key in zip(queries, keys, strict=True):
         query, key = F.normalize(query, dim=2), F.normalize(key.detach(), dim=2)
-        logits = torch.bmm(query, key.transpose(1, 2)) / task.temperature
+        logits = torch.bmm(query, key.transpose(1, 2)) / temperature
         target = torch.arange(logits.shape[1], device=logits.device).repeat(len(logits))
         losses.append(F.cross_entropy(logits.flatten(0, 1), target))
     return torch.stack(losses).mean()

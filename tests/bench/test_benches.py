@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -152,9 +153,25 @@ def test_ways_to_average_gradients(run: Run, monkeypatch: pytest.MonkeyPatch, tm
 def test_a_training_step_beside_the_reference(run: Run, tmp_path: Path, model: str, size: int) -> None:
     file = tmp_path / "out.jsonl"
     text = run("train", model, "--sizes", size, "--batch", 2, "--rounds", 1, "--json", file)
-    assert [cells[1] for cells in rows(text, f"{size:5} ")] == ["fp32"]
+    assert [cells[:4] for cells in rows(text, f"{model} ")] == [[model, str(size), "2", "fp32"]]
     (result,) = results(file)
     assert all(len(seconds) == 1 for seconds in result["seconds"].values())
+
+
+def test_a_step_of_a_config_for_a_cpu(run: Run, bench: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    text = run("train", "gan", "wgan", "--cpu", "--batch", 2, "--rounds", 1, "--json", file)
+    assert [cells[:2] for name in ("gan ", "wgan ") for cells in rows(text, name)] == [["gan", "28"], ["wgan", "32"]]
+    assert [result["cpu_config"] for result in results(file)] == [True, True]
+    # The last hundred steps: of a model of several stages, the last one.
+    setup = bench("train").cpu_config("pix2pixhd", None, None)
+    assert setup.task.coarse_steps + setup.task.alone_steps < setup.step == 400
+
+
+def test_no_built_in_model_is_forgotten(bench: Callable[[str], ModuleType]) -> None:
+    project = tomllib.loads((BENCH.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    models = set(project["entry-points"]["gantk.models"])
+    assert models == set(bench("reference").LOOPS) == set(bench("train").CASES) == set(bench("cases").CASES)
 
 
 @pytest.mark.usefixtures("small", "in_here")

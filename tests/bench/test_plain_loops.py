@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-import gantk_cut
 from plain_loop import engine_of, fp64
 from translate import plugins
 from translate.contract import DataSpec
+from translate.losses import contrastive
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 DIGITS = ("zero", "one", "two")
@@ -60,6 +60,7 @@ CUT = {"width": 4, "blocks": 5, "patch_layers": 1, "patches": 8, "projection": 4
 GROWN = {"latent": 4, "base": 32, "most": 4}
 MAPPED = {"width": 4, "d_width": 4, "scales": 2, "patch_layers": 1}
 TEXT = {"features": 4, "latent": 4, "condition": 4, "width": 4, "d_width": 4, "matching": 1}
+SINGLE = {"width": 1, "d_width": 1, "places": 2, "projection": 4}
 STILL = {"lr_d": 1e-30}
 """A discriminator that does not move: then it does not matter which player is first."""
 
@@ -79,6 +80,8 @@ CASES: dict[str, Case] = {
     "cut, generator": Case({**CUT, **STILL}, UNPAIRED, batch=2, steps=2),
     "cut, discriminator": Case(CUT, UNPAIRED, batch=2, roles=("d",)),
     "fastcut, generator": Case({**CUT, **STILL}, UNPAIRED, batch=1, steps=2),
+    "sincut, generator": Case({**SINGLE, **STILL}, UNPAIRED, batch=2, steps=2),
+    "sincut, discriminator": Case(SINGLE, UNPAIRED, batch=2, roles=("d",)),
     "pix2pix": Case({"width": 4, "patch_layers": 1, "first": "discriminator"}, UNPAIRED, steps=2),
     "srgan, warm-up": Case({**SMALL_SR, "warmup": 2}, LOW_HIGH, steps=2),
     "srgan, generator": Case({**SMALL_SR, **STILL, "warmup": 0}, LOW_HIGH, steps=2),
@@ -126,9 +129,15 @@ def reference(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(nn.functional, "dropout", dropout_by_shape)
     # CUT's loop draws patches without replacement and one toss for a batch, ours with it and a toss for each picture.
     monkeypatch.setattr(found.unpaired, "chosen", lambda layer, count: torch.arange(count).expand(len(layer), -1))
-    monkeypatch.setattr(gantk_cut, "places_in", lambda layer, draw: torch.arange(draw.shape[1]).expand(len(layer), -1))
+    monkeypatch.setattr(
+        contrastive, "places_in", lambda layer, draw: torch.arange(draw.shape[1]).expand(len(layer), -1)
+    )
     monkeypatch.setattr(random, "random", lambda: float(by_shape(1, 1, 1, 1)))
     return found
+
+
+def first_places(layer: Tensor, count: int) -> Tensor:
+    return torch.arange(count).expand(len(layer), -1)
 
 
 def dropout_by_shape(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
