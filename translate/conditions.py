@@ -1,4 +1,4 @@
-"""Conditions that most models need: one of several names, a number, a text; and how ``--set`` is read."""
+"""Conditions that most models need: one of several names, a number, a text, noise; and how ``--set`` is read."""
 
 from __future__ import annotations
 

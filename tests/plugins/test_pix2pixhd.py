@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -272,36 +273,24 @@ def test_a_step_with_styles_equals_a_plain_loop(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_style_is_drawn_by_its_number_or_is_a_pictures(tmp_path: Path) -> None:
     spec = DataSpec(64, PLAIN.channels, indexed=PLAIN.indexed)
-    model = published(Spade(width=2, map_width=2, d_width=2, patch_layers=1, style=5), spec, tmp_path / "m.safetensors")
-    for parameter in model.nets.parameters():
+    task = Spade(width=2, map_width=2, d_width=2, patch_layers=1, style=5)
+    nets = published(task, spec, tmp_path / "m.safetensors").nets
+    for parameter in nets.parameters():
         torch.nn.init.normal_(parameter, std=0.2, generator=torch.Generator().manual_seed(parameter.numel()))
-    save_published(
-        *(tmp_path / "n.safetensors",),
-        plugin="spade",
-        task=model.task,
-        data=spec,
-        tensors=model.nets.state_dict(),
-        weights="raw",
-        step=0,
-    )
-    styled = translate.load(tmp_path / "n.safetensors")
-    random = np.random.default_rng(1)
+    path = tmp_path / "n.safetensors"
+    save_published(path, plugin="spade", task=task, data=spec, tensors=nets.state_dict(), weights="raw", step=0)
+    model, random = translate.load(path), np.random.default_rng(1)
     label = random.integers(CLASSES, size=(70, 100, 1), dtype=np.uint8)
-    pictures = (
-        random.integers(256, size=(2, 70, 100, 3), dtype=np.uint8)
-        // 2
-        * np.arange(1, 3, dtype=np.uint8)[:, None, None, None]
-    )
-    results = [styled(label), styled(label, style="mean"), styled(label, style="3"), styled(label, style="4")]
-    results += [styled(label, image=picture, direction="restyle") for picture in pictures]
-    assert {result.shape for result in results} == {(70, 100, 3)}
-    assert np.array_equal(results[0], results[1])
-    assert np.array_equal(results[2], styled(label, style="3"))
-    different = results[1:]
-    for one, other in ((i, j) for i in range(5) for j in range(i)):
-        assert np.abs(different[one].astype(int) - different[other]).max() > 2, (one, other)
+    dark, bright = (random.integers(low, low + 128, size=(70, 100, 3), dtype=np.uint8) for low in (0, 128))
+    results = [model(label), model(label, style="3"), model(label, style="4")]
+    results += [model(label, image=picture, direction="restyle") for picture in (dark, bright)]
+    for one, other in combinations(results, 2):
+        assert one.shape == (70, 100, 3)
+        assert np.abs(one.astype(int) - other).max() > 2
+    assert np.array_equal(results[0], model(label, style="mean"))
+    assert np.array_equal(results[1], model(label, style="3"))
     with pytest.raises(UsageError, match="style=red: expected a whole number from 0 on, or mean"):
-        styled(label, style="red")
+        model(label, style="red")
 
 
 def test_styles_are_spades_alone() -> None:
