@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, cast
 
+import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import l1_loss
@@ -91,24 +92,27 @@ class SinCUT(TaskModel):
 
     def translate(self, nets: Nets, x: Batch) -> Terms:
         """Look real, match the input place by place, and leave patches of b as they are."""
-        (old_a, fake), (old_b, same) = (self.repaint(nets, x, image, n) for n, image in enumerate((x.a, x.b)))
+        both, grain = torch.cat([x.a, x.b]), torch.cat(x.grain.split(1, 1))
+        before = nets.g.encode(both)
+        after = nets.g.decode(before[-1], grain)
+        contrast_a, contrast_b = self.contrasts(nets, x, compared(both, before), compared(after, nets.g.encode(after)))
+        fake, same = after.chunk(2)
         x.keep(fake=fake)
         return {
             "adv": GAME.generator(nets.d(fake)),
-            "nce": self.nce / 2 * self.contrast(nets, old_a, fake, x.drawn[:, 0]),
-            "nce_identity": self.nce / 2 * self.contrast(nets, old_b, same, x.drawn[:, 1]),
+            "nce": self.nce / 2 * contrast_a,
+            "nce_identity": self.nce / 2 * contrast_b,
             "identity": self.identity * l1_loss(same, x.b),
         }
 
-    def repaint(self, nets: Nets, x: Batch, image: Tensor, number: int) -> tuple[list[Tensor], Tensor]:
-        """Features of patches, and what the generator makes of these."""
-        layers = nets.g.encode(image)
-        return compared(image, layers), nets.g.decode(layers[-1], x.grain[:, number : number + 1])
+    def contrasts(self, nets: Nets, x: Batch, before: list[Tensor], after: list[Tensor]) -> list[Tensor]:
+        """The contrastive losses between patches and their translations: of those of a, and of those of b.
 
-    def contrast(self, nets: Nets, before: list[Tensor], after: Tensor, draws: Tensor) -> Tensor:
-        """The contrastive loss between patches and their translations, over the places of all of them."""
-        queries = compared(after, nets.g.encode(after))
-        return contrast(nets.f, queries, before, draws, self.temperature, across=True)
+        ``before``, ``after``: layers of both, those of a first. Places are compared over all patches of one picture.
+        """
+        keys, queries = (zip(*(layer.chunk(2) for layer in layers), strict=True) for layers in (before, after))
+        halves = zip(queries, keys, x.drawn.unbind(1), strict=True)
+        return [contrast(nets.f, q, k, at, self.temperature, across=True) for q, k, at in halves]
 
     def judge(self, nets: Nets, x: Batch) -> Terms:
         """Tell patches of b from translations, halved as in CUT, with R1 on every step."""
