@@ -62,7 +62,8 @@ class Case:
 
 CASES = {
     **dict.fromkeys(("cyclegan", "cut", "fastcut", "uvcgan", "pix2pix", "video-pix2pix", "colourise"), Case()),
-    **dict.fromkeys(("inpaint", "restore", "realesrgan", "spade", "stargan"), Case(batch=8)),
+    **dict.fromkeys(("inpaint", "restore", "realesrgan", "stargan"), Case(batch=8)),
+    "spade": Case(size=128, batch=4),
     "pix2pixhd": Case(size=256),
     **dict.fromkeys(("srgan", "esrgan"), Case(settings={"warmup": 0})),
     **dict.fromkeys(("gan", "cgan"), Case(size=28, grey=True)),

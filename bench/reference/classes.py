@@ -10,7 +10,7 @@ from reference.loop import Loop, Move, bce, only
 from reference.samplers import latents
 from translate.training.engine import Draw
 
-PASSES = 200
+PASSES = 64
 """Of the generator, from which the statistics for sampling are gathered."""
 
 

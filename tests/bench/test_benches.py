@@ -171,7 +171,11 @@ def test_a_step_of_a_config_for_a_cpu(run: Run, bench: Callable[[str], ModuleTyp
 def test_no_built_in_model_is_forgotten(bench: Callable[[str], ModuleType]) -> None:
     project = tomllib.loads((BENCH.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     models = set(project["entry-points"]["gantk.models"])
-    assert models == set(bench("reference").LOOPS) == set(bench("train").CASES) == set(bench("cases").CASES)
+    train = bench("train")
+    assert models == set(bench("reference").LOOPS) == set(train.CASES) == set(bench("cases").CASES)
+    for name, case in train.CASES.items():
+        for setup in (train.paper(name, case.size, None), train.cpu_config(name, None, None)):
+            setup.task.networks(setup.data.spec)  # which refuses a size that they cannot have
 
 
 @pytest.mark.usefixtures("small", "in_here")
