@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import closing
 from pathlib import Path
@@ -21,9 +20,6 @@ from translate.training.opening import open_source
 from translate.training.request import Request
 
 Way = Literal["gantk", "plain loop"]
-
-NEARLY = math.nextafter(1.0, 0.0)
-"""The share of a run that is done at its last step, at most."""
 
 
 class Training:
@@ -55,11 +51,11 @@ class Training:
         return self.engine.step if self.loop is None else self.loop.done
 
     def train(self, until: float) -> None:
-        """More steps, until training has taken so many seconds."""
+        """More steps, until training has taken so many seconds, at most all."""
         step = self.engine.train_step if self.loop is None else self.loop.step
         began = time.monotonic() - self.spent
         while self.spent < until:
-            step(self.loader.next_batch, min(self.spent / self.seconds, NEARLY))
+            step(self.loader.next_batch, self.spent / self.seconds)
             self.spent = time.monotonic() - began
 
     def publish(self, out: Path) -> None:
