@@ -141,3 +141,16 @@ def test_a_generator_gives_the_same_picture_in_channels_last():
     with torch.inference_mode():
         y = net(x.contiguous(memory_format=torch.channels_last))
     assert (y.double() - exact).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (8.0, 1.0), (8.0, 0.1)])
+def test_moments_of_half_precision_are_precise(dtype, batch, mean, scale):
+    torch.manual_seed(0)
+    x = (torch.randn(batch, 3, 512, 384) * scale + mean).to(dtype).contiguous(memory_format=torch.channels_last)
+    exact = x.double()
+    variance = exact.var((0, 2, 3), unbiased=False)
+    ours = moments(x)
+    assert ((ours[0] - exact.mean((0, 2, 3))) / variance.sqrt()).abs().max() < 1e-4
+    assert (ours[1] / variance - 1).abs().max() < 1e-4

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from translate.generators.resnet import ResnetBlock, trunk_reach
 from translate.layers.init import init_normal
 from translate.layers.norms import Norm, has_bias, norm_layer
+from translate.layers.reflected import ReflectedConv
 
 
 class LocalEnhancer(nn.Module):
@@ -27,7 +28,7 @@ class LocalEnhancer(nn.Module):
         super().__init__()
         bias, wide = has_bias(norm), 2 * width
         self.down = nn.Sequential(
-            nn.Conv2d(channels_in, width, 7, padding=3, padding_mode="reflect", bias=bias),
+            ReflectedConv(channels_in, width, 7, bias=bias),
             norm_layer(norm, width),
             nn.ReLU(inplace=True),
             nn.Conv2d(width, wide, 3, stride=2, padding=1, bias=bias),
@@ -39,7 +40,7 @@ class LocalEnhancer(nn.Module):
             nn.ConvTranspose2d(wide, width, 3, stride=2, padding=1, output_padding=1, bias=bias),
             norm_layer(norm, width),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, channels_out, 7, padding=3, padding_mode="reflect"),
+            ReflectedConv(width, channels_out, 7),
             nn.Tanh(),
         )
         self.trained: Tensor

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from translate.layers.init import init_normal
 from translate.layers.norms import Norm, has_bias, norm_layer
+from translate.layers.reflected import ReflectedConv
 from translate.layers.resample import BlurDownsample, Downsample, Upsample, upsample_by_two
 
 HALVINGS = 2
@@ -19,11 +20,11 @@ class ResnetBlock(nn.Module):
 
     def __init__(self, channels: int, norm: Norm, dropout: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=has_bias(norm))
+        self.conv1 = ReflectedConv(channels, channels, 3, bias=has_bias(norm))
         self.norm1 = norm_layer(norm, channels)
         self.act = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=has_bias(norm))
+        self.conv2 = ReflectedConv(channels, channels, 3, bias=has_bias(norm))
         self.norm2 = norm_layer(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class ResnetGenerator(nn.Module):
         bias = has_bias(norm)
         widths = [base << depth for depth in range(halvings + 1)]
         self.stem = nn.Sequential(
-            nn.Conv2d(channels_in, base, 7, padding=3, padding_mode="reflect", bias=bias),
+            ReflectedConv(channels_in, base, 7, bias=bias),
             norm_layer(norm, base),
             nn.ReLU(inplace=True),
         )
@@ -83,7 +84,7 @@ class ResnetGenerator(nn.Module):
                 for coarse, fine in pairwise(reversed(widths))
             )
         )
-        self.head = nn.Sequential(nn.Conv2d(base, channels_out, 7, padding=3, padding_mode="reflect"), nn.Tanh())
+        self.head = nn.Sequential(ReflectedConv(base, channels_out, 7), nn.Tanh())
         init_normal(self)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class ResidualDenseBlock(nn.Module):
         maps = x
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             maps = torch.cat((maps, F.leaky_relu(conv(maps), 0.2)), dim=1)
-        return x + 0.2 * cast(Tensor, self.conv5(maps))
+        return torch.add(x, self.conv5(maps), alpha=0.2)  # one pass over memory
 
 
 class RRDB(nn.Module):
@@ -43,7 +43,7 @@ class RRDB(nn.Module):
         self.rdb3 = ResidualDenseBlock(width, growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + 0.2 * cast(Tensor, self.rdb3(self.rdb2(self.rdb1(x))))
+        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=0.2)
 
 
 class RRDBNet(nn.Module):

@@ -77,20 +77,30 @@ def is_channels_last(x: Tensor) -> bool:
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel over batch, rows and columns, on the CPU: (N, C, H, W) -> 2 x (C,) fp64.
 
-    Strip by strip, by sums that torch takes pairwise; the strips are pooled in fp64. Mean and variance are right to
-    1e-6 of a standard deviation, at 3 megapixels too.
+    Strip by strip, by sums that torch takes pairwise, or in fp32 of half precision; the strips are pooled in fp64. Mean
+    and variance are right to 1e-6 of a standard deviation, at 3 megapixels too; those of half precision to 1e-4 where a
+    mean is many times that, far below what the values were rounded by.
     """
     rows = max(1, STRIP // (x.shape[0] * x.shape[3]))
-    parts, shares = [], []
-    for strip in x.split(rows, dim=2):
-        values = strip.to(_precise(x))
-        mean = values.mean((0, 2, 3), keepdim=True)
-        parts.append((mean.flatten(), (values - mean).square_().mean((0, 2, 3))))
-        shares.append(strip.shape[2] / x.shape[2])
+    moments_of = _precise_moments if x.dtype == _precise(x) else _half_moments
+    parts = [moments_of(strip) for strip in x.split(rows, dim=2)]
     means, variances = (torch.stack(part).double() for part in zip(*parts, strict=True))
+    shares = [strip.shape[2] / x.shape[2] for strip in x.split(rows, dim=2)]
     share = torch.tensor(shares, dtype=torch.float64)[:, None]
     pooled = (means * share).sum(0)
     return pooled, ((variances + (means - pooled).square()) * share).sum(0)
+
+
+def _precise_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    mean = x.mean((0, 2, 3), keepdim=True)
+    return mean.flatten(), (x - mean).square_().mean((0, 2, 3))
+
+
+def _half_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Without a copy in fp32, in a third of the time. Statistics are as precise as the running ones, which are idle."""
+    idle = torch.zeros(x.shape[1])
+    mean, variance = torch.batch_norm_update_stats(x, idle, idle.clone(), 0.0)
+    return mean, variance
 
 
 def _together(images: list[Tensor]) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from translate.layers.reflected import ReflectedConv
+
 Upsample = Literal["deconv", "resize", "blur"]
 """``deconv``: transposed convolution, the papers' own. ``resize``: nearest neighbours and a 3x3 convolution, which
 leaves no checkerboard (Odena et al., 2016). ``blur``: interpolation by a binomial filter and a 3x3 convolution, as in
@@ -58,7 +60,7 @@ def upsample_by_two(
         case "resize":
             return nn.Sequential(
                 nn.Upsample(scale_factor=2, mode="nearest"),
-                nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode="reflect", bias=bias),
+                ReflectedConv(channels_in, channels_out, 3, bias=bias),
             )
         case "blur":
             return nn.Sequential(
