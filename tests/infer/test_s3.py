@@ -171,6 +171,7 @@ def test_a_long_listing_comes_page_by_page(server: Server, monkeypatch: pytest.M
 
 def test_what_the_server_refuses_is_tried_again_and_then_named(photos: Path, server: Server, tmp_path: Path) -> None:
     run([photos], tmp_path / "out")
+    server.files.pipe_file("photos/in//3.png", (photos / "3.png").read_bytes())  # is refused, and has nearly its name
     server.fail = {
         ("GET", "/photos/in/1.png"): (1, "503 SlowDown"),
         ("PUT", "/photos/out/2.png"): (1, "500 InternalError"),
@@ -179,8 +180,11 @@ def test_what_the_server_refuses_is_tried_again_and_then_named(photos: Path, ser
         ("GET", "/photos/in/5.png"): (99, "403 AccessDenied"),
     }
     summary = run([IN], OUT)
-    assert (summary.done, summary.failed, summary.exit_code) == (9, 3, 3)
-    assert sorted(name for name, _ in summary.failures) == [f"s3://photos/in/{number}.png" for number in (3, 4, 5)]
+    assert (summary.done, summary.failed, summary.exit_code) == (9, 4, 3)
+    assert sorted(name for name, _ in summary.failures) == [
+        "s3://photos/in//3.png",
+        *(f"s3://photos/in/{number}.png" for number in (3, 4, 5)),
+    ]
     server.fail = {}
     assert run([IN], OUT).done == 3
     assert server.objects() == files(tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ class FolderPlace:
     overwrite: bool
 
     def has(self, name: str) -> bool:
-        return not self.overwrite and (self.folder / name).is_file()
+        path = self.folder / name
+        return not self.overwrite and os.path.lexists(path) and not path.is_dir()
 
     def of(self, name: str) -> str:
         return str(self.folder / name)

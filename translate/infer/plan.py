@@ -335,7 +335,7 @@ def _sniffed(path: Path) -> str | None:
 def _is_regular(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -41,12 +41,27 @@ class _Family:
     photos: list[Origin]
     folder: Path
     left: int
-    fetched: list[Future[Path]] = field(default_factory=list)
+    fetched: list[Future[None]] = field(default_factory=list)
 
     @property
     def out(self) -> Path:
         """The output folder, as far as the stages know."""
         return self.folder / "out"
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where the photos lie on this machine, once they are fetched."""
+        return [
+            self.folder / str(place) / photo.inside.name if photo.remote else Path(photo.url)
+            for place, photo in enumerate(self.photos)
+        ]
+
+    def found(self) -> list[Found]:
+        """The photos as files of this machine."""
+        return [
+            Found(path, photo.inside, photo.listed, photo.refusal)
+            for path, photo in zip(self.paths, self.photos, strict=True)
+        ]
 
     @property
     def size(self) -> int:
@@ -110,8 +125,7 @@ class Staging:
             if self._skips(family):
                 continue
             family.fetched = [
-                getters.submit(self._fetch, photo, family.folder / str(place))
-                for place, photo in enumerate(family.photos)
+                getters.submit(self._fetch, photo, path) for photo, path in zip(origins_, family.paths, strict=True)
             ]
             waiting.append(family)
             photos, size = photos + len(family.photos), size + family.size
@@ -128,8 +142,7 @@ class Staging:
         """
         if len(family.photos) > 1 and self._options.format == "keep":
             return False
-        found = [Found(Path(photo.inside.name), photo.inside, photo.listed) for photo in family.photos]
-        jobs = jobs_of(found, family.out, self._options, self._channels, promised_format)
+        jobs = jobs_of(family.found(), family.out, self._options, self._channels, promised_format)
         results = [result for job in jobs if (result := self._result(job)) is not None]
         if len(results) < len(jobs) or any(photo.refusal is not None for photo in family.photos):
             return False
@@ -142,33 +155,28 @@ class Staging:
         names = (path.relative_to(job.out).as_posix() for path in (job.target, job.alternative))
         return next((self._place.of(name) for name in names if self._place.has(name)), None)
 
-    def _fetch(self, photo: Origin, folder: Path) -> Path:
-        """A photo as a file of this machine, below ``folder`` where it is not one already. Raises ``StoreError``."""
-        if photo.refusal is not None or not photo.remote:
-            return Path(photo.url)
-        folder.mkdir(parents=True)
-        path = folder / photo.inside.name
-        self._stores.get(photo.url, path)
-        return path
+    def _fetch(self, photo: Origin, path: Path) -> None:
+        """Copy a photo to where it lies on this machine, unless it does. Raises ``StoreError``."""
+        if photo.remote and photo.refusal is None:
+            path.parent.mkdir(parents=True)
+            self._stores.get(photo.url, path)
 
     def _jobs(self, family: _Family) -> Iterator[Job]:
-        found, reasons = [], []
-        for photo, fetched in zip(family.photos, family.fetched, strict=True):
-            path, reason = Path(photo.url), photo.refusal
+        lost = {}
+        for path, fetched in zip(family.paths, family.fetched, strict=True):
             try:
-                path = fetched.result()
+                fetched.result()
             except StoreError as error:
-                reason = f"cannot be read: {error}"
-            found.append(Found(path, photo.inside, photo.listed))
-            reasons.append(reason)
-        # Also those that are refused, which are in the others' way as they would be if they were not.
-        jobs = jobs_of(found, family.out, self._options, self._channels)
-        for photo, job, reason in zip(family.photos, jobs, reasons, strict=True):
+                lost[path] = f"cannot be read: {error}"
+        photos = dict(zip(family.paths, family.photos, strict=True))
+        # Also what is lost, which is in the others' way as it will be when it is done.
+        for job in jobs_of(family.found(), family.out, self._options, self._channels):
+            photo, reason = photos[job.path], lost.get(job.path) or photos[job.path].refusal
             if reason is None and (result := self._result(job)) is not None:
                 self._close({"input": photo.url, "output": result, "status": "skipped"}, family)
                 continue
-            if self._known.has_photo(self._place.of(job.target.relative_to(job.out).as_posix())):
-                reason = reason or OVERWRITES
+            if reason is None and self._known.has_photo(self._place.of(job.target.relative_to(job.out).as_posix())):
+                reason = OVERWRITES
             self._on_the_way[str(job.path)] = (photo, family)
             yield replace(job, number=next(self._numbers), refusal=reason or job.refusal)
 

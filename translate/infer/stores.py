@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from translate.infer.outputs import FULL
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 """What to install for a scheme, as extras of ours."""
 
-WHOLE = frozenset({*EXTRAS, "abfs", "abfss", "az", "adl", "oci", "oss", "r2"})
+WHOLE = frozenset({*EXTRAS, "abfs", "abfss", "az", "oci", "oss"})
 """Schemes of object stores, where an object appears whole or not at all."""
 
 PAUSES = (1.0, 4.0)
@@ -62,7 +62,7 @@ class Stores:
         """
         with _reached(url):
             files, root = self._open(url)
-            found = _pages(files, root) if files.protocol[0] == "s3" else _walk(files, root, "")
+            found = _pages(files, root) if url.startswith(("s3:", "s3a:")) else _walk(files, root, "")
             yield from (one for one in found if one.name and not one.name.endswith("/"))
 
     def get(self, url: str, to: Path) -> None:
@@ -84,7 +84,12 @@ class Stores:
             files.put_file(str(file), temporary)
             files.mv(temporary, path)
 
-        _patiently(put)
+        try:
+            _patiently(put)
+        except StoreError:
+            with suppress(Exception):  # as far as the store lets us
+                files.rm_file(temporary)
+            raise
 
     def _open(self, url: str) -> tuple[Any, str]:
         scheme, _, rest = url.partition("://")
