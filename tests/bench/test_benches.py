@@ -219,6 +219,16 @@ def test_growth_of_inference(run: Run, tmp_path: Path) -> None:
     assert [found["tile"] for found in results(file)] == ["off", "16", "off", "16"]
 
 
+@pytest.mark.parametrize("more", [(), ("--norm", "--scale", 2)], ids=["plain", "norm"])
+def test_a_picture_by_windows(run: Run, tmp_path: Path, more: tuple[object, ...]) -> None:
+    file = tmp_path / "out.jsonl"
+    text = run("windows", "--megapixels", 0.01, "--width", 2, "--every", 2, *more, "--json", file)
+    assert len(rows(text, "peak, GB")) == 1
+    (found,) = results(file)
+    assert found["side"] == 100
+    assert found["peak"] >= found["start"] > 0
+
+
 def test_tiles_beside_the_whole(
     run: Run, bench: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
