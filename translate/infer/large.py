@@ -28,7 +28,7 @@ from translate.infer.options import InferOptions
 from translate.infer.outputs import FULL
 from translate.infer.plan import Job
 from translate.infer.runner import Network
-from translate.infer.tags import GEO
+from translate.infer.tags import GEO, RESOLUTION
 from translate.infer.tiff_reader import TIFF, TiffReader
 from translate.infer.tiff_writer import TiffWriter
 from translate.infer.unfinished import StoppedError, Unfinished, Written
@@ -38,6 +38,9 @@ from translate.provenance import COMPOSITE
 
 TIMES = 4
 """Bytes that a photo takes which is read at once, by the bytes of its numbers."""
+
+STRIPPED = (270, *RESOLUTION, 296)
+"""Tags of a package, beside those of the place, that ``--strip`` leaves out: words and resolution."""
 
 _WITHOUT_EFFECT = ("overwrite", "workers", "listing", "shard", "engine", "address", "nproc", "batch", "max_pixels")
 """Options on which the pixels of a result do not depend."""
@@ -62,12 +65,9 @@ class LargePhotos:
         except (OSError, ImageError):
             return False  # the reason is found where it is opened
         if (format_ := format_of(job.path)) is not None:
-            reader: Reader | None = _of_package(format_, job)
-        else:
-            reader = self._tiff(job) if head in TIFF else None
-        if reader is None:
+            _opened(job.path, format_).close()
+        elif head not in TIFF or not self._is_large(job.path):
             return False
-        reader.close()
         if job.format != "TIFF":
             name = job.format.lower()
             raise ImageError(
@@ -85,21 +85,20 @@ class LargePhotos:
         except GantkError:
             return True
 
-    def _tiff(self, job: Job) -> Reader | None:
-        """A TIFF that is too large to be read at once."""
+    def _is_large(self, path: Path) -> bool:
+        """Whether a TIFF is too large to be read at once. Raises ``ImageError`` where its windows cannot be read."""
         try:
-            reader = TiffReader(job.path)
+            reader = TiffReader(path)
         except Exception:  # it may be readable at once; if not, the reason is found there
-            return None
+            return False
+        reader.close()
         form = reader.form
         room = memory.usable_memory(torch.device("cpu"), tile=False)
         if form.width * form.height <= self._options.max_pixels and TIMES * form.nbytes <= room:
-            reader.close()
-            return None
+            return False
         if reader.refusal is not None:
-            reader.close()
-            raise ImageError(job.path, reader.refusal)
-        return reader
+            raise ImageError(path, reader.refusal)
+        return True
 
     def translate(self, job: Job, seed: int, claim: Claim, stopped: Callable[[], bool]) -> dict[str, Any]:
         """Translate a photo that it ``takes`` into its target; what its record says of it.
@@ -108,7 +107,7 @@ class LargePhotos:
         continued.
         """
         format_ = format_of(job.path)
-        with closing(TiffReader(job.path) if format_ is None else _of_package(format_, job)) as reader:
+        with closing(_opened(job.path, format_)) as reader:
             photo = _Photo(self._network, self._options, job, reader, format_)
             journal = Journal(job.target, self._described(job, seed))
             writer = partial(photo.writer, journal.partial)
@@ -200,21 +199,21 @@ class _Photo:
         source = COMPOSITE if self._options.provenance else None
         indexed = self._network.levels.index_out
         tags = tiff_tags(self._kept, form.channels - form.alpha, source, self.notes, indexed=indexed)
-        if self._options.strip or self._options.strip_location:
-            more = {tag: value for tag, value in more.items() if tag not in GEO}
+        unwanted = (*STRIPPED, *GEO) if self._options.strip else GEO if self._options.strip_location else ()
+        more = {tag: value for tag, value in more.items() if tag not in unwanted}
         tiff = TiffWriter(path, form, {**tags, **more}, resumed=resumed)
         self.notes += left_out(tiff.refused)
         return tiff
 
 
-def _of_package(format_: Format, job: Job) -> Reader:
+def _opened(path: Path, format_: Format | None) -> Reader:
     try:
-        return format_.reader(job.path)
+        return TiffReader(path) if format_ is None else format_.reader(path)
     except GantkError:
         raise
     except Exception as error:
         reason = one_line(error) if isinstance(error, (ValueError, OSError)) else named_line(error)
-        raise ImageError(job.path, reason) from error
+        raise ImageError(path, reason) from error
 
 
 def _digest(nets: nn.Module) -> str:
