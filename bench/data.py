@@ -1,4 +1,5 @@
-"""Images per second of the data path: the reference's pipeline, ours decoding each time, ours from its caches.
+"""Images per second of the data path: the reference's pipeline, ours decoding each time, from folders and from tar
+archives of the same files, ours from its caches.
 
     python bench/data.py --a horses/ --b zebras/
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,14 @@ def ours(a: Path, b: Path, size: int, cache: Cache, folder: Path, device: torch.
     return Loader(dataset, batch=1, seed=0, workers=0, device=device).next_batch
 
 
+def packed(folder: Path, file: Path) -> Path:
+    """The pictures of a folder as a tar archive."""
+    with tarfile.open(file, "w") as tar:
+        for path in find_images(folder):
+            tar.add(path, path.relative_to(folder).as_posix())
+    return file
+
+
 def many(pair: Callable[[], object], pairs: int) -> Callable[[], None]:
     def run() -> None:
         for _ in range(pairs):
@@ -89,6 +99,8 @@ def main() -> None:
         pipelines = {"Pillow + torchvision": reference(given.a, given.b, given.size, device)}
         for name, cache in CACHES.items():
             pipelines[name] = ours(given.a, given.b, given.size, cache, Path(folder), device)
+        a, b = (packed(place, Path(folder) / f"{name}.tar") for name, place in (("a", given.a), ("b", given.b)))
+        pipelines["ours, cold, tar"] = ours(a, b, given.size, "off", Path(folder), device)
         runs = {name: many(pair, given.pairs) for name, pair in pipelines.items()}
         times = take_turns(runs, given.rounds, device)
         runs.clear()

@@ -22,7 +22,7 @@ from translate.contract import Dataset, Loading, Source
 from translate.data import tar as tar_module
 from translate.data.archives import find, open_binary, read_bytes, status
 from translate.data.captioned import Captioned
-from translate.data.decode import open_image, probe
+from translate.data.decode import ImageError, open_image, probe
 from translate.data.domains import Domains
 from translate.data.images import Images
 from translate.data.labelled import Labelled
@@ -358,6 +358,8 @@ def test_a_member_is_a_file_of_its_own(tmp_path: Path) -> None:
     assert status(archive / "1") == (256, archive.stat().st_mtime_ns)
     with pytest.raises(FileNotFoundError):
         open_binary(archive / "3")
+    with pytest.raises(ImageError, match=r"x\.tar: an archive; expected a picture"):
+        open_image(archive, 3)
 
 
 def test_an_index_is_kept_by_size_and_time_and_made_anew_where_it_is_damaged(

@@ -123,6 +123,24 @@ def test_parquet_files_and_single_splits(tmp_path: Path) -> None:
         assert dataset.spec.names["label"] == ("zebra", "horse")
 
 
+def test_rows_that_name_files(tmp_path: Path) -> None:
+    """As the library builds them of a folder of pictures."""
+    for number in range(4):
+        place = tmp_path / "pets" / "train" / ("cat", "dog")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels(number)).save(place / f"{number}.png")
+    dataset = opened(Labelled(images=(Path(f"hf:{tmp_path / 'pets'}:train"),)))
+    assert dataset.spec.names["label"] == ("cat", "dog")
+    assert same(dataset, opened(Labelled(images=(tmp_path / "pets" / "train",))))
+
+
+def same(ours: Dataset, theirs: Dataset) -> bool:
+    return all(
+        torch.equal(x["image"], y["image"]) and torch.equal(x["label"], y["label"])
+        for x, y in zip(samples(ours), samples(theirs), strict=True)
+    )
+
+
 def test_held_out_splits(saved: Path) -> None:
     run = Run(size=8, evaluate_every=10, workers=0)
     pair = Paired(

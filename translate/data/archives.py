@@ -100,6 +100,8 @@ def _open(member: Member, path: Path) -> BinaryIO:
 
 
 def _check_file(member: Member, path: Path) -> None:
+    if not member.name:
+        raise IsADirectoryError(errno.EISDIR, "an archive; expected a picture", str(path))
     if not member.is_file:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
 

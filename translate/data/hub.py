@@ -14,7 +14,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -72,25 +73,30 @@ class Hub(Collection[str]):
         if suffix:
             return io.BytesIO((self.texts[suffix][number] or "").encode())
         picture = self.pictures[number][self.column] or {}
-        if picture.get("bytes") is None and picture.get("path"):
-            return open(picture["path"], "rb")  # noqa: PTH123 - as the data set names it
+        # Rows of a folder of pictures name files; no others than regular ones, as reading them might never end.
+        if picture.get("bytes") is None and (path := Path(picture.get("path") or "")).is_file():
+            return path.open("rb")
         return io.BytesIO(picture.get("bytes") or b"")
 
     def status(self, name: str) -> tuple[int, int]:
-        found = [os.stat(file) for file in self._files]  # noqa: PTH116
+        return self._status
+
+    @cached_property
+    def _status(self) -> tuple[int, int]:
+        found = [path.stat() for path in self._files]
         return sum(each.st_size for each in found) or len(self), max((each.st_mtime_ns for each in found), default=0)
 
     def digest(self, names: Iterable[str]) -> str:
         known = hashlib.blake2b(f"{len(self)} {self.pictures.features} {self.classes}".encode(), digest_size=8)
         for path in self._files:
-            with open(path, "rb") as file:  # noqa: PTH123 - as the library names it
+            with path.open("rb") as file:
                 known.update(file.read(_HEAD) + file.seek(0, os.SEEK_END).to_bytes(8, "little"))
         return known.hexdigest()
 
     @property
-    def _files(self) -> list[str]:
+    def _files(self) -> list[Path]:
         """Where the library has put the rows."""
-        return [file["filename"] for file in self.pictures.cache_files]
+        return [Path(file["filename"]) for file in self.pictures.cache_files]
 
 
 def _row(name: str) -> tuple[int, str]:
