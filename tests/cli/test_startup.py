@@ -56,6 +56,7 @@ WRONG = {
     "sample nope --grid broken.safetensors": "exists already",
     "evaluate nope": "expected one of --inputs DIR",
     "evaluate nope --against x": "nope: no such model",
+    "evaluate --against x": "expected a MODEL, or --pictures DIR without one",
     "evaluate nope --against x --metric odd": "--metric odd: expected",
     "export nope --out y": "nope: no such model",
     "export nope --out broken.safetensors": "exists already",

@@ -39,7 +39,7 @@ def judge(options: Options) -> None:
         protocols = [(name, load(name)) for name in names()]
         console.table([{"protocol": name, "for": p.kind, "split": p.split, "title": p.title} for name, p in protocols])
         return
-    options.checked()
+    options.checked(model=options.model is not None)
     if options.model is not None:
         read_card(options.model)
     if options.out is not None:

@@ -88,13 +88,9 @@ def evaluate(
 
 
 def _evaluate(model: str | Path | Model | Published | None, options: EvaluateOptions) -> Result:
-    kind = options.checked()
+    kind = options.checked(model=model is not None)
     if options.protocol is not None:
         options = protocols.apply(options.protocol, options)
-    if (model is None) != (kind == "pictures"):
-        raise UsageError(
-            "expected a MODEL, or --pictures DIR without one" if model is None else "--pictures goes without a MODEL"
-        )
     device = choose_device(options.device)
     published = _published(model)
     subject = _subject(kind, published, options, device)

@@ -127,8 +127,11 @@ class EvaluateOptions:
         if self.against is not None and self.pictures is None and self.inputs is None:
             yield "samples", "--against"
 
-    def checked(self) -> Kind:
-        """The kind, once everything that goes with it is given and nothing else. Raises ``UsageError``."""
+    def checked(self, *, model: bool) -> Kind:
+        """The kind, once everything that goes with it is given and nothing else. Raises ``UsageError``.
+
+        ``model``: whether there is one to judge.
+        """
         kind = self.kind
         if kind in ("translations", "pictures") and self.against is None:
             flag = "--inputs" if kind == "translations" else "--pictures"
@@ -151,4 +154,7 @@ class EvaluateOptions:
         if self.network not in NETWORKS:
             near = did_you_mean(self.network, list(NETWORKS))
             raise UsageError(f"--network {self.network}: expected one of {', '.join(NETWORKS)}{near}")
+        if model == (kind == "pictures"):
+            expected = "expected a MODEL, or --pictures DIR without one"
+            raise UsageError("--pictures goes without a MODEL" if model else expected)
         return kind
