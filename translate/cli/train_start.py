@@ -38,8 +38,11 @@ def start(
     overlays: Sequence[config.Layer],
     kept: Description | None,
 ) -> int | None:
-    """Train with settings that were checked. Raises ``UsageError`` where the plugin's flags are not those of ``kept``,
-    by which they were; None: by the plugin's own."""
+    """Train with checked settings.
+
+    ``kept``: the description that they were checked by, None where that was the plugin itself. Raises ``UsageError``
+    where the plugin has other flags by now.
+    """
     cls = plugins.load_plugin(plugin)
     if kept is not None and _types(now := _described(plugin, cls)) != _types(kept):
         keep(plugin, now)  # they depend on more than files: on the environment, on a data set
