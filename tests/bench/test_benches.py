@@ -264,6 +264,16 @@ def test_folder_inference_and_one_large_photo(run: Run, tmp_path: Path) -> None:
     assert [found["bench"] for found in results(file)] == ["infer", "infer memory"]
 
 
+def test_one_forward_beside_other_engines(run: Run, tmp_path: Path) -> None:
+    """Without the others, which are no dependencies: fp32 and bf16 differ by what bf16 rounds."""
+    file = tmp_path / "out.jsonl"
+    text = run("engines", "srgan", "--side", 8, "--rounds", 1, "--json", file, "--engines")
+    assert len(rows(text, "torch, fp32")) == len(rows(text, "torch, bf16")) == 1
+    (result,) = results(file)
+    assert result["difference"]["torch, fp32"] == 0
+    assert 0 < result["difference"]["torch, bf16"] < 0.1
+
+
 def test_the_data_path(run: Run, pictures: tuple[Path, Path], tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     words = ["--a", pictures[0], "--b", pictures[1], "--size", 16, "--rounds", 1, "--pairs", 1, "--json", file]
