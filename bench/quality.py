@@ -4,11 +4,11 @@
     python bench/quality.py cyclegan dcgan --data ../shared/data --work /tmp/quality --minutes 2 --reference
 
 With --reference the models are trained by their plain loops of bench/reference as well, on the same pictures for the
-same time, and judged by the same figures. Time is that of the wall, of batches and steps alone, without previews and
-saving, for both: give the bench a core of its own and one thread (``taskset``, ``OMP_NUM_THREADS=1``). Schedules run
-over that time. Where the public code publishes an
-average of the generator's weights (BigGAN, R3GAN, StyleGAN2, PGGAN, AttnGAN, Real-ESRGAN), so does the plain loop;
-otherwise the last weights, also of models whose config has an average of ours (SAGAN, StackGAN).
+same time, and judged by the same figures. Time is that of batches and steps alone, without previews and saving, for
+both: of the processor on a CPU, where one thread (``OMP_NUM_THREADS=1``) makes it comparable, and of the wall
+elsewhere. Schedules run over that time. Where the public code publishes an average of the generator's weights (BigGAN,
+R3GAN, StyleGAN2, PGGAN, AttnGAN, Real-ESRGAN), so does the plain loop; otherwise the last weights, also of models whose
+config has an average of ours (SAGAN, StackGAN).
 
 Each run and its figures are kept in --work: what is there is not computed again. The last lines are the rows for
 RESULTS.md.

@@ -5,8 +5,7 @@
 
 Configs, pictures and figures are those of bench/quality.py. Each way trains until its figure on the held-out pictures
 is as good as --reach, or until --minutes are over; schedules run over --minutes. It is judged after each --every
-seconds of training, whose time alone counts: batches and steps, by the wall. Give the bench a core of its own and one
-thread (``taskset``, ``OMP_NUM_THREADS=1``).
+seconds of training, whose time alone counts, as in bench/quality.py.
 """
 
 from __future__ import annotations

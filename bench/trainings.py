@@ -25,6 +25,7 @@ Way = Literal["gantk", "plain loop"]
 class Training:
     """A model in training, of whose time batches and steps alone count, whichever way it is trained.
 
+    On a CPU that is the process's time on the processor, which other work on the machine does not lengthen.
     ``gantk`` has its setting of the allocator and its choice of a number format; the plain loop has neither, and fp32.
     Schedules run over the request's minutes.
     """
@@ -53,10 +54,11 @@ class Training:
     def train(self, until: float) -> None:
         """More steps, until training has taken so many seconds, at most all."""
         step = self.engine.train_step if self.loop is None else self.loop.step
-        began = time.monotonic() - self.spent
+        clock = time.process_time if self.engine.device.type == "cpu" else time.monotonic
+        began = clock() - self.spent
         while self.spent < until:
             step(self.loader.next_batch, self.spent / self.seconds)
-            self.spent = time.monotonic() - began
+            self.spent = clock() - began
 
     def publish(self, out: Path) -> None:
         """Write what has been learnt as a model file into a folder."""
