@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import tracemalloc
@@ -19,8 +20,11 @@ from infer_fakes import publish
 from PIL import Image
 from torch import nn
 
+from gantk_cyclegan import CycleGAN
 from listening import listening
+from translate.cli.app import run as cli
 from translate.cli.infer import Options
+from translate.contract import DataSpec
 from translate.errors import GantkError, InterruptedRunError, UsageError
 from translate.infer import staging, stores
 from translate.infer.catalogue import Origin, catalogue
@@ -28,6 +32,8 @@ from translate.infer.folder import infer
 from translate.infer.options import InferOptions
 from translate.infer.plan import family, find, jobs_of, promised_format
 from translate.infer.summary import Summary
+from translate.modelfile.model import build_nets
+from translate.modelfile.write import save_published
 from translate.reading import STANDARD
 from translate.report.sheet import sheet
 
@@ -315,6 +321,23 @@ def test_a_contact_sheet_shows_what_lies_on_stores(photos: Path) -> None:
     assert text.count("data:image/webp") == 20
     assert "deep/er/x.png" in text
     assert "memory:" not in text
+
+
+def test_the_command_takes_urls(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task, data = CycleGAN(width=4, blocks=1), DataSpec(32, {"a": 3, "b": 3})
+    nets = build_nets(task, data, ["g_ab", "g_ba"])
+    model, report = tmp_path / "m.safetensors", tmp_path / "sheet.html"
+    save_published(model, plugin="cyclegan", task=task, data=data, tensors=nets.state_dict(), weights="raw", step=0)
+    command = ["infer", str(model), "memory://in", "--out", "memory://out", "--device", "cpu", "--report", str(report)]
+    assert cli([*command, "--json"]) == 3
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {record["output"] for record in records if record["status"] == "done"} == {
+        f"memory://out/{name}" for name in objects()
+    }
+    assert report.read_text(encoding="utf-8").count("data:image/webp") == 20
+    command[2] = "memory://none"
+    assert cli(command) == 2
+    assert "gantk: error: memory://none: no such object or folder" in capsys.readouterr().err
 
 
 def test_an_input_is_not_overwritten(photos: Path, store: MemoryFileSystem) -> None:
