@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -125,6 +126,15 @@ def gather(tensor: Tensor, world: World) -> list[Tensor]:
     parts = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(world.size)]
     dist.all_gather(parts, tensor.contiguous())
     return parts
+
+
+def gather_arrays(arrays: Sequence[np.ndarray], world: World) -> list[Sequence[np.ndarray]]:
+    """The arrays of all processes, by rank, as many and of whatever shape each of them has."""
+    if world.size == 1:
+        return [arrays]
+    found: list[Any] = [None] * world.size
+    dist.all_gather_object(found, arrays)
+    return found
 
 
 def of_all_processes(share: Tensor) -> Tensor:

@@ -15,12 +15,14 @@ import torch
 from PIL import Image
 
 from toy import Toy, toy_data
+from translate import distributed
 from translate.cli import app as cli
 from translate.contract import Dataset, Loading, Source
 from translate.data.images import Images
 from translate.data.lowhigh import LowHigh
 from translate.data.paired import Paired
 from translate.data.unpaired import Unpaired
+from translate.distributed import World
 from translate.errors import UsageError
 from translate.holdout import Part
 from translate.metrics.restoration import l1
@@ -108,6 +110,26 @@ def test_figure_of_pairs_is_that_of_a_plain_loop(tmp_path: Path) -> None:
     numbers = validation.numbers()
     assert numbers["eval/l1"] == pytest.approx(np.mean(expected), abs=1e-5)
     assert numbers == validation.numbers()
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_processes_judge_their_shares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairs: bool) -> None:
+    """Three processes: each runs its batches alone, and the figure is that of one process."""
+    source = Paired(a=(write(tmp_path / "a", side=8),), b=(write(tmp_path / "b", side=8, add=30),), flip=False)
+    dataset = source.open(Loading(size=8))
+    engine = Engine(Toy(), toy_data(), Run(batch=3))
+    alone = Validation(engine, dataset, pairs=pairs, seed=0).numbers()
+    sent: list[list[np.ndarray]] = []
+    monkeypatch.setattr(distributed, "gather_arrays", lambda own, world: [sent.append(own)] and [own])
+    for rank in range(3):
+        engine.world = World(rank=rank, size=3)
+        Validation(engine, dataset, pairs=pairs, seed=0).numbers()
+    calls = len(sent) // 3  # the real pictures of sets are shared as well
+    assert [len(own) for own in sent] == [2] * calls + [2] * calls + [1] * calls  # of 40 samples, 8 at a time
+    turn = iter(range(calls))
+    monkeypatch.setattr(distributed, "gather_arrays", lambda own, world, of=lambda k: sent[k::calls]: of(next(turn)))
+    engine.world = World(rank=0, size=3)
+    assert Validation(engine, dataset, pairs=pairs, seed=0).numbers() == pytest.approx(alone, abs=1e-6)
 
 
 def test_the_best_step_is_followed(tmp_path: Path) -> None:

@@ -225,10 +225,12 @@ def fixed_batch(dataset: Dataset, count: int, seed: int) -> dict[str, Tensor]:
     return next(fixed_batches(dataset, count, seed, count))
 
 
-def fixed_batches(dataset: Dataset, count: int, seed: int, size: int) -> Iterator[dict[str, Tensor]]:
-    """The same samples, at most ``size`` at a time."""
+def fixed_batches(
+    dataset: Dataset, count: int, seed: int, size: int, share: slice = slice(None)
+) -> Iterator[dict[str, Tensor]]:
+    """The same samples, at most ``size`` at a time; ``share``: which of these batches, where others do the rest."""
     indices = random_stream(_Use.PREVIEW, seed).permutation(len(dataset))[:count].tolist()
-    for start in range(0, len(indices), size):
+    for start in range(0, len(indices), size)[share]:
         chunk = indices[start : start + size]
         samples = [dataset.sample(index, random_stream(_Use.PREVIEW, seed, index + 1)) for index in chunk]
         yield dataset.for_preview(_collate(samples, dataset.spec, torch.device("cpu")), seed)

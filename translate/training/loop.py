@@ -230,9 +230,9 @@ class Training:
         return seconds_per_step(again, self.engine)
 
     def _evaluate(self) -> dict[str, float]:
-        """What held-out pictures show, for metrics.jsonl. All processes call it together; the first has the figures."""
+        """What held-out pictures show, for metrics.jsonl. All processes call it together."""
         found = {} if self.memory is None else self.memory.numbers()
-        return found | (self.validation.numbers() if self.validation is not None and self.engine.world.leads else {})
+        return found | ({} if self.validation is None else self.validation.numbers())
 
     def _out_of_patience(self) -> bool:
         """Whether the last evaluations were no better; all processes must ask at the same step."""
