@@ -30,8 +30,8 @@ from translate.infer.windows import Form, Writer
 AROUND = 4
 """Pixels beyond a window that are read to enlarge its transparency."""
 
-TILE_BYTES = 1 << 30
-"""Most bytes that a tile may take, so that the whole process stays below 2 GB."""
+TILE_BYTES = 1 << 29
+"""Most bytes that a tile may take: with 1 GiB, a gigapixel took a process just above 2 GB."""
 
 
 class Make(Protocol):
