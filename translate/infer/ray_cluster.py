@@ -22,6 +22,7 @@ from translate.infer.plan import Job
 from translate.infer.worker import DEPTH, Failure, Order, Outcome, Ready, Worker
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use to its makers unless forbidden
+os.environ.setdefault("RAY_worker_niceness", "0")  # of a cluster started here; 15 would starve it beside anything else
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")  # its messages go to stdout, which is for results
 import ray
 
