@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -69,12 +69,16 @@ class Browser:
             self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, "buttons": 1, **place})
 
     def until(self, what: Callable[[], T], seconds: float = 5.0) -> T:
-        """The first value of ``what`` that is true."""
+        """The first value of ``what`` that is true; a page that loads itself anew while it is read is read again."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
         end = time.monotonic() + seconds
-        while not (value := what()):
+        while True:
+            with suppress(StaleElementReferenceException):
+                if value := what():
+                    return value
             assert time.monotonic() < end, "it has not come about"
             time.sleep(0.05)
-        return value
 
     def faults(self) -> list[str]:
         """What the console has logged since the last call."""

@@ -176,7 +176,7 @@ def test_a_page_loads_itself_anew_while_the_run_trains_and_then_no_more(browser:
         write_text_whole(path, text.replace('"every": 4', '"every": 0.3'))
         browser.faults()
         browser.open(path.as_uri())
-        assert shown(browser) == ["400"]
+        browser.until(lambda: shown(browser) == ["400"])
         save_preview(folder / "previews" / "step-000500.png", {"a": torch.zeros(2, 3, 32, 32)})
     write_text_whole(path, report(open_runs([folder])))
     browser.until(lambda: browser.one("#when-step").text == "500")
